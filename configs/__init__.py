@@ -1,0 +1,1 @@
+"""The settings schema and the ready-made configurations."""

@@ -1,0 +1,130 @@
+"""The settings object: everything that an operator can decide, validated before anything is bound.
+
+`serve run` and `serve deploy` pass it as the application's `args`. The environment is read here and nowhere else;
+an explicit value always wins over the environment.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Api = Literal["compreface", "trueface", "facecheck", "checkface", "aifaceswap"]
+Role = Literal[
+    "detector", "embedder", "landmarks", "age", "gender", "mask", "liveness", "mapper", "generator", "swapper"
+]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DeploymentSettings(_Strict):
+    """Resources of one deployment.
+
+    num_cpus and num_gpus are what Ray reserves for a replica; ONNX, OpenCV and torch get as many threads as the
+    share rounds up to. Replicas follow load between min_replicas and max_replicas. A replica takes at most
+    max_ongoing_requests at once; up to max_queued_requests more wait at each caller and the rest are refused.
+    """
+
+    num_cpus: Annotated[float, Field(gt=0)] = 0.1
+    num_gpus: Annotated[float, Field(ge=0)] = 0
+    min_replicas: Annotated[int, Field(ge=1)] = 1
+    max_replicas: Annotated[int, Field(ge=1)] = 1
+    target_ongoing_requests: Annotated[float, Field(gt=0)] = 4
+    max_ongoing_requests: Annotated[int, Field(ge=1)] = 64
+    max_queued_requests: Annotated[int, Field(ge=-1)] = 256
+    max_batch_size: Annotated[int, Field(ge=1)] = 8
+    batch_wait_ms: Annotated[float, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _replicas_in_order(self) -> "DeploymentSettings":
+        if self.max_replicas < self.min_replicas:
+            raise ValueError("max_replicas is smaller than min_replicas")
+        return self
+
+    @property
+    def threads(self) -> int:
+        """Threads of a session in one replica: the CPU share, rounded up."""
+        return max(1, -int(-self.num_cpus // 1))
+
+
+class DetectionSettings(_Strict):
+    """max_side: pictures are shrunk to this longer side (pixels) before detection, never enlarged."""
+
+    max_side: Annotated[int, Field(ge=64, le=4096)] = 640
+    score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    nms_threshold: Annotated[float, Field(gt=0, le=1)] = 0.3
+
+
+class ImageLimits(_Strict):
+    """Checked before a picture is decoded. Sizes in bytes and pixels."""
+
+    max_bytes: Annotated[int, Field(ge=1)] = 5 * 1024 * 1024
+    max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+
+
+def _home() -> Path:
+    return Path(os.environ.get("PROSOPON_HOME", "~/.prosopon")).expanduser().absolute()
+
+
+def _models_dir() -> Path:
+    return Path(os.environ.get("PROSOPON_MODELS", "~/.cache/prosopon/models")).expanduser().absolute()
+
+
+def _mirror() -> Path | None:
+    mirror = os.environ.get("PROSOPON_MODELS_MIRROR")
+    return Path(mirror).expanduser().absolute() if mirror else None
+
+
+class ModelSettings(_Strict):
+    """Which weights serve which role.
+
+    pack: `open`, or `insightface/<pack name or folder>`.
+    overrides: role -> artifact name of the registry, or the path of a file.
+    """
+
+    pack: str = "open"
+    overrides: dict[Role, str] = {}
+    directory: Path = Field(default_factory=_models_dir)
+    mirror: Path | None = Field(default_factory=_mirror)
+
+
+class StateSettings(_Strict):
+    """Where state lives. Unset values fall to SQLite, a Milvus Lite file and a directory under `home`.
+
+    database_url: SQLAlchemy URL; blobs_url: fsspec URL of a directory; vectors_uri: a Milvus Lite file or a
+    server's URI (`http://host:19530`).
+    """
+
+    home: Path = Field(default_factory=_home)
+    database_url: str = Field(default_factory=lambda: os.environ.get("PROSOPON_DATABASE_URL", ""))
+    blobs_url: str = Field(default_factory=lambda: os.environ.get("PROSOPON_BLOBS_URL", ""))
+    vectors_uri: str = Field(default_factory=lambda: os.environ.get("PROSOPON_VECTORS_URI", ""))
+    vectors_token: str = Field(default_factory=lambda: os.environ.get("PROSOPON_VECTORS_TOKEN", ""), repr=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: dict[str, object]) -> dict[str, object]:
+        return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy URL of the records."""
+        return self.database_url or f"sqlite:///{self.home / 'records.db'}"
+
+    @property
+    def blobs(self) -> str:
+        """fsspec URL of the directory that holds the blobs."""
+        return self.blobs_url or f"file://{self.home / 'blobs'}"
+
+    @property
+    def vectors(self) -> str:
+        """Milvus Lite file or server URI."""
+        return self.vectors_uri or str(self.home / "vectors.db")
+
+    @property
+    def vectors_are_local(self) -> bool:
+        """True for a Milvus Lite file, which one process alone may write."""
+        return "://" not in self.vectors

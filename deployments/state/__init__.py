@@ -1,0 +1,1 @@
+"""State without Ray: records (SQL), blobs (fsspec), vectors (Milvus) and what keeps them in agreement."""

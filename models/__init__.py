@@ -1,0 +1,1 @@
+"""Models without Ray: weights, sessions, pre- and post-processing, network definitions, calibration."""
