@@ -1,0 +1,102 @@
+"""What each role's model can do. A model class satisfies its role by shape, without inheriting from it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.crops import CropSpec
+from models.types import Detections, Float32, RGBImage
+
+Chips = NDArray[np.uint8]
+"""``(N, S, S, 3)`` uint8 RGB, cut as the model's `crop` says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """low, high: years, inclusive; probability: that the age lies between them, 0..1."""
+
+    low: int
+    high: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gender:
+    value: Literal["male", "female"]
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    value: Literal["without_mask", "mask_worn_incorrectly", "mask_worn_correctly"]
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeadPose:
+    """Degrees. pitch: up is positive; yaw: the face turned to the viewer's right is positive; roll: clockwise."""
+
+    pitch: float
+    yaw: float
+    roll: float
+
+
+class Model(Protocol):
+    name: str
+    """Name of the artifact in the registry."""
+    fingerprint: str
+    """Changes whenever the same input may give another output: weights and preprocessing."""
+
+
+class FaceDetector(Model, Protocol):
+    def detect(self, images: Sequence[RGBImage], score_threshold: float) -> list[Detections]:
+        """Faces of each picture whose score reaches the threshold, best first."""
+        ...
+
+
+class FaceEmbedder(Model, Protocol):
+    crop: CropSpec
+    dim: int
+
+    def embed(self, chips: Chips) -> Float32:
+        """``(N, dim)`` float32, as the network gives them (not normalised)."""
+        ...
+
+
+class LandmarkPredictor(Model, Protocol):
+    crop: CropSpec
+    count: int
+    """Points per face: 68 in the iBUG order, 98 in the WFLW order, 106 in InsightFace's."""
+
+    def predict(self, chips: Chips) -> Float32:
+        """``(N, count, 2)`` float32, x y in crop pixels."""
+        ...
+
+
+class AgeEstimator(Model, Protocol):
+    crop: CropSpec
+
+    def estimate(self, chips: Chips) -> list[Age]: ...
+
+
+class GenderClassifier(Model, Protocol):
+    crop: CropSpec
+
+    def classify(self, chips: Chips) -> list[Gender]: ...
+
+
+class MaskClassifier(Model, Protocol):
+    crop: CropSpec
+
+    def classify(self, chips: Chips) -> list[Mask]: ...
+
+
+class LivenessDetector(Model, Protocol):
+    crops: tuple[CropSpec, ...]
+
+    def score(self, chips: Sequence[Chips]) -> Float32:
+        """``(N,)`` float32, probability that the face is live. chips: one batch for each of `crops`."""
+        ...
