@@ -3,15 +3,14 @@
 import hashlib
 from pathlib import Path
 
+from models.checksums import sha256_of
+
 
 def fingerprint(name: str, preprocessing: int, *files: Path) -> str:
-    """``name-sha-version``: the first 16 hex digits of the weights' sha256 and the version of the preprocessing.
+    """``name-sha-version``: 16 hex digits of the weights' sha256 and the version of the preprocessing.
 
-    A model made of several files (graph and weights) hashes them one after the other.
+    A model of several files (graph and tensors) takes the sha256 of their concatenated digests.
     """
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return f"{name}-{digest.hexdigest()[:16]}-{preprocessing}"
+    digests = [sha256_of(file) for file in files]
+    digest = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    return f"{name}-{digest[:16]}-{preprocessing}"
