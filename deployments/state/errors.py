@@ -1,0 +1,68 @@
+"""What can go wrong with state, as an API's error table would name it."""
+
+from uuid import UUID
+
+
+class StateError(Exception):
+    """Base of every error that a caller of the state library is meant to handle."""
+
+
+class InvalidSubject(StateError):
+    """A subject's name is empty, too long, or cannot be stored as text."""
+
+
+class SubjectNotFound(StateError):
+    """No subject of that name in the gallery."""
+
+
+class SubjectExists(StateError):
+    """The gallery already has a subject of that name."""
+
+
+class GalleryNotFound(StateError):
+    """No gallery with that id."""
+
+
+class InvalidEmbedding(StateError):
+    """Wrong length, not a number, infinite, or zero."""
+
+
+class FingerprintMismatch(StateError):
+    """The gallery's embeddings were made by another model than the one in service."""
+
+    def __init__(self, gallery: int, stored: str, serving: str) -> None:
+        super().__init__(
+            f"gallery {gallery} holds embeddings of {stored!r} and the model in service is {serving!r}: "
+            "run `prosopon reembed` to compute them again from the stored images"
+        )
+        self.gallery, self.stored, self.serving = gallery, stored, serving
+
+    def __reduce__(self) -> tuple[type["FingerprintMismatch"], tuple[int, str, str]]:
+        return FingerprintMismatch, (self.gallery, self.stored, self.serving)
+
+
+class ImageIdTaken(StateError):
+    """The image id belongs to another face."""
+
+    def __init__(self, image_id: UUID) -> None:
+        super().__init__(f"image id {image_id} belongs to another face")
+        self.image_id = image_id
+
+    def __reduce__(self) -> tuple[type["ImageIdTaken"], tuple[UUID]]:
+        return ImageIdTaken, (self.image_id,)
+
+
+class BlobMissing(StateError):
+    """No blob with that hash is stored."""
+
+
+class BlobCorrupt(StateError):
+    """A stored blob's bytes do not have the hash they are stored under."""
+
+
+class KeyNotFound(StateError):
+    """No key with that id."""
+
+
+class NotEnoughCredits(StateError):
+    """The key's balance is smaller than the charge."""

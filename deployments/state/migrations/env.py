@@ -1,0 +1,8 @@
+"""Alembic's entry: runs the migrations on the connection that `Records` opened, inside its transaction."""
+
+from alembic import context
+
+from deployments.state.schema import metadata
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+context.run_migrations()

@@ -1,0 +1,104 @@
+"""The records' tables. `migrations/` builds the same tables step by step; a test holds the two together.
+
+Ids are never used twice (SQLite's AUTOINCREMENT, PostgreSQL's sequences): a face's id is its key in the vector
+index, and the index is repaired by comparing ids alone.
+"""
+
+import sqlalchemy as sa
+
+MAX_SUBJECT_LENGTH = 512
+"""Characters in a subject's name. In UTF-8 at most 2048 bytes: a PostgreSQL B-tree entry holds up to 2704."""
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""SQLite makes a 64-bit rowid of an INTEGER primary key only."""
+
+Time = sa.DateTime(timezone=True)
+
+tenants = sa.Table(
+    "tenants",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("name", sa.String(255), nullable=False, unique=True),
+    sa.Column("created", Time, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+galleries = sa.Table(
+    "galleries",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("tenant_id", Id, sa.ForeignKey("tenants.id"), nullable=False),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("fingerprint", sa.String(255), comment="of the embedder; null until the first face"),
+    sa.Column("created", Time, nullable=False),
+    sa.UniqueConstraint("tenant_id", "kind", "name"),
+    sqlite_autoincrement=True,
+)
+
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("tenant_id", Id, sa.ForeignKey("tenants.id"), nullable=False),
+    sa.Column("gallery_id", Id, sa.ForeignKey("galleries.id"), nullable=False),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False, unique=True),
+    sa.Column("prefix", sa.String(16), nullable=False, comment="the key's first characters, to tell keys apart"),
+    sa.Column("scopes", sa.JSON, nullable=False),
+    sa.Column("credits", sa.BigInteger, comment="null is without limit"),
+    sa.Column("created", Time, nullable=False),
+    sa.Column("revoked", Time),
+    sa.CheckConstraint("credits >= 0", name="ck_keys_credits"),
+    sqlite_autoincrement=True,
+)
+
+subjects = sa.Table(
+    "subjects",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("gallery_id", Id, sa.ForeignKey("galleries.id"), nullable=False),
+    sa.Column("name", sa.String(MAX_SUBJECT_LENGTH), nullable=False),
+    sa.Column("explicit", sa.Boolean, nullable=False, comment="created by itself, not with its first face"),
+    sa.Column("created", Time, nullable=False),
+    sa.UniqueConstraint("gallery_id", "name"),
+    sqlite_autoincrement=True,
+)
+
+blobs = sa.Table(
+    "blobs",
+    metadata,
+    sa.Column("sha256", sa.String(64), primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("media_type", sa.String(127), nullable=False),
+    sa.Column("refs", sa.Integer, nullable=False),
+    sa.CheckConstraint("refs >= 0", name="ck_blobs_refs"),
+)
+sa.Index("ix_blobs_unreferenced", blobs.c.sha256, sqlite_where=blobs.c.refs == 0, postgresql_where=blobs.c.refs == 0)
+
+faces = sa.Table(
+    "faces",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("image_id", sa.Uuid, nullable=False, unique=True),
+    sa.Column("gallery_id", Id, sa.ForeignKey("galleries.id"), nullable=False),
+    sa.Column("subject_id", Id, sa.ForeignKey("subjects.id"), nullable=False),
+    sa.Column("embedding", sa.LargeBinary, nullable=False, comment="unit norm, float32, little endian"),
+    sa.Column("fingerprint", sa.String(255), nullable=False),
+    sa.Column("blob", sa.String(64), sa.ForeignKey("blobs.sha256")),
+    sa.Column("extra", sa.JSON(none_as_null=True), comment="what one API alone knows: url, group, thumbnail"),
+    sa.Column("created", Time, nullable=False),
+    sa.Index(None, "gallery_id", "id"),
+    sa.Index(None, "subject_id", "id"),
+    sa.Index(None, "blob"),
+    sqlite_autoincrement=True,
+)
