@@ -22,12 +22,16 @@ class CropSpec:
     least-squares similarity transform from the landmarks to the template. Without it, an upright square centred on
     the box is cut whose side is `scale` times the longer side of the box (times each side when `square` is
     false), then resized to `size`.
+
+    With `inside` a box crop that would reach past the picture is shrunk (both sides alike) until it fits and
+    then shifted until it lies in the picture.
     """
 
     size: int
     template: tuple[Point, Point, Point, Point, Point] | None = None
     scale: float = 1.0
     square: bool = True
+    inside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +63,13 @@ def similarity_transform(source: Float32, target: Float32) -> Float32:
     return np.column_stack([rotation, target_mean - rotation @ source_mean]).astype(np.float32)
 
 
-def crop_matrix(box: Float32, landmarks: Float32, spec: CropSpec) -> Float32:
+def crop_matrix(
+    box: Float32, landmarks: Float32, spec: CropSpec, picture: tuple[int, int] | None = None
+) -> Float32:
     """The ``(2, 3)`` transform from picture pixels to the crop that `spec` asks for.
 
-    box: ``(4,)`` x1 y1 x2 y2; landmarks: ``(5, 2)``; both in picture pixels.
+    box: ``(4,)`` x1 y1 x2 y2; landmarks: ``(5, 2)``; both in picture pixels. picture: its width and height,
+    which `CropSpec.inside` needs.
     """
     if spec.template is not None:
         return similarity_transform(landmarks, np.asarray(spec.template, np.float32))
@@ -70,7 +77,13 @@ def crop_matrix(box: Float32, landmarks: Float32, spec: CropSpec) -> Float32:
     sides = np.maximum(box[2:] - box[:2], 1.0)
     if spec.square:
         sides = np.full(2, sides.max())
-    zoom = spec.size / (sides * spec.scale)
+    sides = sides * spec.scale
+    if spec.inside and picture is not None:
+        # Pixel centres sit at integers: the picture spans -0.5 .. width - 0.5.
+        limits = np.asarray(picture, np.float32)
+        sides = sides * min(1.0, float((limits / sides).min()))
+        center = np.clip(center, sides / 2 - 0.5, limits - sides / 2 - 0.5)
+    zoom = spec.size / sides
     # Pixel centres sit at integers: the crop spans -0.5 .. size - 0.5.
     shift = spec.size / 2 - 0.5 - zoom * center
     return np.array([[zoom[0], 0, shift[0]], [0, zoom[1], shift[1]]], np.float32)
@@ -81,7 +94,7 @@ def cut(image: RGBImage, box: Float32, landmarks: Float32, spec: CropSpec) -> Cr
 
     Shrinking by more than two is done on a local area average first, since bilinear sampling alone would alias.
     """
-    matrix = crop_matrix(box, landmarks, spec)
+    matrix = crop_matrix(box, landmarks, spec, (image.shape[1], image.shape[0]))
     size = (spec.size, spec.size)
     zoom = float(np.sqrt(abs(np.linalg.det(matrix[:, :2].astype(np.float64)))))
     if zoom >= 0.5:
