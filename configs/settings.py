@@ -26,6 +26,8 @@ class DeploymentSettings(_Strict):
     num_cpus and num_gpus are what Ray reserves for a replica; ONNX, OpenCV and torch get as many threads as the
     share rounds up to. Replicas follow load between min_replicas and max_replicas. A replica takes at most
     max_ongoing_requests at once; up to max_queued_requests more wait at each caller and the rest are refused.
+    Requests that wait together form a batch of at most max_batch_size; a replica works on concurrent_batches of them
+    at a time, each with its own threads.
     """
 
     num_cpus: Annotated[float, Field(gt=0)] = 0.1
@@ -37,6 +39,7 @@ class DeploymentSettings(_Strict):
     max_queued_requests: Annotated[int, Field(ge=-1)] = 256
     max_batch_size: Annotated[int, Field(ge=1)] = 8
     batch_wait_ms: Annotated[float, Field(ge=0)] = 0
+    concurrent_batches: Annotated[int, Field(ge=1)] = 1
 
     @model_validator(mode="after")
     def _replicas_in_order(self) -> "DeploymentSettings":
@@ -128,3 +131,40 @@ class StateSettings(_Strict):
     def vectors_are_local(self) -> bool:
         """True for a Milvus Lite file, which one process alone may write."""
         return "://" not in self.vectors
+
+
+class Deployments(_Strict):
+    """Resources of every deployment. The defaults are the laptop's: two cores, one process a model.
+
+    On two cores the detector takes nearly all the time, and two pictures side by side on one thread each beat one
+    after the other on two. One process with two worker threads shares the weights and never has one replica idle
+    while the other's queue is full.
+    """
+
+    ingress: DeploymentSettings = DeploymentSettings(max_ongoing_requests=1024)
+    detector: DeploymentSettings = DeploymentSettings(
+        num_cpus=0.5, max_batch_size=1, concurrent_batches=2, max_ongoing_requests=16, max_queued_requests=64
+    )
+    embedder: DeploymentSettings = DeploymentSettings(num_cpus=0.2, concurrent_batches=2)
+    landmarks: DeploymentSettings = DeploymentSettings()
+    age: DeploymentSettings = DeploymentSettings()
+    gender: DeploymentSettings = DeploymentSettings()
+    mask: DeploymentSettings = DeploymentSettings()
+    liveness: DeploymentSettings = DeploymentSettings()
+    face_index: DeploymentSettings = DeploymentSettings(max_ongoing_requests=256, max_batch_size=64)
+
+
+class Settings(_Strict):
+    """The `args` of the application.
+
+    apis: which of the five APIs are served; only the deployments that they need are started.
+    development_key: create a key with every scope at the first start and print it.
+    """
+
+    apis: tuple[Api, ...] = ("compreface",)
+    models: ModelSettings = ModelSettings()
+    detection: DetectionSettings = DetectionSettings()
+    images: ImageLimits = ImageLimits()
+    state: StateSettings = StateSettings()
+    deployments: Deployments = Deployments()
+    development_key: bool = True

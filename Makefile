@@ -1,0 +1,43 @@
+# `make serve` and `make test` set up everything they need; a second run reuses it.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: serve test bench lint format install clean
+
+# The virtual environment is complete once the stamp is newer than what it was made from.
+$(VENV)/.serve: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
+	@touch $@
+
+install: $(VENV)/.serve
+
+serve: $(VENV)/.serve
+	$(BIN)/prosopon serve serve_config.yaml
+
+test: $(VENV)/.test
+	$(BIN)/prosopon models pull
+	$(BIN)/pytest
+
+bench: $(VENV)/.test
+	$(BIN)/prosopon models pull
+	$(BIN)/python -m tests.benchmarks
+
+lint: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

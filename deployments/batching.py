@@ -1,0 +1,110 @@
+"""How a replica works: requests that wait together form a batch, and blocking work stays off the event loop."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+import numpy as np
+from ray import serve
+from ray.util.metrics import Histogram
+
+from configs.settings import DeploymentSettings
+from deployments.messages import ModelCard, Timed
+from models.roles import Chips, Model
+from models.session import Compute
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def compute_for(settings: DeploymentSettings) -> Compute:
+    """The device and the threads that a replica with these settings may use; OpenCV is held to them too."""
+    compute = Compute("cuda" if settings.num_gpus else "cpu", settings.threads)
+    compute.limit_libraries()
+    return compute
+
+
+class Batched(Generic[Item, Result]):
+    """A blocking function over a list, called with one item at a time from many requests.
+
+    size: how much of `max_batch_size` an item takes up (a group picture brings many faces); a single item may
+    exceed it.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        function: Callable[[list[Item]], Sequence[Result]],
+        settings: DeploymentSettings,
+        size: Callable[[Item], int] | None = None,
+    ) -> None:
+        executor = ThreadPoolExecutor(settings.concurrent_batches, thread_name_prefix=stage)
+        seconds = Histogram(
+            "prosopon_stage_seconds",
+            "Time of one batch in a stage.",
+            boundaries=[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5],
+            tag_keys=("stage",),
+        )
+        batch_size = Histogram(
+            "prosopon_batch_size", "Items in a batch.", boundaries=[1, 2, 4, 8, 16, 32, 64], tag_keys=("stage",)
+        )
+        tags = {"stage": stage}
+
+        async def run(items: list[Item]) -> list[Result]:
+            start = time.perf_counter()
+            results = await asyncio.get_running_loop().run_in_executor(executor, function, items)
+            seconds.observe(time.perf_counter() - start, tags)
+            batch_size.observe(len(items), tags)
+            return list(results)
+
+        # Serve needs an effective size no larger than the batch, or the item would wait for ever.
+        limit = settings.max_batch_size
+        self._submit: Callable[[Item], Awaitable[Result]] = serve.batch(
+            run,
+            max_batch_size=limit,
+            batch_wait_timeout_s=settings.batch_wait_ms / 1000,
+            max_concurrent_batches=settings.concurrent_batches,
+            batch_size_fn=(lambda items: min(limit, sum(map(size, items)))) if size else None,
+        )
+
+    async def __call__(self, item: Item) -> Result:
+        return await self._submit(item)
+
+
+class ChipModel(Generic[Result]):
+    """A model over chips, shared by many requests: the chips of one batch are stacked and the results dealt out.
+
+    predict: ``(N, S, S, 3)`` uint8 -> one result per chip.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        model: Model,
+        size: int,
+        predict: Callable[[Chips], Sequence[Result] | np.ndarray],
+        settings: DeploymentSettings,
+    ) -> None:
+        self._model = model
+        self._predict = predict
+        self._batched: Batched[Chips, Timed[Sequence[Result]]] = Batched(stage, self._run, settings, len)
+        predict(np.zeros((1, size, size, 3), np.uint8))  # The first run allocates: it is not a client's.
+
+    def _run(self, requests: list[Chips]) -> list[Timed[Sequence[Result]]]:
+        start = time.perf_counter()
+        stacked = requests[0] if len(requests) == 1 else np.concatenate(requests)
+        results = self._predict(stacked)
+        milliseconds = (time.perf_counter() - start) * 1000 / max(1, len(stacked))
+        ends = np.cumsum([len(chips) for chips in requests])
+        return [
+            Timed(results[end - len(chips) : end], milliseconds)
+            for chips, end in zip(requests, ends, strict=True)
+        ]
+
+    async def __call__(self, chips: Chips) -> Timed[Sequence[Result]]:
+        return await self._batched(chips)
+
+    def card(self, crops: tuple[object, ...], dim: int | None = None) -> ModelCard:
+        return ModelCard(self._model.name, self._model.fingerprint, crops, dim)

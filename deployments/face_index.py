@@ -1,0 +1,52 @@
+"""The FaceIndex: galleries of faces, one writer where the vectors lie in a Milvus Lite file."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from configs.settings import DeploymentSettings, StateSettings
+from deployments.batching import Batched, compute_for
+from deployments.messages import ModelCard
+from deployments.state.galleries import GalleryStore
+from deployments.state.types import FaceRecord, Match, NewFace, Query
+
+
+@serve.deployment
+class FaceIndex:
+    """Adds and searches in batches (a group commit, one matrix product); everything else one by one.
+
+    The store is opened, repaired against the records and loaded before the replica is ready.
+    """
+
+    async def __init__(
+        self, state: StateSettings, settings: DeploymentSettings, embedder: DeploymentHandle
+    ) -> None:
+        compute_for(settings)
+        card: ModelCard = await embedder.describe.remote()
+        assert card.dim is not None
+        self._executor = ThreadPoolExecutor(4, thread_name_prefix="gallery")
+        self._store = await asyncio.to_thread(GalleryStore, state, card.fingerprint, card.dim)
+        self._add = Batched("index_add", self._store.add_faces, settings)
+        self._search = Batched("index_search", self._store.search, settings)
+
+    async def add(self, face: NewFace) -> FaceRecord:
+        return _raised(await self._add(face))
+
+    async def search(self, query: Query) -> list[Match]:
+        return _raised(await self._search(query))
+
+    async def run(self, method: str, *args: Any) -> Any:
+        """Any other method of `GalleryStore`, off the event loop."""
+        function: Callable[..., Any] = getattr(self._store, method)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *args)
+
+
+def _raised(result: Any) -> Any:
+    """One item's failure in a batch is its caller's alone."""
+    if isinstance(result, Exception):
+        raise result
+    return result

@@ -1,0 +1,65 @@
+"""The application builder: settings in, bound application out. It reads like the architecture's diagram."""
+
+from typing import Any
+
+from ray.serve import Application, Deployment
+
+from configs.settings import DeploymentSettings, Settings
+from deployments.age import AgeEstimator
+from deployments.detector import Detector
+from deployments.embedder import Embedder
+from deployments.face_index import FaceIndex
+from deployments.gender import GenderClassifier
+from deployments.landmarks import LandmarkPredictor
+from deployments.liveness import LivenessDetector
+from deployments.mask import MaskClassifier
+from models.load import available
+from pipelines.faces import ModelHandles
+from pipelines.ingress import Ingress
+
+
+def options(deployment: Deployment, settings: DeploymentSettings) -> Deployment:
+    """The deployment with the resources that the settings give it."""
+    scaling: dict[str, Any] = {"num_replicas": settings.min_replicas}
+    if settings.max_replicas > settings.min_replicas:
+        scaling = {
+            "autoscaling_config": {
+                "min_replicas": settings.min_replicas,
+                "max_replicas": settings.max_replicas,
+                "target_ongoing_requests": settings.target_ongoing_requests,
+            }
+        }
+    return deployment.options(
+        ray_actor_options={"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus},
+        max_ongoing_requests=settings.max_ongoing_requests,
+        max_queued_requests=settings.max_queued_requests,
+        health_check_period_s=2,
+        graceful_shutdown_timeout_s=10,
+        **scaling,
+    )
+
+
+def build(args: dict[str, Any] | Settings) -> Application:
+    """The whole application. args: what `Settings` validates; anything wrong is an error before anything starts."""
+    settings = args if isinstance(args, Settings) else Settings.model_validate(args)
+    models, resources = settings.models, settings.deployments
+
+    detector = options(Detector, resources.detector).bind(
+        models, settings.detection, settings.images, resources.detector
+    )
+    embedder = options(Embedder, resources.embedder).bind(models, resources.embedder)
+    plugins = {
+        role: options(deployment, getattr(resources, role)).bind(models, getattr(resources, role))
+        for role, deployment in {
+            "landmarks": LandmarkPredictor,
+            "age": AgeEstimator,
+            "gender": GenderClassifier,
+            "mask": MaskClassifier,
+            "liveness": LivenessDetector,
+        }.items()
+        if available(models, role)
+    }
+    index = options(FaceIndex, resources.face_index).bind(settings.state, resources.face_index, embedder)
+    return options(Ingress, resources.ingress).bind(
+        settings, ModelHandles(detector, embedder, **plugins), index
+    )

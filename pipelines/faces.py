@@ -1,0 +1,196 @@
+"""detect -> embed and the plugins: what is known about the faces of one picture."""
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from ray.serve.handle import DeploymentHandle
+
+from deployments.messages import DetectRequest, FacesFound, ModelCard, Rejected, Timed
+from models.crops import Crop, CropSpec
+from models.head_pose import head_pose
+from models.images import ImageError
+from models.roles import Age, Gender, HeadPose, Mask
+from models.types import Float32
+from pipelines.calls import call
+
+
+class Plugin(StrEnum):
+    """What can be asked for about a face."""
+
+    AGE = "age"
+    GENDER = "gender"
+    MASK = "mask"
+    LIVENESS = "liveness"
+    POSE = "pose"
+    LANDMARKS = "landmarks"
+    DENSE_LANDMARKS = "dense_landmarks"
+    EMBEDDING = "embedding"
+
+
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """probability: that the face belongs to a live person in front of the camera, 0..1."""
+
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One face. box: x1 y1 x2 y2; landmarks ``(5, 2)``; all in pixels of the upright picture.
+
+    A field is None unless its plugin was asked for. dense_landmarks: ``(68, 2)``, ``(98, 2)`` or ``(106, 2)``.
+    embedding: ``(D,)`` unit norm. milliseconds: cost of each stage.
+    """
+
+    box: Float32
+    score: float
+    landmarks: Float32
+    embedding: Float32 | None = None
+    age: Age | None = None
+    gender: Gender | None = None
+    mask: Mask | None = None
+    liveness: Liveness | None = None
+    pose: HeadPose | None = None
+    dense_landmarks: Float32 | None = None
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """width, height: of the upright picture, in pixels. faces: the biggest first."""
+
+    width: int
+    height: int
+    faces: tuple[Face, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelHandles:
+    """Handles of the deployments of this graph; None where the role is not deployed."""
+
+    detector: DeploymentHandle
+    embedder: DeploymentHandle
+    landmarks: DeploymentHandle | None = None
+    age: DeploymentHandle | None = None
+    gender: DeploymentHandle | None = None
+    mask: DeploymentHandle | None = None
+    liveness: DeploymentHandle | None = None
+
+    def deployed(self) -> dict[str, DeploymentHandle]:
+        """Role -> handle of every role that is deployed."""
+        handles = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: handle for name, handle in handles.items() if handle is not None}
+
+
+_ROLE_OF = {
+    Plugin.AGE: "age",
+    Plugin.GENDER: "gender",
+    Plugin.MASK: "mask",
+    Plugin.LIVENESS: "liveness",
+    Plugin.POSE: "landmarks",
+    Plugin.DENSE_LANDMARKS: "landmarks",
+    Plugin.EMBEDDING: "embedder",
+    Plugin.LANDMARKS: "detector",
+}
+
+
+class FaceAnalyzer:
+    """Runs the detector and, side by side, the plugins that were asked for. One per process; holds no state."""
+
+    def __init__(self, handles: ModelHandles, cards: dict[str, ModelCard]) -> None:
+        self._handles = handles.deployed()
+        self.cards = cards
+
+    @classmethod
+    async def connect(cls, handles: ModelHandles) -> "FaceAnalyzer":
+        """Waits until every model is loaded and knows how its input is cut."""
+        deployed = handles.deployed()
+        cards = await asyncio.gather(*(handle.describe.remote() for handle in deployed.values()))
+        return cls(handles, dict(zip(deployed, cards, strict=True)))
+
+    def available(self, plugin: Plugin) -> bool:
+        return _ROLE_OF[plugin] in self._handles
+
+    def card(self, plugin: Plugin) -> ModelCard:
+        """The model behind a plugin."""
+        return self.cards[_ROLE_OF[plugin]]
+
+    async def analyze(
+        self,
+        image: bytes,
+        plugins: frozenset[Plugin] = frozenset(),
+        *,
+        limit: int = 0,
+        score_threshold: float | None = None,
+        whole_picture: bool = False,
+    ) -> Picture:
+        """Faces of a picture given as a file's bytes.
+
+        limit: at most so many, the biggest; 0 is all. score_threshold: None is the configured one.
+        whole_picture: the picture is a face already cut out, do not look for one.
+        Raises `ImageError`, and what `call` raises.
+        """
+        roles = [role for role in {_ROLE_OF[plugin] for plugin in plugins} if role != "detector"]
+        specs = tuple(dict.fromkeys(spec for role in roles for spec in self.cards[role].crops))
+        request = DetectRequest(image, score_threshold, limit, specs, whole_picture)
+        found: FacesFound | Rejected = await call(self._handles["detector"].detect, request)
+        if isinstance(found, Rejected):
+            raise ImageError(found.reason, found.message)
+        answers: dict[str, Timed[Any]] = {}
+        if len(found.faces):
+            results = await asyncio.gather(*(self._ask(role, found) for role in roles))
+            answers = dict(zip(roles, results, strict=True))
+        return Picture(found.width, found.height, tuple(self._faces(found, plugins, answers)))
+
+    def _ask(self, role: str, found: FacesFound) -> Awaitable[Timed[Any]]:
+        handle = self._handles[role]
+        chips = [found.chips[spec] for spec in self.cards[role].crops]
+        if role == "liveness":
+            return call(handle.score, chips)
+        return call(handle.embed if role == "embedder" else handle.predict, *chips)
+
+    def _faces(
+        self, found: FacesFound, plugins: frozenset[Plugin], answers: dict[str, Timed[Any]]
+    ) -> list[Face]:
+        faces = []
+        times = {role: answer.milliseconds for role, answer in answers.items()}
+        times["detector"] = found.milliseconds
+        for index in range(len(found.faces)):
+            values = {role: answer.value[index] for role, answer in answers.items()}
+            dense = None
+            if "landmarks" in values:
+                spec: CropSpec = self.cards["landmarks"].crops[0]
+                crop = Crop(found.chips[spec][index], found.matrices[spec][index])
+                dense = crop.to_picture(values["landmarks"])
+            pose = None
+            if Plugin.POSE in plugins and dense is not None:
+                pose = head_pose(dense, (found.width, found.height))
+            faces.append(
+                Face(
+                    box=found.faces.boxes[index],
+                    score=float(found.faces.scores[index]),
+                    landmarks=found.faces.landmarks[index],
+                    embedding=values.get("embedder"),
+                    age=values.get("age"),
+                    gender=values.get("gender"),
+                    mask=values.get("mask"),
+                    liveness=Liveness(float(values["liveness"])) if "liveness" in values else None,
+                    pose=pose,
+                    dense_landmarks=dense if Plugin.DENSE_LANDMARKS in plugins else None,
+                    milliseconds=times,
+                )
+            )
+        return faces
+
+
+def inside(face: Face, picture: Picture) -> tuple[int, int, int, int]:
+    """The face's box as integers x1 y1 x2 y2 inside the picture."""
+    limits = (picture.width, picture.height, picture.width, picture.height)
+    x1, y1, x2, y2 = (
+        int(np.clip(round(float(v)), 0, limit)) for v, limit in zip(face.box, limits, strict=True)
+    )
+    return x1, y1, x2, y2

@@ -1,0 +1,29 @@
+"""What is not an API: liveness, readiness, and a 404 that names what is served."""
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from configs.settings import Settings
+
+
+def create_app(settings: Settings) -> Starlette:
+    """`/healthz` and `/readyz` answer 200 once this process runs, which it does only when every model is warm."""
+
+    async def ok(_: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def not_found(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        body = {
+            "message": f"nothing is served at {request.url.path}",
+            "apis": list(settings.apis),
+            "documentation": [f"/docs/{api}" for api in settings.apis],
+        }
+        return JSONResponse(body, status_code=error.status_code)
+
+    return Starlette(
+        routes=[Route("/healthz", ok), Route("/readyz", ok)], exception_handlers={HTTPException: not_found}
+    )

@@ -1,0 +1,132 @@
+"""The ingress: one ASGI application that hands each request to the API whose path it has."""
+
+import json
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from configs.settings import Api, Settings
+from deployments.state.keys import KeyStore
+from deployments.state.records import Records
+from models.calibration import SimilarityCurve
+from models.load import load_similarity
+from pipelines import health
+from pipelines.auth import Authenticator
+from pipelines.faces import FaceAnalyzer, ModelHandles
+from pipelines.galleries import Galleries
+
+logger = logging.getLogger("ray.serve")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What routes may use. One per ingress process."""
+
+    settings: Settings
+    keys: Authenticator
+    faces: FaceAnalyzer
+    similarity: SimilarityCurve
+    galleries: Galleries
+
+
+def _compreface(services: Services) -> ASGIApp:
+    from pipelines.compreface import create_app
+
+    return create_app(services)
+
+
+# The order matters: the first prefix that fits wins.
+_APIS: dict[Api, tuple[tuple[str, ...], Callable[[Services], ASGIApp]]] = {
+    "compreface": (("/api/v1/", "/openapi/compreface", "/docs/compreface"), _compreface),
+}
+
+
+class Dispatcher:
+    """Chooses the API by the path's prefix, names every request and logs it once."""
+
+    def __init__(self, routes: list[tuple[tuple[str, ...], ASGIApp]], fallback: ASGIApp) -> None:
+        self._routes = routes
+        self._fallback = fallback
+
+    def _find(self, path: str) -> ASGIApp:
+        for prefixes, app in self._routes:
+            if path.startswith(prefixes):
+                return app
+        return self._fallback
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._fallback(scope, receive, send)
+        request_id = _request_id(scope)
+        started, status = time.perf_counter(), 500
+
+        async def named(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            await self._find(scope["path"])(scope, receive, named)
+        finally:
+            logger.info(
+                json.dumps(
+                    {
+                        "request_id": request_id,
+                        "method": scope["method"],
+                        "path": redact(scope["path"]),
+                        "status": status,
+                        "milliseconds": round((time.perf_counter() - started) * 1000, 1),
+                    }
+                )
+            )
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and 0 < len(value) <= 64 and value.isascii():
+            text: str = value.decode()
+            if text.replace("-", "").isalnum():
+                return text
+    return uuid.uuid4().hex
+
+
+def redact(path: str) -> str:
+    """The path without an API key in it: CompreFace's static pictures carry one."""
+    parts = path.split("/")
+    if parts[1:4] == ["api", "v1", "static"] and len(parts) > 4:
+        parts[4] = "***"
+    return "/".join(parts)
+
+
+@serve.deployment
+@serve.ingress()
+class Ingress:
+    """Routes of every API that the settings name, over handles to the deployments behind them."""
+
+    async def __init__(self, settings: Settings, models: ModelHandles, index: DeploymentHandle) -> None:
+        faces = await FaceAnalyzer.connect(models)
+        self._services = Services(
+            settings=settings,
+            keys=Authenticator(KeyStore(Records(settings.state.database))),
+            faces=faces,
+            similarity=load_similarity(faces.cards["embedder"].name),
+            galleries=Galleries(index),
+        )
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        apis = [_APIS[api] for api in settings_order(self._services.settings)]
+        routes = [(prefixes, create(self._services)) for prefixes, create in apis]
+        return Dispatcher(routes, health.create_app(self._services.settings))
+
+
+def settings_order(settings: Settings) -> list[Api]:
+    """The APIs to serve, the one with the longest prefix first."""
+    return [api for api in _APIS if api in settings.apis]
