@@ -1,0 +1,200 @@
+"""From settings to models: which class opens which weights. Every module of a model is imported when it is needed."""
+
+from collections.abc import Callable
+from typing import Any
+
+from configs.settings import DetectionSettings, ModelSettings, Role
+from models.calibration import load_similarity
+from models.registry import ModelUnavailable, UnknownModel, Weights, resolve
+from models.roles import (
+    AgeEstimator,
+    FaceDetector,
+    FaceEmbedder,
+    GenderClassifier,
+    LandmarkPredictor,
+    LivenessDetector,
+    MaskClassifier,
+)
+from models.session import Compute
+
+__all__ = [
+    "ModelUnavailable",
+    "UnknownModel",
+    "load_age",
+    "load_detector",
+    "load_embedder",
+    "load_gender",
+    "load_landmarks",
+    "load_liveness",
+    "load_mask",
+    "load_similarity",
+]
+
+INSIGHTFACE = "insightface/"
+
+
+def load_detector(models: ModelSettings, detection: DetectionSettings, compute: Compute) -> FaceDetector:
+    """Raises, as all of these, `ModelUnavailable`, `UnknownModel` or `models.checksums.ChecksumError`."""
+    if pack := _insightface(models, "detector"):
+        from models.insightface_pack import load_detector as load
+
+        return load(pack, detection, compute)
+    return _open(resolve(models, "detector"), _DETECTORS, detection, compute)
+
+
+def load_embedder(models: ModelSettings, compute: Compute) -> FaceEmbedder:
+    if pack := _insightface(models, "embedder"):
+        from models.insightface_pack import load_embedder as load
+
+        return load(pack, compute)
+    return _open(resolve(models, "embedder"), _EMBEDDERS, compute)
+
+
+def load_landmarks(models: ModelSettings, compute: Compute) -> LandmarkPredictor:
+    if pack := _insightface(models, "landmarks"):
+        from models.insightface_pack import load_landmarks as load
+
+        return load(pack, compute)
+    return _open(resolve(models, "landmarks"), _LANDMARKS, compute)
+
+
+def load_age(models: ModelSettings, compute: Compute) -> AgeEstimator:
+    if pack := _insightface(models, "age"):
+        from models.insightface_pack import load_age as load
+
+        return load(pack, compute)
+    return _open(resolve(models, "age"), _AGES, compute)
+
+
+def load_gender(models: ModelSettings, compute: Compute) -> GenderClassifier:
+    if pack := _insightface(models, "gender"):
+        from models.insightface_pack import load_gender as load
+
+        return load(pack, compute)
+    return _open(resolve(models, "gender"), _GENDERS, compute)
+
+
+def load_mask(models: ModelSettings, compute: Compute) -> MaskClassifier:
+    """The project's own network, whose weights are part of it, unless overridden."""
+    if "mask" in models.overrides:
+        return _open(resolve(models, "mask"), _MASKS, compute)
+    from models.mask import WEIGHTS, MaskClassifierNet
+
+    return MaskClassifierNet(WEIGHTS, compute)
+
+
+def load_liveness(models: ModelSettings, compute: Compute) -> LivenessDetector:
+    """No pack names a liveness model: the one of the catalogue is used once it has been pulled."""
+    if "liveness" not in models.overrides:
+        models = models.model_copy(update={"overrides": {**models.overrides, "liveness": "minifasnet"}})
+    return _open(resolve(models, "liveness"), _LIVENESS, compute)
+
+
+def _insightface(models: ModelSettings, role: Role) -> str | None:
+    """The insightface pack that serves a role, or None where the catalogue or an override does."""
+    if not models.pack.startswith(INSIGHTFACE) or role in models.overrides:
+        return None
+    return models.pack.removeprefix(INSIGHTFACE)
+
+
+Opener = Callable[..., Any]
+"""Takes the weights and what else its role needs."""
+
+
+def _open(weights: Weights, openers: dict[str, Opener], *options: object) -> Any:
+    """Open weights with the class for their name, or for the suffix of an operator's own file."""
+    name = weights.artifact.name if weights.artifact else weights.path.suffix
+    opener = openers.get(name)
+    if opener is None:
+        known = ", ".join(sorted(openers))
+        raise UnknownModel(f"'{weights.name}' cannot serve the role '{weights.role}': it takes {known}")
+    return opener(weights, *options)
+
+
+def _centerface(weights: Weights, detection: DetectionSettings, compute: Compute) -> FaceDetector:
+    from models.centerface import CenterFace
+
+    return CenterFace(weights.path, compute, detection)
+
+
+def _yunet(weights: Weights, detection: DetectionSettings, compute: Compute) -> FaceDetector:
+    from models.yunet import YuNet
+
+    return YuNet(weights.path, compute, detection)
+
+
+def _scrfd(weights: Weights, detection: DetectionSettings, compute: Compute) -> FaceDetector:
+    from models.insightface_pack import InsightFaceDetector
+
+    return InsightFaceDetector(weights.path, compute, detection)
+
+
+def _dlib_resnet(weights: Weights, compute: Compute) -> FaceEmbedder:
+    from models.dlib_resnet import DlibResNet29
+
+    return DlibResNet29(weights.path, compute)
+
+
+def _reid(weights: Weights, compute: Compute) -> FaceEmbedder:
+    from models.reid import RetailReidentification
+
+    return RetailReidentification(*weights.paths, compute)
+
+
+def _mobilefacenet(weights: Weights, compute: Compute) -> FaceEmbedder:
+    from models.insightface_pack import mobilefacenet
+
+    return mobilefacenet(*weights.paths, compute)
+
+
+def _arcface(weights: Weights, compute: Compute) -> FaceEmbedder:
+    from models.insightface_pack import InsightFaceEmbedder
+
+    return InsightFaceEmbedder(weights.path, compute)
+
+
+def _landmarks68(weights: Weights, compute: Compute) -> LandmarkPredictor:
+    from models.landmarks import DlibLandmarks68
+
+    return DlibLandmarks68(weights.path)
+
+
+def _dlib_age(weights: Weights, compute: Compute) -> AgeEstimator:
+    from models.age import DlibAge
+
+    return DlibAge(weights.path, compute)
+
+
+def _dlib_gender(weights: Weights, compute: Compute) -> GenderClassifier:
+    from models.gender import DlibGender
+
+    return DlibGender(weights.path, compute)
+
+
+def _mask(weights: Weights, compute: Compute) -> MaskClassifier:
+    from models.mask import MaskClassifierNet
+
+    return MaskClassifierNet(weights.path, compute)
+
+
+def _minifasnet(weights: Weights, compute: Compute) -> LivenessDetector:
+    from models.minifasnet import MiniFASNetEnsemble
+
+    v2, v1se = weights.paths
+    return MiniFASNetEnsemble(v2, v1se, compute)
+
+
+# Artifact name, or suffix of a file that the catalogue does not know -> what opens it.
+_DETECTORS: dict[str, Opener] = {"centerface": _centerface, "yunet": _yunet, "scrfd-500m": _scrfd, ".onnx": _scrfd}
+_EMBEDDERS: dict[str, Opener] = {
+    "dlib-resnet29": _dlib_resnet,
+    "face-reidentification-retail-0095": _reid,
+    "mobilefacenet-y1": _mobilefacenet,
+    ".dat": _dlib_resnet,
+    ".onnx": _arcface,
+}
+_LANDMARKS: dict[str, Opener] = {"dlib-landmarks68": _landmarks68, ".dat": _landmarks68}
+_AGES: dict[str, Opener] = {"dlib-age": _dlib_age}
+_GENDERS: dict[str, Opener] = {"dlib-gender": _dlib_gender}
+_MASKS: dict[str, Opener] = {".onnx": _mask}
+_LIVENESS: dict[str, Opener] = {"minifasnet": _minifasnet}
