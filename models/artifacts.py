@@ -69,8 +69,8 @@ _RANDOM_FACE = "random-face==2021.7.21.1"
 
 _NOTICE_300W = "The file is CC0, but it was trained on iBUG 300-W, whose licence excludes commercial use."
 _NOTICE_FFHQ = (
-    "The package declares Apache-2.0, but the network was distilled from StyleGAN2 on FFHQ (CC BY-NC-SA 4.0): "
-    "treat it as not for commercial use."
+    "The package declares Apache-2.0, but the network was distilled from StyleGAN2 on FFHQ (CC BY-NC-SA 4.0):"
+    " treat it as not for commercial use."
 )
 _NOTICE_INSIGHTFACE = "InsightFace's models are for non-commercial research only."
 
@@ -130,7 +130,9 @@ ARTIFACTS: tuple[Artifact, ...] = (
         commercial=False,
         notice=_NOTICE_INSIGHTFACE,
         files=(
-            File("det_500m.onnx", "5e4447f50245bbd7966bd6c0fa52938c61474a04ec7def48753668a9d8b4ea3a", 2524817),
+            File(
+                "det_500m.onnx", "5e4447f50245bbd7966bd6c0fa52938c61474a04ec7def48753668a9d8b4ea3a", 2524817
+            ),
         ),
     ),
     Artifact(

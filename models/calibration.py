@@ -53,7 +53,9 @@ def fit(impostors: Float32, genuine: Float32) -> SimilarityCurve:
     c0 = float(np.quantile(impostors, FALSE_MATCH_RATE))
     median = float(np.median(genuine))
     if median >= c0:
-        raise ValueError("pairs of one person lie no closer than those of two: the embeddings tell nobody apart")
+        raise ValueError(
+            "pairs of one person lie no closer than those of two: the embeddings tell nobody apart"
+        )
     return SimilarityCurve(c0, math.atanh(2 * GENUINE_SIMILARITY - 1) / (c0 - median))
 
 

@@ -56,9 +56,9 @@ def decode(
 ) -> Detections:
     """Faces of one picture, in pixels of the network's input.
 
-    heatmap ``(h, w)``: score of a face centred in the cell; scale ``(2, h, w)``: log of height and width in cells;
-    offset ``(2, h, w)``: y and x of the centre inside the cell; landmarks ``(10, h, w)``: y and x of five points,
-    relative to the box's upper left corner and in units of its size.
+    heatmap ``(h, w)``: score of a face centred in the cell; scale ``(2, h, w)``: log of height and width in
+    cells; offset ``(2, h, w)``: y and x of the centre inside the cell; landmarks ``(10, h, w)``: y and x of
+    five points, relative to the box's upper left corner and in units of its size.
     """
     rows, columns = np.nonzero(heatmap >= score_threshold)
     scores = heatmap[rows, columns]
@@ -71,7 +71,9 @@ def decode(
     points_x = points[:, 1] * width[kept] + x[kept]
     points_y = points[:, 0] * height[kept] + y[kept]
     return Detections(
-        boxes[kept], scores[kept], np.stack([points_x, points_y], axis=-1).transpose(1, 0, 2).astype(np.float32)
+        boxes[kept],
+        scores[kept],
+        np.stack([points_x, points_y], axis=-1).transpose(1, 0, 2).astype(np.float32),
     )
 
 

@@ -1,11 +1,10 @@
 """Reading networks that dlib serialised: numbers, tensors and the chain of layers.
 
-dlib writes a network from the loss inwards, so the file begins with the version numbers of all layers, outermost
-first, and continues with their parameters, innermost (the input) first. Format: dlib/serialize.h,
+dlib writes a network from the loss inwards, so the file begins with the version numbers of all layers,
+outermost first, and continues with their parameters, innermost (the input) first. Format: dlib/serialize.h,
 dlib/float_details.h, dlib/cuda/tensor_tools.h and dlib/dnn/core.h of dlib 19.
 """
 
-import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -100,7 +99,8 @@ class Reader:
 
 
 def read_metric_network(stream: BinaryIO) -> list[Parameters]:
-    """The layers with parameters, from the input to the output, of a ``loss_metric`` network over RGB pictures.
+    """The layers with parameters, from the input to the output, of a ``loss_metric`` network over RGB
+    pictures.
 
     Raises `FormatError` where the file is anything else, or has bytes left over.
     """

@@ -20,7 +20,7 @@ def _convert(path: Path) -> bytes:
 
 
 class DlibResNet29:
-    """Chips of 150 pixels with 25% padding to 128-d embeddings; one person's lie closer than about 0.6 (L2)."""
+    """Chips of 150 pixels with 25% padding to 128-d embeddings; one person's lie closer than 0.6 (L2)."""
 
     name = "dlib-resnet29"
     preprocessing = 1
@@ -33,7 +33,7 @@ class DlibResNet29:
         self._session = create_session(prepare([path], "folded", 1, lambda: _convert(path)), compute)
 
     def embed(self, chips: Chips) -> Float32:
-        """``(N, 150, 150, 3)`` uint8 RGB to ``(N, 128)`` float32, as the network gives them (not normalised)."""
+        """``(N, 150, 150, 3)`` uint8 RGB to ``(N, 128)`` float32, as the network gives them."""
         if not len(chips):
             return np.empty((0, self.dim), np.float32)
         embeddings: Float32 = self._session.run(None, {"chips": chips})[0]

@@ -1,6 +1,8 @@
-"""dlib's ResNet-29 for faces (`dnn_metric_learning_on_images_ex.cpp`) as a torch module. Imported to convert only."""
+"""dlib's ResNet-29 for faces (`dnn_metric_learning_on_images_ex.cpp`) in torch. Imported to convert only."""
 
 import io
+import logging
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +20,8 @@ from models.dlib_format import (
     read_metric_network,
 )
 
-# Widths of the levels behind the stem, each as (channels, blocks); all but the first begin by halving the picture.
+# Widths of the levels behind the stem, each as (channels, blocks); all but the first begin by halving the
+# picture.
 LEVELS = ((32, 3), (64, 4), (128, 3), (256, 3), (256, 1))
 
 
@@ -43,8 +46,8 @@ class Block(nn.Module):
 def averaging(inputs: int, channels: int) -> nn.Conv2d:
     """avg_pool<2,2,2,2> and the zero channels that add_prev appends, as one convolution.
 
-    A runtime with a blocked channel layout can keep that layout through a convolution, and not through a padding of
-    channels.
+    A runtime with a blocked channel layout can keep that layout through a convolution, and not through a
+    padding of channels.
     """
     conv = nn.Conv2d(inputs, channels, 2, stride=2, bias=False)
     with torch.no_grad():
@@ -57,8 +60,8 @@ def averaging(inputs: int, channels: int) -> nn.Conv2d:
 class ResNet29(nn.Module):
     """``(N, 150, 150, 3)`` uint8 RGB to ``(N, 128)`` float32.
 
-    The colour's mean and scale are part of the first convolution, which pads nothing; every `affine` is part of the
-    convolution before it.
+    The colour's mean and scale are part of the first convolution, which pads nothing; every `affine` is part
+    of the convolution before it.
     """
 
     def __init__(self) -> None:
@@ -121,16 +124,20 @@ def convert(source: Path) -> bytes:
         load(network, read_metric_network(file))
     buffer = io.BytesIO()
     example = torch.zeros(2, 150, 150, 3, dtype=torch.uint8)
-    torch.onnx.export(
-        network,
-        (example,),
-        buffer,
-        input_names=["chips"],
-        output_names=["embeddings"],
-        dynamic_shapes=({0: torch.export.Dim("N")},),
-        opset_version=18,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    # The exporter warns of torchvision, which is not needed, and of torch's own deprecations.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network,
+            (example,),
+            buffer,
+            input_names=["chips"],
+            output_names=["embeddings"],
+            dynamic_shapes=({0: torch.export.Dim("N")},),
+            opset_version=18,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
     return buffer.getvalue()

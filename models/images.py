@@ -1,11 +1,13 @@
-"""Decoding pictures that strangers sent: bounded before a pixel is touched, upright and 8-bit RGB afterwards."""
+"""Decoding pictures that strangers sent: bounded before a pixel is touched, upright 8-bit RGB afterwards."""
 
 import io
 import struct
 from enum import StrEnum
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from configs.settings import ImageLimits
@@ -47,12 +49,12 @@ class ImageError(ValueError):
 def decode(data: bytes, limits: ImageLimits, reduce: int = 1) -> RGBImage:
     """A file's bytes to ``(H, W, 3)`` uint8 RGB, upright as its EXIF orientation says.
 
-    Of an animation the first frame is taken, of an icon the largest. Channels of 16 bits are scaled to 8; what is
-    transparent lies over white. reduce: 2, 4 or 8 decodes a JPEG at that fraction of its sides, which costs less
-    than shrinking it later (other formats are decoded in full).
+    Of an animation the first frame is taken, of an icon the largest. Channels of 16 bits are scaled to 8;
+    what is transparent lies over white. reduce: 2, 4 or 8 decodes a JPEG at that fraction of its sides, which
+    costs less than shrinking it later (other formats are decoded in full).
 
-    Raises `ImageError`: empty, larger than the limits (judged from the header, before decoding), in no format of
-    `FORMATS`, or damaged.
+    Raises `ImageError`: empty, larger than the limits (judged from the header, before decoding), in no format
+    of `FORMATS`, or damaged.
     """
     if not data:
         raise ImageError(RejectionReason.EMPTY, "The file is empty (0 bytes).")
@@ -83,7 +85,7 @@ def decode(data: bytes, limits: ImageLimits, reduce: int = 1) -> RGBImage:
 
 
 def _open(data: bytes, limits: ImageLimits) -> Image.Image:
-    """Read the header. An icon's header does not tell the size of the pictures inside, so these are looked at."""
+    """Read the header. An icon's header does not tell the size of the pictures inside: look at these."""
     if data[:4] == b"\0\0\1\0":
         for i in range(struct.unpack_from("<H", data, 4)[0]):
             (offset,) = _ICO_ENTRY.unpack_from(data, 6 + 16 * i)
@@ -119,8 +121,8 @@ def _orientation(header: Image.Image) -> int:
 def _decode_jpeg(data: bytes, header: Image.Image, reduce: int) -> RGBImage | None:
     """OpenCV's decoder, which gives Pillow's very pixels in about half the time.
 
-    It also gives half a picture where the other half is missing, so a file that does not end as a JPEG should is
-    left to Pillow, like CMYK.
+    It also gives half a picture where the other half is missing, so a file that does not end as a JPEG should
+    is left to Pillow, like CMYK.
     """
     whole = _JPEG_END in data[-64:]
     if header.format not in ("JPEG", "MPO") or header.mode not in ("RGB", "L") or not whole:
@@ -135,7 +137,8 @@ def _decode_jpeg(data: bytes, header: Image.Image, reduce: int) -> RGBImage | No
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None:
         return None
-    return pixels if reduce == 1 else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    rgb: RGBImage = pixels if reduce == 1 else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    return rgb
 
 
 def _to_rgb(image: Image.Image, limits: ImageLimits) -> RGBImage:
@@ -143,7 +146,7 @@ def _to_rgb(image: Image.Image, limits: ImageLimits) -> RGBImage:
     image.load()
     _check_pixels(*image.size, limits)
     if image.mode.startswith(("I", "F")):
-        return cv2.cvtColor(_to_8_bits(np.asarray(image)), cv2.COLOR_GRAY2RGB)
+        return np.repeat(_to_8_bits(np.asarray(image))[..., None], 3, axis=2)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         over = Image.new("RGBA", rgba.size, "white")
@@ -152,7 +155,7 @@ def _to_rgb(image: Image.Image, limits: ImageLimits) -> RGBImage:
     return np.array(image.convert("RGB"))
 
 
-def _to_8_bits(gray: np.ndarray) -> np.ndarray:
+def _to_8_bits(gray: NDArray[Any]) -> NDArray[np.uint8]:
     """One channel of 16 or 32 bits, or of floats, scaled to 0..255; Pillow's own conversion would clip it."""
     if gray.dtype == np.uint16:
         return (gray >> 8).astype(np.uint8)

@@ -53,8 +53,8 @@ def batches(
 ) -> Iterator[tuple[list[int], list[Fit], Float32]]:
     """Pictures grouped by the shape of their input.
 
-    Yields positions in `images`, how each was fitted, and their batch ``(N, 3, H, W)`` float32, 0..255, in RGB or
-    BGR order.
+    Yields positions in `images`, how each was fitted, and their batch ``(N, 3, H, W)`` float32, 0..255, in
+    RGB or BGR order.
     """
     groups: dict[tuple[int, int], list[tuple[int, Fit]]] = defaultdict(list)
     for position, image in enumerate(images):

@@ -1,7 +1,7 @@
-"""From settings to models: which class opens which weights. Every module of a model is imported when it is needed."""
+"""From settings to models: which class opens which weights. Modules are imported when they are needed."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from configs.settings import DetectionSettings, ModelSettings, Role
 from models.calibration import load_similarity
@@ -28,6 +28,7 @@ __all__ = [
     "load_liveness",
     "load_mask",
     "load_similarity",
+    "prepare_artifact",
 ]
 
 INSIGHTFACE = "insightface/"
@@ -85,9 +86,22 @@ def load_mask(models: ModelSettings, compute: Compute) -> MaskClassifier:
 
 def load_liveness(models: ModelSettings, compute: Compute) -> LivenessDetector:
     """No pack names a liveness model: the one of the catalogue is used once it has been pulled."""
-    if "liveness" not in models.overrides:
-        models = models.model_copy(update={"overrides": {**models.overrides, "liveness": "minifasnet"}})
     return _open(resolve(models, "liveness"), _LIVENESS, compute)
+
+
+def prepare_artifact(weights: Weights) -> None:
+    """Make the converted form of an artifact, so that the first start does not have to.
+
+    The catalogue also has weights that only another command or a test reads: these have no converted form.
+    """
+    compute = Compute()
+    match weights.role:
+        case "detector":
+            _open(weights, _DETECTORS, DetectionSettings(), compute)
+        case "embedder" | "landmarks" | "age" | "gender" | "liveness":
+            openers = _BY_ROLE[weights.role]
+            if weights.name in openers:
+                _open(weights, openers, compute)
 
 
 def _insightface(models: ModelSettings, role: Role) -> str | None:
@@ -97,11 +111,10 @@ def _insightface(models: ModelSettings, role: Role) -> str | None:
     return models.pack.removeprefix(INSIGHTFACE)
 
 
-Opener = Callable[..., Any]
-"""Takes the weights and what else its role needs."""
+AnyModel = TypeVar("AnyModel")
 
 
-def _open(weights: Weights, openers: dict[str, Opener], *options: object) -> Any:
+def _open(weights: Weights, openers: Mapping[str, Callable[..., AnyModel]], *options: object) -> AnyModel:
     """Open weights with the class for their name, or for the suffix of an operator's own file."""
     name = weights.artifact.name if weights.artifact else weights.path.suffix
     opener = openers.get(name)
@@ -177,7 +190,7 @@ def _mask(weights: Weights, compute: Compute) -> MaskClassifier:
     return MaskClassifierNet(weights.path, compute)
 
 
-def _minifasnet(weights: Weights, compute: Compute) -> LivenessDetector:
+def _minifasnet(weights: Weights, compute: Compute) -> Any:
     from models.minifasnet import MiniFASNetEnsemble
 
     v2, v1se = weights.paths
@@ -185,16 +198,31 @@ def _minifasnet(weights: Weights, compute: Compute) -> LivenessDetector:
 
 
 # Artifact name, or suffix of a file that the catalogue does not know -> what opens it.
-_DETECTORS: dict[str, Opener] = {"centerface": _centerface, "yunet": _yunet, "scrfd-500m": _scrfd, ".onnx": _scrfd}
-_EMBEDDERS: dict[str, Opener] = {
+_DETECTORS: dict[str, Callable[..., FaceDetector]] = {
+    "centerface": _centerface,
+    "yunet": _yunet,
+    "scrfd-500m": _scrfd,
+    ".onnx": _scrfd,
+}
+_EMBEDDERS: dict[str, Callable[..., FaceEmbedder]] = {
     "dlib-resnet29": _dlib_resnet,
     "face-reidentification-retail-0095": _reid,
     "mobilefacenet-y1": _mobilefacenet,
     ".dat": _dlib_resnet,
     ".onnx": _arcface,
 }
-_LANDMARKS: dict[str, Opener] = {"dlib-landmarks68": _landmarks68, ".dat": _landmarks68}
-_AGES: dict[str, Opener] = {"dlib-age": _dlib_age}
-_GENDERS: dict[str, Opener] = {"dlib-gender": _dlib_gender}
-_MASKS: dict[str, Opener] = {".onnx": _mask}
-_LIVENESS: dict[str, Opener] = {"minifasnet": _minifasnet}
+_LANDMARKS: dict[str, Callable[..., LandmarkPredictor]] = {
+    "dlib-landmarks68": _landmarks68,
+    ".dat": _landmarks68,
+}
+_AGES: dict[str, Callable[..., AgeEstimator]] = {"dlib-age": _dlib_age}
+_GENDERS: dict[str, Callable[..., GenderClassifier]] = {"dlib-gender": _dlib_gender}
+_MASKS: dict[str, Callable[..., MaskClassifier]] = {".onnx": _mask}
+_LIVENESS: dict[str, Callable[..., LivenessDetector]] = {"minifasnet": _minifasnet}
+_BY_ROLE: dict[str, Mapping[str, Callable[..., Any]]] = {
+    "embedder": _EMBEDDERS,
+    "landmarks": _LANDMARKS,
+    "age": _AGES,
+    "gender": _GENDERS,
+    "liveness": _LIVENESS,
+}

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from models.types import Float32
 
 MAX_CANDIDATES = 1000
-"""More candidates than this are not compared: the best are kept. A threshold of 0 passes every cell of the map."""
+"""Only so many candidates, the best, are compared: a threshold of 0 passes every cell of the map."""
 
 
 def suppress(boxes: Float32, scores: Float32, threshold: float) -> NDArray[np.intp]:
@@ -19,7 +19,8 @@ def suppress(boxes: Float32, scores: Float32, threshold: float) -> NDArray[np.in
     if len(best) < 2:
         return best
     corner, size = boxes[best, :2], boxes[best, 2:] - boxes[best, :2]
-    # Scores only order the boxes here, and the order is made already: ranks cannot tie or reach the threshold.
+    # Scores only order the boxes here, and the order is made already: ranks cannot tie or reach the
+    # threshold.
     ranks = np.arange(len(best), 0, -1, dtype=np.float32)
     kept = cv2.dnn.NMSBoxes(np.hstack([corner, size]).astype(np.float64), ranks, 0.0, threshold)
     return best[np.asarray(kept, np.intp).reshape(-1)]

@@ -11,9 +11,9 @@ def prepare(
 ) -> Path | bytes:
     """The converted form of some weights, made now or found from an earlier time.
 
-    It lies beside the first source, named by the sources' SHA-256 and the converter's name and version, so that a
-    changed source or converter never meets an old result. Where that folder cannot be written to, the bytes
-    themselves are returned.
+    It lies beside the first source, named by the sources' SHA-256 and the converter's name and version, so
+    that a changed source or converter never meets an old result. Where that folder cannot be written to, the
+    bytes themselves are returned.
     """
     digests = "-".join(sha256_of(source)[:12] for source in sources)
     first = sources[0]

@@ -76,7 +76,8 @@ class Registry:
     def weights(self, artifact: Artifact) -> Weights:
         """The verified files of an artifact.
 
-        Raises `ModelUnavailable` where one is missing, `models.checksums.ChecksumError` where one has other content.
+        Raises `ModelUnavailable` where one is missing, `models.checksums.ChecksumError` where one has other
+        content.
         """
         for file in artifact.files:
             path = self.path(artifact, file)
@@ -111,34 +112,46 @@ class Registry:
             verify(path, file.sha256)
 
 
+# Roles that no pack fills, and what fills them once it has been pulled.
+_OUTSIDE_PACKS: dict[Role, str] = {"liveness": "minifasnet"}
+
+
+def artifact_for(settings: ModelSettings, role: Role) -> Artifact | None:
+    """The artifact that these settings name for a role; None where they name a file, or nothing.
+
+    Raises `UnknownModel` where the pack is not in the catalogue (those of insightface are not).
+    """
+    if override := settings.overrides.get(role):
+        return CATALOGUE.get(override)
+    if role in _OUTSIDE_PACKS:
+        return CATALOGUE[_OUTSIDE_PACKS[role]]
+    if settings.pack.startswith("insightface/"):
+        return None
+    if settings.pack not in PACKS:
+        raise UnknownModel(f"'{settings.pack}' is no pack: there are {', '.join(PACKS)} and insightface/NAME")
+    return in_pack(PACKS[settings.pack], role)
+
+
 def resolve(settings: ModelSettings, role: Role) -> Weights:
     """The verified weights that serve a role under these settings.
 
     Raises `ModelUnavailable` where the pack has no model for the role or its files are not on this machine,
     `UnknownModel` where an override names nothing, `models.checksums.ChecksumError` on wrong content.
     """
-    registry = Registry.of(settings)
+    if artifact := artifact_for(settings, role):
+        return Registry.of(settings).weights(artifact)
     if override := settings.overrides.get(role):
-        if override in CATALOGUE:
-            return registry.weights(CATALOGUE[override])
         return _own_file(role, Path(override).expanduser())
-    pack = PACKS.get(settings.pack)
-    if pack is None:
-        raise UnknownModel(f"'{settings.pack}' is no pack of the catalogue: {', '.join(PACKS)}")
-    artifact = in_pack(pack, role)
-    if artifact is None:
-        names = [a.name for a in CATALOGUE.values() if a.role == role]
-        hint = (
-            f": run `prosopon models pull {names[0]}` and set the override {role}={names[0]}" if names else ""
-        )
-        raise ModelUnavailable(f"pack '{pack.name}' has no model for the role '{role}'{hint}")
-    return registry.weights(artifact)
+    names = [artifact.name for artifact in CATALOGUE.values() if artifact.role == role]
+    hint = f": run `prosopon models pull {names[0]}` and set the override {role}: {names[0]}" if names else ""
+    raise ModelUnavailable(f"pack '{settings.pack}' has no model for the role '{role}'{hint}")
 
 
 def _own_file(role: Role, path: Path) -> Weights:
     if not path.exists():
         raise UnknownModel(
-            f"the override '{path}' for role '{role}' is neither an artifact (`prosopon models list`) nor a file"
+            f"the override '{path}' for role '{role}' is neither an artifact (`prosopon models list`) nor a
+            file"
         )
     if path.is_dir():
         return Weights(path.name, role, (path,), None)

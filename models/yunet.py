@@ -1,4 +1,4 @@
-"""YuNet (Wu et al. 2023, doi:10.1007/s11633-023-1423-y): the smallest detector, anchor-free at three strides."""
+"""YuNet (Wu et al. 2023, doi:10.1007/s11633-023-1423-y): a tiny detector, anchor-free at three strides."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,10 +25,10 @@ def decode(
 ) -> Detections:
     """Faces of one picture, in pixels of the network's input.
 
-    maps: per stride, the stride and the class and objectness scores ``(cells,)``, the box ``(cells, 4)`` as shift of
-    the centre and log of the size, and the points ``(cells, 10)`` as shifts x y, all in units of the stride and
-    from the cell's upper left corner; width: of the input, pixels. The score is the geometric mean of class and
-    objectness.
+    maps: per stride, the stride and the class and objectness scores ``(cells,)``, the box ``(cells, 4)`` as
+    shift of the centre and log of the size, and the points ``(cells, 10)`` as shifts x y, all in units of the
+    stride and from the cell's upper left corner; width: of the input, pixels. The score is the geometric mean
+    of class and objectness.
     """
     boxes, scores, points = [], [], []
     for stride, cls, obj, box, kps in maps:

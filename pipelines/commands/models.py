@@ -1,0 +1,158 @@
+"""`prosopon models`: which weights there are, getting them, checking them, and what their licences allow."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from configs.settings import ModelSettings
+    from models.artifacts import Artifact
+
+INSIGHTFACE = "insightface/"
+
+app = typer.Typer(help="Weights: list, pull, verify, licences.", no_args_is_help=True)
+
+Names = Annotated[list[str] | None, typer.Argument(help="Artifacts, by the names that `list` shows.")]
+Packs = Annotated[
+    str | None, typer.Option("--pack", help="All artifacts of a pack: open, or insightface/NAME.")
+]
+Roles = Annotated[list[str] | None, typer.Option("--role", help="Of a pack, only these roles. Repeatable.")]
+Directory = Annotated[Path | None, typer.Option(help="Folder of the weights [default: $PROSOPON_MODELS].")]
+Mirror = Annotated[
+    Path | None, typer.Option(help="Folder to copy files from [default: $PROSOPON_MODELS_MIRROR].")
+]
+
+
+@app.command("list")
+def list_models(directory: Directory = None) -> None:
+    """Every artifact of the catalogue, what it does and whether it is here."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from models.artifacts import ARTIFACTS, PACKS
+    from models.registry import Registry
+
+    settings = _settings(directory, None)
+    registry = Registry.of(settings)
+    table = Table(title=f"Weights in {settings.directory}")
+    for column in ("name", "role", "pack", "size", "state", "summary"):
+        table.add_column(
+            column,
+            justify="right" if column == "size" else "left",
+            no_wrap=column in ("name", "size", "state"),
+        )
+    for artifact in ARTIFACTS:
+        packs = ", ".join(pack.name for pack in PACKS.values() if artifact.name in pack.artifacts)
+        state = registry.state(artifact)
+        table.add_row(
+            artifact.name, artifact.role, packs, _megabytes(artifact.size), _coloured(state), artifact.summary
+        )
+    Console().print(table)
+
+
+@app.command()
+def pull(
+    names: Names = None,
+    pack: Packs = None,
+    role: Roles = None,
+    directory: Directory = None,
+    mirror: Mirror = None,
+) -> None:
+    """Fetch weights and convert them to the form that is served. Without a name: the pack `open`.
+
+    What is here already is left alone; an interrupted download goes on where it stopped.
+    """
+    from rich.console import Console
+
+    from models.checksums import ChecksumError
+    from models.fetch import FetchError
+    from models.pull import pull as pull_artifacts
+
+    console = Console(stderr=True)
+    if pack and pack.startswith(INSIGHTFACE):
+        _pull_insightface(pack.removeprefix(INSIGHTFACE))
+        return
+    artifacts = _selected(names or [], pack, role or [])
+    settings = _settings(directory, mirror)
+    try:
+        pull_artifacts(artifacts, settings, console)
+    except (FetchError, ChecksumError) as error:
+        console.print(str(error), style="red", markup=False, highlight=False)
+        raise typer.Exit(1) from None
+    console.print(f"{len(artifacts)} ready in {settings.directory}", highlight=False)
+
+
+@app.command()
+def verify(names: Names = None, directory: Directory = None) -> None:
+    """Read every file again and compare its sha256. Exit status 1: one is corrupt, or a named one missing."""
+    from rich.console import Console
+
+    from models.artifacts import ARTIFACTS
+    from models.registry import Registry, State
+
+    registry = Registry.of(_settings(directory, None))
+    bad = False
+    for artifact in _selected(names, None, []) if names else ARTIFACTS:
+        state = registry.state(artifact, fresh=True)
+        bad |= state is State.CORRUPT or (bool(names) and state is State.MISSING)
+        Console().print(f"{artifact.name}: {_coloured(state)}")
+    raise typer.Exit(int(bad))
+
+
+@app.command()
+def licenses() -> None:
+    """The licence of every artifact and whether it allows commercial use."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from models.artifacts import ARTIFACTS
+
+    table = Table(title="Licences of weights")
+    for column in ("name", "licence", "commercial use", "notice"):
+        table.add_column(column, no_wrap=column == "name")
+    for artifact in ARTIFACTS:
+        commercial = "[green]yes[/green]" if artifact.commercial else "[yellow]no[/yellow]"
+        table.add_row(artifact.name, artifact.licence, commercial, artifact.notice)
+    Console().print(table)
+
+
+def _settings(directory: Path | None, mirror: Path | None) -> "ModelSettings":
+    from configs.settings import ModelSettings
+
+    given = {"directory": directory, "mirror": mirror}
+    return ModelSettings.model_validate({key: path.absolute() for key, path in given.items() if path})
+
+
+def _selected(names: list[str], pack: str | None, roles: list[str]) -> "list[Artifact]":
+    from models.artifacts import CATALOGUE, PACKS
+
+    if unknown := [name for name in names if name not in CATALOGUE]:
+        raise typer.BadParameter(f"no artifact is called {', '.join(unknown)}; see `prosopon models list`")
+    if pack and pack not in PACKS:
+        raise typer.BadParameter(
+            f"no pack is called {pack}; there are: {', '.join(PACKS)}, {INSIGHTFACE}NAME"
+        )
+    chosen = [CATALOGUE[name] for name in names]
+    if pack or not names:
+        members = [CATALOGUE[name] for name in PACKS[pack or "open"].artifacts]
+        if unfilled := set(roles) - {artifact.role for artifact in members}:
+            raise typer.BadParameter(f"the pack has no model for {', '.join(sorted(unfilled))}")
+        chosen += [artifact for artifact in members if not roles or artifact.role in roles]
+    return chosen
+
+
+def _pull_insightface(pack: str) -> None:
+    from models.insightface_pack import pull as pull_pack
+
+    typer.echo("InsightFace's models are for non-commercial research only.", err=True)
+    pull_pack(pack)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+def _coloured(state: str) -> str:
+    colour = {"ready": "green", "missing": "dim", "corrupt": "red"}[state]
+    return f"[{colour}]{state}[/{colour}]"
