@@ -150,8 +150,8 @@ def resolve(settings: ModelSettings, role: Role) -> Weights:
 def _own_file(role: Role, path: Path) -> Weights:
     if not path.exists():
         raise UnknownModel(
-            f"the override '{path}' for role '{role}' is neither an artifact (`prosopon models list`) nor a
-            file"
+            f"the override '{path}' for role '{role}' is neither an artifact (`prosopon models list`) "
+            "nor a file"
         )
     if path.is_dir():
         return Weights(path.name, role, (path,), None)
