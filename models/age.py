@@ -52,8 +52,8 @@ def age_range(probabilities: Float32, confidence: float = CONFIDENCE) -> Age:
     centre = min(int(np.floor(probabilities @ YEARS + 0.5)), years - 1)
     cumulative = np.concatenate([[0.0], np.cumsum(probabilities, dtype=np.float64)])
     cumulative /= cumulative[-1]
-    lows, highs = np.meshgrid(np.arange(centre + 1), np.arange(centre, years), indexing="ij")
-    lows, highs = lows.ravel(), highs.ravel()
+    lows = np.repeat(np.arange(centre + 1), years - centre)
+    highs = np.tile(np.arange(centre, years), centre + 1)
     mass = cumulative[highs + 1] - cumulative[lows]
     width = np.where(mass >= min(confidence, 1 - 1e-9), highs - lows, years)
     best = np.lexsort((-mass, width))[0]
