@@ -2,12 +2,14 @@
 
 How many records refer to a blob is counted in SQL. The order of steps makes a crash harmless at any point:
 
-1. `stage` commits a row without references for every new blob, then writes the files. A crash leaves files that a
-   row with refs = 0 names, and the next start's `sweep` removes them.
-2. `reference` adds references inside the transaction that also writes the records, and makes sure that the file is
-   there while it holds the row's lock: a sweep of another process may have taken it since it was staged.
-3. `release` takes references away inside the transaction that deletes the records. `sweep` then removes the file and
-   after it the row, under the row's lock and only while refs = 0. A crash in between leaves a row to sweep.
+1. `stage` commits a row without references for every new blob, then writes the files. A crash leaves files
+   that a row with refs = 0 names, and the next start's `sweep` removes them.
+2. `reference` adds references inside the transaction that also writes the records, and makes sure that the
+   file is there while it holds the row's lock: a sweep of another process may have taken it since it was
+   staged.
+3. `release` takes references away inside the transaction that deletes the records. `sweep` then removes the
+   file and after it the row, under the row's lock and only while refs = 0. A crash in between leaves a row
+   to sweep.
 
 So no record ever refers to a file that is not there, and no file outlives its row.
 """
@@ -111,9 +113,14 @@ class BlobStore:
         """Delete those of the given blobs, or of all, that nothing refers to; returns how many."""
         if hashes is None:
             with self._records.read() as db:
-                hashes = db.execute(sa.select(schema.blobs.c.sha256).where(schema.blobs.c.refs == 0)).scalars().all()
+                hashes = (
+                    db.execute(sa.select(schema.blobs.c.sha256).where(schema.blobs.c.refs == 0))
+                    .scalars()
+                    .all()
+                )
         return sum(
-            self._sweep_batch(hashes[start : start + _SWEEP_BATCH]) for start in range(0, len(hashes), _SWEEP_BATCH)
+            self._sweep_batch(hashes[start : start + _SWEEP_BATCH])
+            for start in range(0, len(hashes), _SWEEP_BATCH)
         )
 
     def read(self, sha256: str) -> bytes:

@@ -1,18 +1,19 @@
 """Galleries: the faces of one key or collection, enrolled, listed, renamed, deleted and searched.
 
-`GalleryStore` keeps records, blobs and vectors in agreement. A write goes: blobs are staged, one transaction commits
-the records (from here on the write is acknowledged whatever happens), the in-memory view follows, so that a client
-reads its own writes, and last the vector index. Whatever a crash leaves undone after the commit is repaired from the
-records when the store is opened again.
+`GalleryStore` keeps records, blobs and vectors in agreement. A write goes: blobs are staged, one
+transaction commits the records (from here on the write is acknowledged whatever happens), the in-memory
+view follows, so that a client reads its own writes, and last the vector index. Whatever a crash leaves
+undone after the commit is repaired from the records when the store is opened again.
 
 Writes of one batch share their transactions: the fsync that makes a write durable is paid once a batch.
 """
 
+import logging
 import threading
-import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 from uuid import UUID
 
 import numpy as np
@@ -33,93 +34,594 @@ from deployments.state.errors import (
 )
 from deployments.state.records import Records, now
 from deployments.state.types import FacePage, FaceRecord, Match, NewFace, Query
+from deployments.state.vectors import MAX_RESULTS, Ids, IndexWriter, LiteIndex, ServerIndex
+from deployments.state.views import GalleryView
 from models.types import Float32
+from models.vectors import normalize
 
-_f, _s, _g = schema.faces.c, schema.subjects.c, schema.galleries.c
+__all__ = ["FacePage", "FaceRecord", "GalleryStore", "Match", "NewFace", "Query"]
+
+logger = logging.getLogger(__name__)
+_faces, _subjects, _galleries = schema.faces, schema.subjects, schema.galleries
 _IN_LIST = 5_000
 """Values in one IN list: SQLite and PostgreSQL allow about 32,000 parameters."""
+_LOAD = 50_000
+_INDEX_SECONDS = 10
+"""How long a write waits for a Milvus server, which is what searches: the record is committed already."""
+_LARGEST_OFFSET = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What opening a store found. faces: with the embedder in service; added, removed: in the vector
+    index."""
+
+    faces: int
+    added: int
+    removed: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A face as the records have it."""
+
+    record: FaceRecord
+    subject_id: int
+    blob: str | None
 
 
 class GalleryStore:
     """All galleries, for one embedding model.
 
-    With a Milvus Lite file one process may hold a store at a time; with a Milvus server any number. Thread-safe.
-    fingerprint and dim are the embedder's. Every method raises GalleryNotFound for an unknown gallery.
+    With a Milvus Lite file one process may hold a store at a time; with a Milvus server any number.
+    Thread-safe. fingerprint and dim are the embedder's. Every method raises GalleryNotFound for an unknown
+    gallery.
     """
 
     def __init__(self, settings: StateSettings, fingerprint: str, dim: int) -> None:
         self.fingerprint, self.dim = fingerprint, dim
         self.records = Records(settings.database)
         self.blobs = BlobStore(self.records, settings.blobs)
+        self._server: ServerIndex | None = None
+        self._index: LiteIndex | ServerIndex
+        if settings.vectors_are_local:
+            self._index = LiteIndex(settings.vectors, fingerprint, dim)
+        else:
+            self._index = self._server = ServerIndex(
+                settings.vectors, settings.vectors_token, fingerprint, dim
+            )
+        self._views: dict[int, GalleryView] = {}
         self._writing = threading.Lock()
+        self._writer = IndexWriter(self._index)
         self.blobs.sweep()
+        self.repaired = self._repair()
+        logger.info("galleries are open: %s", self.repaired)
 
     def close(self) -> None:
         """Write what the vector index still lacks, and release files and connections."""
+        self._writer.close()
+        self._index.close()
         self.blobs.close()
         self.records.close()
+
+    @property
+    def view_bytes(self) -> int:
+        """Memory reserved for the embeddings that searches read; 0 where a Milvus server searches."""
+        return sum(view.nbytes for view in self._views.values())
 
     # Faces
 
     def add_faces(self, faces: Sequence[NewFace]) -> list[FaceRecord | StateError]:
         """Enrol faces; each gets its record or the error that kept it out, in the order given.
 
-        Creates subjects that are not there. A face whose image id is enrolled already, in the same gallery and
-        subject, gives the record that is there.
+        Creates subjects that are not there. A face whose image id is enrolled already in the same gallery
+        gives the record that is there, and nothing changes.
 
         Errors: InvalidEmbedding, InvalidSubject, GalleryNotFound, FingerprintMismatch, ImageIdTaken.
         """
-        raise NotImplementedError
+        results: dict[int, FaceRecord | StateError] = {}
+        valid: dict[int, tuple[NewFace, Float32]] = {}
+        for position, face in enumerate(faces):
+            try:
+                _check_subject(face.subject)
+                valid[position] = face, self._unit(face.embedding)
+            except StateError as error:
+                results[position] = error
+        images = {face.image.sha256: face.image for face, _ in valid.values() if face.image}
+        self.blobs.stage(images)
+        kept: set[str] = set()
+        with self._writing:
+            with self.records.write() as db:
+                locked = self._lock_galleries(db, {face.gallery for face, _ in valid.values()})
+                for position in list(valid):
+                    if refusal := self._refused(db, valid[position][0].gallery, locked):
+                        results[position] = refusal
+                        del valid[position]
+                added = self._insert(db, list(valid.values()), images, kept)
+                enrolled = self._find(db, [face.image_id for face, _ in valid.values()])
+            self._follow_added(added, enrolled)
+        for position, (face, _) in valid.items():
+            record = enrolled[face.image_id].record
+            results[position] = record if record.gallery == face.gallery else ImageIdTaken(face.image_id)
+        self.blobs.sweep(sorted(set(images) - kept))
+        return [results[position] for position in range(len(faces))]
 
     def search(self, queries: Sequence[Query]) -> list[list[Match] | StateError]:
         """The nearest subjects or faces of each query, nearest first; an empty gallery gives none.
 
         Errors: InvalidEmbedding, GalleryNotFound, FingerprintMismatch.
         """
-        raise NotImplementedError
+        results: dict[int, list[Match] | StateError] = {}
+        groups: dict[tuple[int, str], list[tuple[int, Float32]]] = defaultdict(list)
+        with self.records.read() as db:
+            known = self._fingerprints(db, {query.gallery for query in queries})
+            for position, query in enumerate(queries):
+                try:
+                    if refusal := self._refused(db, query.gallery, known):
+                        raise refusal
+                    groups[query.gallery, query.by].append((position, self._unit(query.embedding)))
+                except StateError as error:
+                    results[position] = error
+        for (gallery, by), members in groups.items():
+            positions = [position for position, _ in members]
+            probes = np.stack([embedding for _, embedding in members])
+            limit = max(queries[position].limit for position in positions)
+            search = self._search_server if self._server else self._search_view
+            for position, matches in zip(positions, search(gallery, by, probes, limit), strict=True):
+                results[position] = matches[: max(0, queries[position].limit)]
+        return [results[position] for position in range(len(queries))]
 
     def list_faces(self, gallery: int, page: int = 0, size: int = 20, subject: str | None = None) -> FacePage:
-        """One page of the faces, oldest first; a subject that does not exist has none."""
-        raise NotImplementedError
+        """One page of the faces, oldest first; a subject that does not exist has none. page from 0, size
+        from 1."""
+        if page < 0 or size < 1:
+            raise ValueError(f"page {page} of {size} faces")
+        with self.records.read() as db:
+            self._require(db, gallery)
+            condition = _faces.c.gallery_id == gallery
+            if subject is not None:
+                found = self._subject(db, gallery, subject)
+                if found is None:
+                    return FacePage([], page, size, 0)
+                condition = _faces.c.subject_id == found
+            total = db.execute(sa.select(sa.func.count()).select_from(_faces).where(condition)).scalar_one()
+            offset = min(page * size, _LARGEST_OFFSET)
+            query = _face_rows().where(condition).order_by(_faces.c.id).limit(min(size, total)).offset(offset)
+            rows = [_row(row).record for row in db.execute(query)] if offset < total else []
+        return FacePage(rows, page, size, total)
 
     def face(self, gallery: int, image_id: UUID) -> FaceRecord | None:
         """The face with this image id."""
-        raise NotImplementedError
+        with self.records.read() as db:
+            self._require(db, gallery)
+            row = self._find(db, [image_id]).get(image_id)
+        return row.record if row and row.record.gallery == gallery else None
 
     def embedding(self, gallery: int, image_id: UUID) -> Float32 | None:
         """``(D,)`` float32, unit norm, of the face with this image id. Raises FingerprintMismatch."""
-        raise NotImplementedError
+        with self.records.read() as db:
+            self._require(db, gallery)
+            row = db.execute(
+                sa.select(_faces.c.embedding, _faces.c.fingerprint).where(
+                    _faces.c.image_id == image_id, _faces.c.gallery_id == gallery
+                )
+            ).first()
+        if row is None:
+            return None
+        if row.fingerprint != self.fingerprint:
+            raise FingerprintMismatch(gallery, row.fingerprint, self.fingerprint)
+        return np.frombuffer(row.embedding, "<f4").astype(np.float32)
 
     def image(self, gallery: int, image_id: UUID) -> Blob | None:
         """The stored image of this id; None if the id is unknown or no image was kept. Raises BlobCorrupt."""
-        raise NotImplementedError
+        with self.records.read() as db:
+            self._require(db, gallery)
+            row = db.execute(
+                sa.select(schema.blobs.c.sha256, schema.blobs.c.media_type)
+                .join(_faces, _faces.c.blob == schema.blobs.c.sha256)
+                .where(_faces.c.image_id == image_id, _faces.c.gallery_id == gallery)
+            ).first()
+        return Blob(self.blobs.read(row.sha256), row.media_type) if row else None
 
     def delete_faces(self, gallery: int, image_ids: Sequence[UUID]) -> list[FaceRecord]:
         """Delete faces and their images; returns those that were there, in the order given, each once."""
-        raise NotImplementedError
+        wanted = list(dict.fromkeys(image_ids))
+        with self._writing:
+            with self.records.write() as db:
+                self._lock_galleries(db, {gallery}, required=True)
+                rows = [row for row in self._find(db, wanted).values() if row.record.gallery == gallery]
+                emptied, unreferenced = self._delete_rows(db, rows)
+            self._follow_deleted(gallery, rows, emptied)
+        self.blobs.sweep(unreferenced)
+        found = {row.record.image_id: row.record for row in rows}
+        return [found[image_id] for image_id in wanted if image_id in found]
 
     def delete_all_faces(self, gallery: int, subject: str | None = None) -> int:
-        """Delete the faces of a subject, or all; returns how many. A subject that had faces goes with its last."""
-        raise NotImplementedError
+        """Delete the faces of a subject, or all; returns how many. A subject goes with its last face."""
+        with self._writing:
+            with self.records.write() as db:
+                self._lock_galleries(db, {gallery}, required=True)
+                condition = _faces.c.gallery_id == gallery
+                if subject is not None:
+                    condition = _faces.c.subject_id == (self._subject(db, gallery, subject) or 0)
+                rows = [_row(row) for row in db.execute(_face_rows().where(condition))]
+                emptied, unreferenced = self._delete_rows(db, rows)
+            self._follow_deleted(gallery, rows, emptied)
+        self.blobs.sweep(unreferenced)
+        return len(rows)
 
     # Subjects
 
     def subjects(self, gallery: int) -> list[str]:
         """Names of all subjects, oldest first."""
-        raise NotImplementedError
+        with self.records.read() as db:
+            self._require(db, gallery)
+            names = (
+                sa.select(_subjects.c.name).where(_subjects.c.gallery_id == gallery).order_by(_subjects.c.id)
+            )
+            return list(db.execute(names).scalars())
 
     def create_subject(self, gallery: int, name: str) -> None:
         """Raises SubjectExists and InvalidSubject."""
-        raise NotImplementedError
+        _check_subject(name)
+        with self._writing, self.records.write() as db:
+            self._lock_galleries(db, {gallery}, required=True)
+            if self._subject(db, gallery, name) is not None:
+                raise SubjectExists(name)
+            db.execute(
+                sa.insert(_subjects).values(gallery_id=gallery, name=name, explicit=True, created=now())
+            )
 
     def rename_subject(self, gallery: int, name: str, new_name: str) -> None:
-        """Rename a subject; if the new name exists, its faces move there. Raises SubjectNotFound, InvalidSubject."""
-        raise NotImplementedError
+        """Rename a subject; if the new name exists, its faces move there. Raises SubjectNotFound,
+        InvalidSubject."""
+        _check_subject(new_name)
+        with self._writing:
+            with self.records.write() as db:
+                self._lock_galleries(db, {gallery}, required=True)
+                source, target = self._subject(db, gallery, name), self._subject(db, gallery, new_name)
+                if source is None:
+                    raise SubjectNotFound(name)
+                if target is None:
+                    db.execute(sa.update(_subjects).where(_subjects.c.id == source).values(name=new_name))
+                elif source != target:
+                    db.execute(
+                        sa.update(_faces).where(_faces.c.subject_id == source).values(subject_id=target)
+                    )
+                    db.execute(sa.delete(_subjects).where(_subjects.c.id == source))
+            if target is not None and source != target and gallery in self._views:
+                self._views[gallery].move_subject(source, target)
 
     def delete_subject(self, gallery: int, name: str) -> int:
         """Delete a subject with its faces and images; returns the number of faces. Raises SubjectNotFound."""
-        raise NotImplementedError
+        with self._writing:
+            with self.records.write() as db:
+                self._lock_galleries(db, {gallery}, required=True)
+                subject = self._subject(db, gallery, name)
+                if subject is None:
+                    raise SubjectNotFound(name)
+                rows = [_row(row) for row in db.execute(_face_rows().where(_faces.c.subject_id == subject))]
+                emptied, unreferenced = self._delete_rows(db, rows)
+                db.execute(sa.delete(_subjects).where(_subjects.c.id == subject))
+            self._follow_deleted(gallery, rows, emptied)
+        self.blobs.sweep(unreferenced)
+        return len(rows)
 
     def delete_all_subjects(self, gallery: int) -> int:
         """Delete every subject with faces and images; returns the number of subjects."""
-        raise NotImplementedError
+        with self._writing:
+            with self.records.write() as db:
+                self._lock_galleries(db, {gallery}, required=True)
+                rows = [_row(row) for row in db.execute(_face_rows().where(_faces.c.gallery_id == gallery))]
+                emptied, unreferenced = self._delete_rows(db, rows)
+                rest = db.execute(sa.delete(_subjects).where(_subjects.c.gallery_id == gallery)).rowcount
+            self._follow_deleted(gallery, rows, emptied)
+        self.blobs.sweep(unreferenced)
+        return len(emptied) + rest
+
+    # Inside a transaction
+
+    def _lock_galleries(
+        self, db: sa.Connection, galleries: set[int], required: bool = False
+    ) -> dict[int, str | None]:
+        """Fingerprints of the galleries that exist; their rows are locked, which puts the writes of a
+        gallery in line. Raises GalleryNotFound if one is required."""
+        found = self._fingerprints(db, galleries, lock=True)
+        if required and (missing := galleries - set(found)):
+            raise GalleryNotFound(f"no gallery {min(missing)}")
+        return found
+
+    def _fingerprints(
+        self, db: sa.Connection, galleries: set[int], lock: bool = False
+    ) -> dict[int, str | None]:
+        query = sa.select(_galleries.c.id, _galleries.c.fingerprint).where(_galleries.c.id.in_(galleries))
+        if lock:
+            query = query.order_by(_galleries.c.id).with_for_update()
+        return {row.id: row.fingerprint for row in db.execute(query)}
+
+    def _refused(self, db: sa.Connection, gallery: int, known: dict[int, str | None]) -> StateError | None:
+        """Why the gallery cannot be used with the embedder in service. An empty gallery takes any."""
+        if gallery not in known:
+            return GalleryNotFound(f"no gallery {gallery}")
+        stored = known[gallery]
+        if stored is None or stored == self.fingerprint:
+            return None
+        foreign = sa.select(_faces.c.id).where(
+            _faces.c.gallery_id == gallery, _faces.c.fingerprint != self.fingerprint
+        )
+        if db.execute(foreign.limit(1)).first() is None:
+            return None
+        return FingerprintMismatch(gallery, stored, self.fingerprint)
+
+    def _require(self, db: sa.Connection, gallery: int) -> None:
+        if db.execute(sa.select(_galleries.c.id).where(_galleries.c.id == gallery)).first() is None:
+            raise GalleryNotFound(f"no gallery {gallery}")
+
+    def _subject(self, db: sa.Connection, gallery: int, name: str) -> int | None:
+        if _unstorable(name):
+            return None
+        query = sa.select(_subjects.c.id).where(_subjects.c.gallery_id == gallery, _subjects.c.name == name)
+        return db.execute(query).scalar_one_or_none()
+
+    def _find(self, db: sa.Connection, image_ids: Iterable[UUID]) -> dict[UUID, _Row]:
+        rows: dict[UUID, _Row] = {}
+        for part in _chunks(list(image_ids)):
+            for row in db.execute(_face_rows().where(_faces.c.image_id.in_(part))):
+                rows[row.image_id] = _row(row)
+        return rows
+
+    def _insert(
+        self,
+        db: sa.Connection,
+        faces: Sequence[tuple[NewFace, Float32]],
+        images: dict[str, Blob],
+        kept: set[str],
+    ) -> dict[UUID, Float32]:
+        """Insert the faces whose image id is new; their embeddings by image id. kept: hashes of blobs in
+        use."""
+        there = self._find(db, [face.image_id for face, _ in faces])
+        new: dict[UUID, tuple[NewFace, Float32]] = {}
+        for face, embedding in faces:
+            if face.image_id not in there:
+                new.setdefault(face.image_id, (face, embedding))
+        if not new:
+            return {}
+        time = now()
+        names = sorted({(face.gallery, face.subject) for face, _ in new.values()})
+        missing = [{"gallery_id": g, "name": n, "explicit": False, "created": time} for g, n in names]
+        self.records.insert_missing(db, _subjects, missing)
+        subjects = self._subject_ids(db, names)
+        counts = Counter(face.image.sha256 for face, _ in new.values() if face.image)
+        self.blobs.reference(db, counts, images)
+        kept.update(counts)
+        rows = [
+            {
+                "image_id": image_id,
+                "gallery_id": face.gallery,
+                "subject_id": subjects[face.gallery, face.subject],
+                "embedding": embedding.astype("<f4").tobytes(),
+                "fingerprint": self.fingerprint,
+                "blob": face.image.sha256 if face.image else None,
+                "extra": dict(face.extra) if face.extra else None,
+                "created": time,
+            }
+            for image_id, (face, embedding) in new.items()
+        ]
+        db.execute(sa.insert(_faces), rows)
+        db.execute(
+            sa.update(_galleries)
+            .where(_galleries.c.id.in_({face.gallery for face, _ in new.values()}))
+            .values(fingerprint=self.fingerprint)
+        )
+        return {image_id: embedding for image_id, (_, embedding) in new.items()}
+
+    def _subject_ids(self, db: sa.Connection, names: Sequence[tuple[int, str]]) -> dict[tuple[int, str], int]:
+        by_gallery: dict[int, list[str]] = defaultdict(list)
+        for gallery, name in names:
+            by_gallery[gallery].append(name)
+        found: dict[tuple[int, str], int] = {}
+        for gallery, wanted in by_gallery.items():
+            for part in _chunks(wanted):
+                query = sa.select(_subjects.c.id, _subjects.c.name).where(
+                    _subjects.c.gallery_id == gallery, _subjects.c.name.in_(part)
+                )
+                found |= {(gallery, row.name): row.id for row in db.execute(query)}
+        return found
+
+    def _delete_rows(self, db: sa.Connection, rows: Sequence[_Row]) -> tuple[list[int], list[str]]:
+        """Delete faces, and the subjects that have none left; those subjects' ids, and blobs to sweep."""
+        for part in _chunks([row.record.id for row in rows]):
+            db.execute(sa.delete(_faces).where(_faces.c.id.in_(part)))
+        emptied: list[int] = []
+        has_faces = sa.exists().where(_faces.c.subject_id == _subjects.c.id)
+        for part in _chunks(sorted({row.subject_id for row in rows})):
+            gone = sa.delete(_subjects).where(_subjects.c.id.in_(part), ~has_faces).returning(_subjects.c.id)
+            emptied += db.execute(gone).scalars()
+        return emptied, self.blobs.release(db, (row.blob for row in rows if row.blob))
+
+    # After a transaction
+
+    def _follow_added(self, added: dict[UUID, Float32], enrolled: dict[UUID, _Row]) -> None:
+        if not added:
+            return
+        rows = [enrolled[image_id] for image_id in added]
+        ids = np.array([row.record.id for row in rows], np.int64)
+        galleries = np.array([row.record.gallery for row in rows], np.int64)
+        subjects = np.array([row.subject_id for row in rows], np.int64)
+        embeddings = np.stack(list(added.values()))
+        if self._server is None:
+            self._add_to_views(ids, galleries, subjects, embeddings)
+        written = self._writer.upsert(ids, galleries, embeddings)
+        if self._server is not None:
+            written.wait(_INDEX_SECONDS)
+
+    def _follow_deleted(self, gallery: int, rows: Sequence[_Row], emptied: Sequence[int]) -> None:
+        if not rows:
+            return
+        ids = np.array([row.record.id for row in rows], np.int64)
+        if view := self._views.get(gallery):
+            view.remove(ids)
+            for subject in emptied:
+                view.drop_subject(subject)
+        written = self._writer.delete(ids)
+        if self._server is not None:
+            written.wait(_INDEX_SECONDS)
+
+    def _add_to_views(self, ids: Ids, galleries: Ids, subjects: Ids, embeddings: Float32) -> None:
+        for gallery in np.unique(galleries).tolist():
+            of_gallery = galleries == gallery
+            view = self._views.get(gallery)
+            if view is None:
+                view = self._views[gallery] = GalleryView(self.dim)
+            view.add(ids[of_gallery], subjects[of_gallery], embeddings[of_gallery])
+
+    # Searching
+
+    def _search_view(
+        self, gallery: int, by: Literal["subject", "face"] | str, probes: Float32, limit: int
+    ) -> list[list[Match]]:
+        view = self._views.get(gallery)
+        if view is None or limit < 1:
+            return [[] for _ in probes]
+        found = (view.nearest_subjects if by == "subject" else view.nearest_faces)(probes, limit)
+        faces = self._resolve({hit.id for hits in found for hit in hits})
+        return [
+            _matches([(faces[hit.id], hit.distance) for hit in hits if hit.id in faces], by) for hits in found
+        ]
+
+    def _search_server(
+        self, gallery: int, by: Literal["subject", "face"] | str, probes: Float32, limit: int
+    ) -> list[list[Match]]:
+        assert self._server is not None
+        if limit < 1:
+            return [[] for _ in probes]
+        asked = min(limit if by == "face" else max(64, 8 * limit), MAX_RESULTS)
+        while True:
+            found = self._server.search(gallery, probes, asked)
+            faces = self._resolve({i for ids in found for i in ids.tolist()}, embeddings=True)
+            results = []
+            for probe, ids in zip(probes, found, strict=True):
+                near = [faces[i] for i in ids.tolist() if i in faces]
+                distances = [float(np.linalg.norm(np.frombuffer(face[2], "<f4") - probe)) for face in near]
+                ordered = sorted(zip(near, distances, strict=True), key=lambda pair: pair[1])
+                results.append(_matches(ordered, by))
+            lacking = any(
+                len(matches) < limit and len(ids) == asked
+                for matches, ids in zip(results, found, strict=True)
+            )
+            if not lacking or asked == MAX_RESULTS:
+                return results
+            asked = min(4 * asked, MAX_RESULTS)
+
+    def _resolve(self, ids: set[int], embeddings: bool = False) -> dict[int, tuple[str, UUID, bytes]]:
+        """Subject, image id and embedding of faces; one that has been deleted meanwhile is left out."""
+        columns: list[Any] = [_faces.c.id, _subjects.c.name, _faces.c.image_id]
+        columns.append(_faces.c.embedding if embeddings else sa.literal(b"").label("embedding"))
+        query = sa.select(*columns).join(_subjects, _subjects.c.id == _faces.c.subject_id)
+        found: dict[int, tuple[str, UUID, bytes]] = {}
+        with self.records.read() as db:
+            for part in _chunks(sorted(ids)):
+                for row in db.execute(query.where(_faces.c.id.in_(part))):
+                    found[row.id] = row.name, row.image_id, row.embedding
+        return found
+
+    # Opening
+
+    def _repair(self) -> Repair:
+        """Load the views, and make the index hold the faces that the records do, and no others.
+
+        The index is listed first: what another replica writes meanwhile may then be written once more, but
+        never taken for something that the records do not know.
+        """
+        indexed = np.sort(self._index.ids())
+        recorded: list[Ids] = []
+        added = 0
+        for ids, galleries, subjects, embeddings in self._stored():
+            recorded.append(ids)
+            if self._server is None:
+                self._add_to_views(ids, galleries, subjects, embeddings)
+            missing = ~np.isin(ids, indexed, assume_unique=True)
+            if missing.any():
+                added += int(missing.sum())
+                written = self._writer.upsert(ids[missing], galleries[missing], embeddings[missing])
+                if self._server is not None:
+                    written.wait()
+        known = np.concatenate(recorded) if recorded else np.empty(0, np.int64)
+        stale = np.setdiff1d(indexed, known, assume_unique=False)
+        if len(stale):
+            self._writer.delete(stale)
+        return Repair(len(known), added, len(stale))
+
+    def _stored(self) -> Iterator[tuple[Ids, Ids, Ids, Float32]]:
+        """Ids, galleries, subjects and embeddings of all faces that the embedder in service made."""
+        query = (
+            sa.select(_faces.c.id, _faces.c.gallery_id, _faces.c.subject_id, _faces.c.embedding)
+            .where(_faces.c.fingerprint == self.fingerprint)
+            .order_by(_faces.c.id)
+        )
+        with self.records.read() as db:
+            rows = db.execution_options(stream_results=True, max_row_buffer=_LOAD).execute(query)
+            for part in rows.partitions(_LOAD):
+                ids, galleries, subjects, embeddings = zip(*part, strict=True)
+                yield (
+                    np.array(ids, np.int64),
+                    np.array(galleries, np.int64),
+                    np.array(subjects, np.int64),
+                    np.frombuffer(b"".join(embeddings), "<f4").reshape(len(ids), self.dim),
+                )
+
+    def _unit(self, embedding: Float32) -> Float32:
+        vector = np.asarray(embedding, np.float32)
+        if vector.shape != (self.dim,):
+            raise InvalidEmbedding(f"an embedding has {self.dim} numbers, not the shape {vector.shape}")
+        if not np.isfinite(vector).all() or not vector.any():
+            raise InvalidEmbedding("an embedding's numbers must be finite and not all zero")
+        return normalize(vector / np.abs(vector).max())
+
+
+def _face_rows() -> sa.Select[Any]:
+    return sa.select(
+        _faces.c.id,
+        _faces.c.gallery_id,
+        _subjects.c.name,
+        _faces.c.image_id,
+        _faces.c.subject_id,
+        _faces.c.blob,
+    ).join(_subjects, _subjects.c.id == _faces.c.subject_id)
+
+
+def _row(row: Any) -> _Row:
+    return _Row(FaceRecord(row.id, row.gallery_id, row.name, row.image_id), row.subject_id, row.blob)
+
+
+def _matches(found: Sequence[tuple[tuple[str, UUID, bytes], float]], by: str) -> list[Match]:
+    """found: nearest first. Each subject once, if by subject."""
+    matches: list[Match] = []
+    seen: set[str] = set()
+    for (subject, image_id, _), distance in found:
+        if by == "subject" and subject in seen:
+            continue
+        seen.add(subject)
+        matches.append(Match(subject, image_id, distance))
+    return matches
+
+
+def _unstorable(name: str) -> str | None:
+    """Why a name cannot be a subject's."""
+    if not name.strip():
+        return "a subject's name is empty"
+    if len(name) > schema.MAX_SUBJECT_LENGTH:
+        return f"a subject's name has {len(name)} characters, more than {schema.MAX_SUBJECT_LENGTH}"
+    if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
+        return "a subject's name holds a character that is not text"
+    return None
+
+
+def _check_subject(name: str) -> None:
+    if reason := _unstorable(name):
+        raise InvalidSubject(reason)
+
+
+def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(values), _IN_LIST):
+        yield values[start : start + _IN_LIST]

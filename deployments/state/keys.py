@@ -58,8 +58,8 @@ class KeyStore:
     ) -> tuple[Key, str]:
         """A new key and its secret, which is not stored and cannot be shown again.
 
-        gallery: name of the tenant's gallery that the key works on, made if it is not there, so that several keys
-        can share one; None gives the key a gallery of its own.
+        gallery: name of the tenant's gallery that the key works on, made if it is not there, so that
+        several keys can share one; None gives the key a gallery of its own.
 
         Raises StateError for a scope that does not exist and for negative credits.
         """
@@ -75,7 +75,8 @@ class KeyStore:
         return key, secret
 
     def ensure_development_key(self) -> str | None:
-        """The secret of a key with every scope if the database never held any key; None once there was one."""
+        """The secret of a key with every scope if the database never held any key; None once there was
+        one."""
         with self._records.write() as db:
             if db.execute(sa.select(schema.keys.c.id).limit(1)).first():
                 return None
@@ -95,7 +96,9 @@ class KeyStore:
     def list(self) -> Sequence[Key]:
         """Every key, also the revoked ones, oldest first."""
         with self._records.read() as db:
-            return [_key(row) for row in db.execute(sa.select(schema.keys).order_by(schema.keys.c.id)).mappings()]
+            return [
+                _key(row) for row in db.execute(sa.select(schema.keys).order_by(schema.keys.c.id)).mappings()
+            ]
 
     def revoke(self, key: int) -> None:
         """From now on the key is unknown; its gallery stays. Raises KeyNotFound."""
@@ -103,12 +106,15 @@ class KeyStore:
             self._update(db, key, revoked=sa.func.coalesce(schema.keys.c.revoked, now()))
 
     def top_up(self, key: int, amount: int) -> int:
-        """Add credits and return the balance; a key without limit gets one. Raises KeyNotFound and StateError."""
+        """Add credits and return the balance; a key without limit gets one. Raises KeyNotFound and
+        StateError."""
         if amount < 0:
             raise StateError("an amount cannot be negative")
         with self._records.write() as db:
             self._update(db, key, credits=sa.func.coalesce(schema.keys.c.credits, 0) + amount)
-            return int(db.execute(sa.select(schema.keys.c.credits).where(schema.keys.c.id == key)).scalar_one())
+            return int(
+                db.execute(sa.select(schema.keys.c.credits).where(schema.keys.c.id == key)).scalar_one()
+            )
 
     def charge(self, key: int, amount: int) -> int | None:
         """Take credits and return what is left; None for a key without limit.
@@ -151,7 +157,9 @@ class KeyStore:
         owner = self._records.ensure_tenant(db, tenant)
         values = {
             "tenant_id": owner,
-            "gallery_id": self._records.ensure_gallery(db, owner, "compreface", gallery or f"key-{uuid.uuid4()}"),
+            "gallery_id": self._records.ensure_gallery(
+                db, owner, "compreface", gallery or f"key-{uuid.uuid4()}"
+            ),
             "name": name,
             "sha256": _digest(secret),
             "prefix": secret[:_SHOWN],

@@ -1,11 +1,12 @@
 """The records: a SQL database that is the source of truth for everything but the bytes of images.
 
-SQLite is opened in WAL mode, so that readers never wait for the writer, with synchronous=FULL: in WAL mode NORMAL
-survives a killed process but may forget the last commits when the power fails, and an acknowledged write must not be
-forgotten. The price is one fsync a transaction, which the batches of the write path share.
+SQLite is opened in WAL mode, so that readers never wait for the writer, with synchronous=FULL: in WAL mode
+NORMAL survives a killed process but may forget the last commits when the power fails, and an acknowledged
+write must not be forgotten. The price is one fsync a transaction, which the batches of the write path
+share.
 
-A writing transaction takes SQLite's lock when it begins (BEGIN IMMEDIATE). One that began by reading could not be
-upgraded once another process has written, and would fail instead of waiting.
+A writing transaction takes SQLite's lock when it begins (BEGIN IMMEDIATE). One that began by reading could
+not be upgraded once another process has written, and would fail instead of waiting.
 """
 
 import time
@@ -71,7 +72,9 @@ class Records:
     def ensure_tenant(self, db: sa.Connection, name: str) -> int:
         """Id of the tenant, which is made if it is not there."""
         self.insert_missing(db, schema.tenants, [{"name": name, "created": now()}])
-        return int(db.execute(sa.select(schema.tenants.c.id).where(schema.tenants.c.name == name)).scalar_one())
+        return int(
+            db.execute(sa.select(schema.tenants.c.id).where(schema.tenants.c.name == name)).scalar_one()
+        )
 
     def ensure_gallery(self, db: sa.Connection, tenant: int, kind: str, name: str) -> int:
         """Id of the tenant's gallery, which is made if it is not there."""
@@ -86,7 +89,9 @@ class Records:
     def _migrate(self) -> None:
         """`alembic upgrade head`, one process at a time."""
         config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+        config.set_main_option(
+            "script_location", str(Path(__file__).parent / "migrations").replace("%", "%%")
+        )
         with self.write() as db:
             if not self.is_sqlite:
                 db.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
@@ -100,7 +105,10 @@ def _engine(url: str) -> sa.Engine:
         if parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         engine = sa.create_engine(
-            parsed, connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False}, pool_size=8, max_overflow=32
+            parsed,
+            connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
+            pool_size=8,
+            max_overflow=32,
         )
         sa.event.listen(engine, "connect", _configure_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
@@ -120,7 +128,8 @@ def _configure_sqlite(connection: SQLiteConnection, _: object) -> None:
 
 
 def _set_wal(cursor: Any) -> None:
-    """SQLite answers "locked" at once, without its busy timeout, when two processes switch a new file to WAL."""
+    """SQLite answers "locked" at once, without its busy timeout, when two processes switch a new file to
+    WAL."""
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:

@@ -1,7 +1,7 @@
 """The records' tables. `migrations/` builds the same tables step by step; a test holds the two together.
 
-Ids are never used twice (SQLite's AUTOINCREMENT, PostgreSQL's sequences): a face's id is its key in the vector
-index, and the index is repaired by comparing ids alone.
+Ids are never used twice (SQLite's AUTOINCREMENT, PostgreSQL's sequences): a face's id is its key in the
+vector index, and the index is repaired by comparing ids alone.
 """
 
 import sqlalchemy as sa
@@ -53,7 +53,9 @@ keys = sa.Table(
     sa.Column("gallery_id", Id, sa.ForeignKey("galleries.id"), nullable=False),
     sa.Column("name", sa.String(255), nullable=False),
     sa.Column("sha256", sa.String(64), nullable=False, unique=True),
-    sa.Column("prefix", sa.String(16), nullable=False, comment="the key's first characters, to tell keys apart"),
+    sa.Column(
+        "prefix", sa.String(16), nullable=False, comment="the key's first characters, to tell keys apart"
+    ),
     sa.Column("scopes", sa.JSON, nullable=False),
     sa.Column("credits", sa.BigInteger, comment="null is without limit"),
     sa.Column("created", Time, nullable=False),
@@ -83,7 +85,12 @@ blobs = sa.Table(
     sa.Column("refs", sa.Integer, nullable=False),
     sa.CheckConstraint("refs >= 0", name="ck_blobs_refs"),
 )
-sa.Index("ix_blobs_unreferenced", blobs.c.sha256, sqlite_where=blobs.c.refs == 0, postgresql_where=blobs.c.refs == 0)
+sa.Index(
+    "ix_blobs_unreferenced",
+    blobs.c.sha256,
+    sqlite_where=blobs.c.refs == 0,
+    postgresql_where=blobs.c.refs == 0,
+)
 
 faces = sa.Table(
     "faces",

@@ -13,9 +13,9 @@ from models.types import Float32
 class NewFace:
     """A face to enrol.
 
-    gallery: its id; image_id: chosen by the caller, so that a repeated call adds nothing. embedding: ``(D,)`` float32
-    of the model in service, of any norm. image: the bytes to keep, if they are kept. extra: what one API alone knows,
-    as JSON.
+    gallery: its id; image_id: chosen by the caller, so that a repeated call adds nothing. embedding:
+    ``(D,)`` float32 of the model in service, of any norm. image: the bytes to keep, if they are kept.
+    extra: what one API alone knows, as JSON.
     """
 
     gallery: int
@@ -52,7 +52,8 @@ class FacePage:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A probe: ``(D,)`` float32 of any norm. by: at most `limit` subjects, each with its best face, or faces."""
+    """A probe: ``(D,)`` float32 of any norm. by: at most `limit` subjects, each with its best face, or
+    faces."""
 
     gallery: int
     embedding: Float32

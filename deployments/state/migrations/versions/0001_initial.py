@@ -36,7 +36,9 @@ def upgrade() -> None:
         sa.Column("gallery_id", _id, sa.ForeignKey("galleries.id"), nullable=False),
         sa.Column("name", sa.String(255), nullable=False),
         sa.Column("sha256", sa.String(64), nullable=False, unique=True),
-        sa.Column("prefix", sa.String(16), nullable=False, comment="the key's first characters, to tell keys apart"),
+        sa.Column(
+            "prefix", sa.String(16), nullable=False, comment="the key's first characters, to tell keys apart"
+        ),
         sa.Column("scopes", sa.JSON, nullable=False),
         sa.Column("credits", sa.BigInteger, comment="null is without limit"),
         sa.Column("created", _time, nullable=False),
@@ -49,7 +51,9 @@ def upgrade() -> None:
         sa.Column("id", _id, primary_key=True),
         sa.Column("gallery_id", _id, sa.ForeignKey("galleries.id"), nullable=False),
         sa.Column("name", sa.String(512), nullable=False),
-        sa.Column("explicit", sa.Boolean, nullable=False, comment="created by itself, not with its first face"),
+        sa.Column(
+            "explicit", sa.Boolean, nullable=False, comment="created by itself, not with its first face"
+        ),
         sa.Column("created", _time, nullable=False),
         sa.UniqueConstraint("gallery_id", "name"),
         sqlite_autoincrement=True,

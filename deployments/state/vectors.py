@@ -1,0 +1,317 @@
+"""The vector index: which face has which embedding, for Milvus.
+
+It is an index over the records: it may lag behind them, and is compared with them whenever a store is
+opened. One Milvus collection holds the faces of all galleries, as far as one embedder made them; another
+embedder has another collection, since its vectors cannot be compared.
+
+`LiteIndex` keeps a Milvus Lite file. Milvus Lite takes a Python step per stored row on every search (1.6
+microseconds a row, over a second for a million), so searches are answered from memory (`views.py`), and it
+is held by a process of its own. `ServerIndex` talks to a Milvus server, which also answers the searches.
+"""
+
+import hashlib
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployments.state.errors import StateError
+from models.types import Float32
+
+Ids = NDArray[np.int64]
+logger = logging.getLogger(__name__)
+
+MAX_RESULTS = 16_384
+"""Milvus' own limit of results of one query."""
+_ROWS_A_CALL = 2_000
+"""With 2,048 floats each, 16 MB: under a server's limit of 64 MB a message."""
+
+
+class VectorIndex(Protocol):
+    """Rows keyed by face id. Methods raise StateError when the index cannot be reached."""
+
+    def upsert(self, ids: Ids, galleries: Ids, embeddings: Float32) -> None:
+        """ids, galleries: ``(N,)`` int64; embeddings: ``(N, D)`` float32, unit norm."""
+        ...
+
+    def delete(self, ids: Ids) -> None: ...
+
+    def ids(self) -> Ids:
+        """Ids of all rows."""
+        ...
+
+    def clear(self) -> None: ...
+
+    def flush(self) -> None:
+        """Write what is in memory or in a log to where it stays."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def collection_name(fingerprint: str) -> str:
+    return f"faces_{hashlib.sha256(fingerprint.encode()).hexdigest()[:16]}"
+
+
+class LiteIndex:
+    """A Milvus Lite file, held by a child process (`lite_worker.py`). One at a time may be open for a
+    file."""
+
+    def __init__(self, path: str, fingerprint: str, dim: int) -> None:
+        self._lock = threading.Lock()
+        child_reads, parent_writes = os.pipe()
+        parent_reads, child_writes = os.pipe()
+        arguments = (str(child_reads), str(child_writes), path, collection_name(fingerprint), str(dim))
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path),
+            "OMP_NUM_THREADS": "1",
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "deployments.state.lite_worker", *arguments],
+            pass_fds=(child_reads, child_writes),
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # an interrupt at the terminal is for the parent, which closes the pipe
+        )
+        os.close(child_reads)
+        os.close(child_writes)
+        self._calls = Connection(parent_writes, readable=False)
+        self._answers = Connection(parent_reads, writable=False)
+        try:
+            self._answer()
+        except StateError:
+            self.close()
+            raise
+
+    def upsert(self, ids: Ids, galleries: Ids, embeddings: Float32) -> None:
+        for part in _parts(len(ids)):
+            self._call("upsert", ids[part], galleries[part], embeddings[part])
+
+    def delete(self, ids: Ids) -> None:
+        self._call("delete", ids)
+
+    def ids(self) -> Ids:
+        found: Ids = self._call("ids")
+        return found
+
+    def clear(self) -> None:
+        self._call("clear")
+
+    def flush(self) -> None:
+        self._call("flush")
+
+    def close(self) -> None:
+        self._calls.close()
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._answers.close()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        with self._lock:
+            try:
+                self._calls.send((method, arguments))
+            except OSError as error:
+                raise StateError(f"the vector index is gone: {error}") from None
+            return self._answer()
+
+    def _answer(self) -> Any:
+        try:
+            value, error = self._answers.recv()
+        except (EOFError, OSError):
+            raise StateError(f"the vector index is gone (exit status {self._process.poll()})") from None
+        if error:
+            raise StateError(f"vector index: {error}")
+        return value
+
+
+class ServerIndex:
+    """A Milvus server's collection, partitioned by gallery (its partition key), with an HNSW index.
+
+    HNSW with M = 32 and efConstruction = 256, and ef = max(256, 2 x results) at search: recall stays above
+    99% on embeddings of faces at the cost of memory and of slower inserts. Inner product, since embeddings
+    have unit norm.
+    """
+
+    def __init__(self, uri: str, token: str, fingerprint: str, dim: int) -> None:
+        from pymilvus import DataType, MilvusClient
+
+        self._name, self._dim, self._types = collection_name(fingerprint), dim, DataType
+        self._client: Any = _reached(lambda: MilvusClient(uri=uri, token=token))
+        self._open()
+
+    def upsert(self, ids: Ids, galleries: Ids, embeddings: Float32) -> None:
+        for part in _parts(len(ids)):
+            columns = zip(
+                ids[part].tolist(), galleries[part].tolist(), embeddings[part].tolist(), strict=True
+            )
+            rows = [{"id": i, "gallery": g, "embedding": e} for i, g, e in columns]
+            _reached(partial(self._client.upsert, self._name, rows))
+
+    def delete(self, ids: Ids) -> None:
+        for part in _parts(len(ids)):
+            _reached(partial(self._client.delete, self._name, ids=ids[part].tolist()))
+
+    def ids(self) -> Ids:
+        def collect() -> list[int]:
+            pages = self._client.query_iterator(
+                self._name,
+                filter="id >= 0",
+                output_fields=["id"],
+                batch_size=MAX_RESULTS,
+                consistency_level="Strong",
+            )
+            found: list[int] = []
+            while page := pages.next():
+                found.extend(row["id"] for row in page)
+            pages.close()
+            return found
+
+        return np.array(_reached(collect), np.int64)
+
+    def search(self, gallery: int, probes: Float32, limit: int) -> list[Ids]:
+        """Ids of at most `limit` faces of the gallery for each probe, nearest first. limit: up to
+        MAX_RESULTS.
+
+        Strong consistency: what any replica has written before is found.
+        """
+        answers = _reached(
+            lambda: self._client.search(
+                self._name,
+                data=probes.tolist(),
+                filter=f"gallery == {gallery}",
+                limit=limit,
+                anns_field="embedding",
+                search_params={"metric_type": "IP", "params": {"ef": max(256, 2 * limit)}},
+                consistency_level="Strong",
+            )
+        )
+        return [np.array([hit["id"] for hit in answer], np.int64) for answer in answers]
+
+    def clear(self) -> None:
+        _reached(lambda: self._client.drop_collection(self._name))
+        self._open()
+
+    def flush(self) -> None:
+        _reached(lambda: self._client.flush(self._name))
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _open(self) -> None:
+        def ensure() -> None:
+            if not self._client.has_collection(self._name):
+                fields = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
+                fields.add_field("id", self._types.INT64, is_primary=True)
+                fields.add_field("gallery", self._types.INT64, is_partition_key=True)
+                fields.add_field("embedding", self._types.FLOAT_VECTOR, dim=self._dim)
+                index = self._client.prepare_index_params()
+                index.add_index(
+                    "embedding",
+                    index_type="HNSW",
+                    metric_type="IP",
+                    params={"M": 32, "efConstruction": 256},
+                )
+                self._client.create_collection(self._name, schema=fields, index_params=index)
+            self._client.load_collection(self._name)
+
+        _reached(ensure)
+
+
+@dataclass(slots=True)
+class _Change:
+    kind: Literal["upsert", "delete"]
+    ids: Ids
+    galleries: Ids | None = None
+    embeddings: Float32 | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+class IndexWriter:
+    """Applies changes to an index in the order given, in a thread of its own.
+
+    A change that fails is tried again, with growing pauses, before any later one; what is still missing
+    when the process ends is repaired at the next start. At most _QUEUED changes wait: then the callers do.
+    """
+
+    _QUEUED = 256
+    _LONGEST_PAUSE = 30.0
+
+    def __init__(self, index: VectorIndex) -> None:
+        self._index = index
+        self._changes: queue.Queue[_Change | None] = queue.Queue(self._QUEUED)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="vector-index", daemon=True)
+        self._thread.start()
+
+    def upsert(self, ids: Ids, galleries: Ids, embeddings: Float32) -> threading.Event:
+        """Set when the index has it."""
+        change = _Change("upsert", ids, galleries, embeddings)
+        self._changes.put(change)
+        return change.done
+
+    def delete(self, ids: Ids) -> threading.Event:
+        """Set when the index has it."""
+        change = _Change("delete", ids)
+        self._changes.put(change)
+        return change.done
+
+    def close(self, seconds: float = 60) -> None:
+        """Wait for what is queued, but not for an index that cannot be reached."""
+        self._closing.set()
+        self._changes.put(None)
+        self._thread.join(seconds)
+
+    def _work(self) -> None:
+        while (change := self._changes.get()) is not None:
+            pause = 0.2
+            while not self._applied(change):
+                if self._closing.is_set():
+                    return
+                time.sleep(pause)
+                pause = min(2 * pause, self._LONGEST_PAUSE)
+            change.done.set()
+
+    def _applied(self, change: _Change) -> bool:
+        try:
+            if change.kind == "delete":
+                self._index.delete(change.ids)
+            else:
+                assert change.galleries is not None and change.embeddings is not None
+                self._index.upsert(change.ids, change.galleries, change.embeddings)
+        except Exception:
+            logger.exception("the vector index did not take a change of %d faces", len(change.ids))
+            return False
+        return True
+
+
+def _parts(count: int) -> Sequence[slice]:
+    return [slice(start, start + _ROWS_A_CALL) for start in range(0, count, _ROWS_A_CALL)]
+
+
+def _reached(call: Callable[[], Any]) -> Any:
+    from pymilvus import MilvusException
+
+    try:
+        return call()
+    except MilvusException as error:
+        raise StateError(f"vector index: {error}") from error
