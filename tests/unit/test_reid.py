@@ -1,0 +1,49 @@
+"""The 256-d embedding on real faces."""
+
+import cv2
+import numpy as np
+import pytest
+
+from configs.settings import DetectionSettings
+from models.centerface import CenterFace
+from models.crops import cut
+from models.reid import RetailReidentification
+from models.session import Compute
+from tests.paths import DATA, require
+from tests.weights import weights
+
+
+@pytest.fixture(scope="module")
+def embedder() -> RetailReidentification:
+    return RetailReidentification(*weights("face-reidentification-retail-0095").paths, Compute())
+
+
+def chip_of(detector: CenterFace, path, crop) -> np.ndarray:
+    image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    faces = detector.detect([image], 0.5)[0].largest_first()
+    return cut(image, faces.boxes[0], faces.landmarks[0], crop).pixels
+
+
+def test_a_smile_does_not_change_who_it_is(embedder: RetailReidentification) -> None:
+    folder = require(DATA / "london")
+    detector = CenterFace(weights("centerface").path, Compute(), DetectionSettings())
+    people = sorted(folder.glob("*_neutral.jpg"))[:30]
+    neutral = np.stack([chip_of(detector, path, embedder.crop) for path in people])
+    smiles = [path.with_name(path.name.replace("neutral", "smiling")) for path in people]
+    smiling = np.stack([chip_of(detector, path, embedder.crop) for path in smiles])
+    gallery, probes = (embedder.embed(chips) for chips in (neutral, smiling))
+    gallery /= np.linalg.norm(gallery, axis=1, keepdims=True)
+    probes /= np.linalg.norm(probes, axis=1, keepdims=True)
+    cosine = probes @ gallery.T
+    assert (cosine.argmax(axis=1) == np.arange(30)).mean() >= 0.96
+    assert np.diag(cosine).mean() > 0.7
+    assert cosine[~np.eye(30, dtype=bool)].mean() < 0.3
+
+
+def test_a_batch_gives_what_single_chips_give(embedder: RetailReidentification) -> None:
+    chips = np.random.default_rng(0).integers(0, 256, (3, 128, 128, 3), dtype=np.uint8)
+    together = embedder.embed(chips)
+    assert together.shape == (3, 256) and together.dtype == np.float32
+    for i in range(3):
+        np.testing.assert_allclose(embedder.embed(chips[i : i + 1])[0], together[i], atol=1e-4)
+    assert embedder.embed(chips[:0]).shape == (0, 256)
