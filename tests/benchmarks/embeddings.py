@@ -1,0 +1,63 @@
+"""Embeddings of folders of portraits, shared by the calibration and the verification benchmark."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from configs.settings import DetectionSettings, ImageLimits, ModelSettings
+from models.crops import cut
+from models.images import decode
+from models.load import load_detector, load_embedder
+from models.roles import FaceDetector, FaceEmbedder
+from models.session import Compute
+from models.types import Detections, Float32, RGBImage
+from models.vectors import normalize
+from tests.weights import model_settings, weights
+
+EMBEDDERS = ("dlib-resnet29", "face-reidentification-retail-0095", "mobilefacenet-y1")
+_BATCH = 32
+
+
+def settings(**overrides: str) -> ModelSettings:
+    """Settings with the given artifacts, pulled first."""
+    for name in overrides.values():
+        weights(name)
+    return ModelSettings.model_validate({**model_settings().model_dump(), "overrides": overrides})
+
+
+def detector(name: str = "centerface", compute: Compute | None = None) -> FaceDetector:
+    return load_detector(settings(detector=name), DetectionSettings(), compute or Compute())
+
+
+def embedder(name: str, compute: Compute | None = None) -> FaceEmbedder:
+    return load_embedder(settings(embedder=name), compute or Compute())
+
+
+def portraits(paths: Iterable[Path], model: FaceDetector) -> Iterator[tuple[Path, RGBImage, Detections]]:
+    """Pictures with the face that is the biggest; a picture without one is left out."""
+    limits = ImageLimits(max_bytes=50_000_000)
+    for path in paths:
+        picture = decode(path.read_bytes(), limits)
+        faces = model.detect([picture], 0.5)[0].largest_first()
+        if len(faces):
+            yield path, picture, faces.take(np.arange(1))
+
+
+def embed(found: Iterable[tuple[Path, RGBImage, Detections]], model: FaceEmbedder) -> Float32:
+    """Unit embeddings ``(N, dim)`` of the pictures' faces."""
+    chips = [
+        cut(picture, faces.boxes[0], faces.landmarks[0], model.crop).pixels for _, picture, faces in found
+    ]
+    batches = [np.stack(chips[i : i + _BATCH]) for i in range(0, len(chips), _BATCH)]
+    return normalize(np.concatenate([model.embed(batch) for batch in batches]))
+
+
+def distances(a: Float32, b: Float32) -> Float32:
+    """``(N, M)`` L2 distances of unit embeddings."""
+    return np.sqrt(np.maximum(0, 2 - 2 * (a @ b.T))).astype(np.float32)
+
+
+def impostor_distances(embeddings: Float32) -> Float32:
+    """Distances of all pairs of one set, each pair once: everybody in it is another person."""
+    return distances(embeddings, embeddings)[np.triu_indices(len(embeddings), 1)]
