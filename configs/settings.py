@@ -168,3 +168,21 @@ class Settings(_Strict):
     state: StateSettings = StateSettings()
     deployments: Deployments = Deployments()
     development_key: bool = True
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The roles whose models the configured APIs use where the pack has them."""
+        roles: dict[Role, None] = {}
+        for api in self.apis:
+            roles.update(dict.fromkeys(_ROLES[api]))
+        return tuple(roles)
+
+
+_FACES: tuple[Role, ...] = ("detector", "embedder", "landmarks", "age", "gender", "mask", "liveness")
+_ROLES: dict[Api, tuple[Role, ...]] = {
+    "compreface": _FACES,
+    "trueface": _FACES,
+    "facecheck": ("detector", "embedder"),
+    "checkface": ("mapper", "generator"),
+    "aifaceswap": ("detector", "landmarks", "swapper"),
+}

@@ -84,6 +84,12 @@ def decode(data: bytes, limits: ImageLimits, reduce: int = 1) -> RGBImage:
         raise ImageError(RejectionReason.CORRUPT, f"The image is damaged or incomplete: {error}") from error
 
 
+def media_type(data: bytes) -> str:
+    """The media type (``image/jpeg``) of a file that `decode` accepts, from its header."""
+    with Image.open(io.BytesIO(data), formats=FORMATS) as header:
+        return Image.MIME.get(header.format or "", "application/octet-stream")
+
+
 def _open(data: bytes, limits: ImageLimits) -> Image.Image:
     """Read the header. An icon's header does not tell the size of the pictures inside: look at these."""
     if data[:4] == b"\0\0\1\0":

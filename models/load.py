@@ -20,6 +20,7 @@ from models.session import Compute
 __all__ = [
     "ModelUnavailable",
     "UnknownModel",
+    "available",
     "load_age",
     "load_detector",
     "load_embedder",
@@ -87,6 +88,23 @@ def load_mask(models: ModelSettings, compute: Compute) -> MaskClassifier:
 def load_liveness(models: ModelSettings, compute: Compute) -> LivenessDetector:
     """No pack names a liveness model: the one of the catalogue is used once it has been pulled."""
     return _open(resolve(models, "liveness"), _LIVENESS, compute)
+
+
+def available(models: ModelSettings, role: Role) -> bool:
+    """Whether a model can serve the role on this machine under these settings."""
+    if role == "mask" and role not in models.overrides:
+        from models.mask import WEIGHTS
+
+        return WEIGHTS.exists()
+    if pack := _insightface(models, role):
+        from models.insightface_pack import serves
+
+        return serves(pack, role)
+    try:
+        resolve(models, role)
+    except ModelUnavailable:
+        return False
+    return True
 
 
 def prepare_artifact(weights: Weights) -> None:

@@ -18,6 +18,8 @@ import contextlib
 import hashlib
 import os
 import re
+import socket
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,6 +38,8 @@ from deployments.state.records import Records
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _WRITERS = 8
 _SWEEP_BATCH = 200
+_DAY = 86_400
+_HOST = socket.gethostname()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class BlobStore:
         self._fs, root = fsspec.core.url_to_fs(url, **dict(options or {}))
         self._root = root.rstrip("/")
         self._local = isinstance(self._fs, LocalFileSystem)
+        self._temporary = Path(self._root) / ".tmp"
         self._writers = ThreadPoolExecutor(_WRITERS, "blobs")
 
     def stage(self, blobs: Mapping[str, Blob]) -> None:
@@ -112,6 +117,8 @@ class BlobStore:
     def sweep(self, hashes: Sequence[str] | None = None) -> int:
         """Delete those of the given blobs, or of all, that nothing refers to; returns how many."""
         if hashes is None:
+            if self._local:
+                _remove_abandoned(self._temporary)
             with self._records.read() as db:
                 hashes = (
                     db.execute(sa.select(schema.blobs.c.sha256).where(schema.blobs.c.refs == 0))
@@ -168,7 +175,8 @@ class BlobStore:
             return
         final = Path(path)
         final.parent.mkdir(parents=True, exist_ok=True)
-        temporary = final.with_name(f".{uuid.uuid4().hex}.tmp")
+        self._temporary.mkdir(exist_ok=True)
+        temporary = self._temporary / f"{_HOST}.{os.getpid()}.{uuid.uuid4().hex}"
         try:
             with temporary.open("wb") as file:
                 file.write(data)
@@ -189,3 +197,22 @@ class BlobStore:
         if not _SHA256.fullmatch(sha256):
             raise BlobMissing(sha256)
         return f"{self._root}/{sha256[:2]}/{sha256[2:4]}/{sha256}"
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Delete half-written files of processes that are no more: of this host at once, of others after a day."""
+    for file in folder.glob("*.*.*"):
+        host, pid, _ = file.name.rsplit(".", 2)
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - file.stat().st_mtime > _DAY or (host == _HOST and not _alive(int(pid))):
+                file.unlink()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

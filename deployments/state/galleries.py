@@ -387,7 +387,7 @@ class GalleryStore:
         if not new:
             return {}
         time = now()
-        names = sorted({(face.gallery, face.subject) for face, _ in new.values()})
+        names = list(dict.fromkeys((face.gallery, face.subject) for face, _ in new.values()))
         missing = [{"gallery_id": g, "name": n, "explicit": False, "created": time} for g, n in names]
         self.records.insert_missing(db, _subjects, missing)
         subjects = self._subject_ids(db, names)

@@ -19,18 +19,15 @@ import numpy as np
 from milvus_lite import CollectionSchema, DataDirLockedError, DataType, FieldSchema, MilvusLite
 from numpy.typing import NDArray
 
-_LOCK_SECONDS = 20
-"""A process that has just been killed may take a moment to let go of the file."""
-
 
 class LiteCollection:
     """One collection of a Milvus Lite file. It has no vector index: Milvus Lite's file is what is kept, and
     searches are answered by `views.py`."""
 
-    def __init__(self, path: str, name: str, dim: int) -> None:
+    def __init__(self, path: str, name: str, dim: int, patience: float) -> None:
         self._name, self._dim = name, dim
         try:
-            self._database = _open(path)
+            self._database = _open(path, patience)
             self._collection = self._get()
         except DataDirLockedError:
             raise
@@ -40,7 +37,7 @@ class LiteCollection:
             if "_database" in self.__dict__:
                 self._database.close()
             shutil.rmtree(path)
-            self._database = _open(path)
+            self._database = _open(path, patience)
             self._collection = self._get()
 
     def upsert(
@@ -88,9 +85,9 @@ class LiteCollection:
         return self._database.get_collection(self._name)
 
 
-def _open(path: str) -> MilvusLite:
+def _open(path: str, patience: float) -> MilvusLite:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + _LOCK_SECONDS
+    deadline = time.monotonic() + patience
     while True:
         try:
             return MilvusLite(path)
@@ -100,10 +97,10 @@ def _open(path: str) -> MilvusLite:
             time.sleep(0.1)
 
 
-def serve(calls: Connection, answers: Connection, path: str, name: str, dim: int) -> None:
+def serve(calls: Connection, answers: Connection, path: str, name: str, dim: int, patience: float) -> None:
     """Answer (method, arguments) with (value, None) or (None, error text) until the pipe closes."""
     try:
-        collection = LiteCollection(path, name, dim)
+        collection = LiteCollection(path, name, dim, patience)
     except Exception as error:
         answers.send((None, f"{type(error).__name__}: {error}"))
         return
@@ -123,13 +120,14 @@ def serve(calls: Connection, answers: Connection, path: str, name: str, dim: int
 
 
 if __name__ == "__main__":
-    read, write, directory, collection_name, length = sys.argv[1:]
+    read, write, directory, collection_name, length, patience = sys.argv[1:]
     serve(
         Connection(int(read), writable=False),
         Connection(int(write), readable=False),
         directory,
         collection_name,
         int(length),
+        float(patience),
     )
     # Closing would write and merge files first. The log has every row; the next start must not wait.
     os._exit(0)

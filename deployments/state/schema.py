@@ -4,6 +4,8 @@ Ids are never used twice (SQLite's AUTOINCREMENT, PostgreSQL's sequences): a fac
 vector index, and the index is repaired by comparing ids alone.
 """
 
+from datetime import UTC, datetime
+
 import sqlalchemy as sa
 
 MAX_SUBJECT_LENGTH = 512
@@ -21,14 +23,23 @@ metadata = sa.MetaData(
 Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """SQLite makes a 64-bit rowid of an INTEGER primary key only."""
 
-Time = sa.DateTime(timezone=True)
+
+class Time(sa.TypeDecorator[datetime]):
+    """A moment in UTC. SQLite forgets the zone, so it is put back."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
 
 tenants = sa.Table(
     "tenants",
     metadata,
     sa.Column("id", Id, primary_key=True),
     sa.Column("name", sa.String(255), nullable=False, unique=True),
-    sa.Column("created", Time, nullable=False),
+    sa.Column("created", Time(), nullable=False),
     sqlite_autoincrement=True,
 )
 
@@ -40,7 +51,7 @@ galleries = sa.Table(
     sa.Column("kind", sa.String(32), nullable=False),
     sa.Column("name", sa.String(255), nullable=False),
     sa.Column("fingerprint", sa.String(255), comment="of the embedder; null until the first face"),
-    sa.Column("created", Time, nullable=False),
+    sa.Column("created", Time(), nullable=False),
     sa.UniqueConstraint("tenant_id", "kind", "name"),
     sqlite_autoincrement=True,
 )
@@ -58,8 +69,8 @@ keys = sa.Table(
     ),
     sa.Column("scopes", sa.JSON, nullable=False),
     sa.Column("credits", sa.BigInteger, comment="null is without limit"),
-    sa.Column("created", Time, nullable=False),
-    sa.Column("revoked", Time),
+    sa.Column("created", Time(), nullable=False),
+    sa.Column("revoked", Time()),
     sa.CheckConstraint("credits >= 0", name="ck_keys_credits"),
     sqlite_autoincrement=True,
 )
@@ -71,7 +82,7 @@ subjects = sa.Table(
     sa.Column("gallery_id", Id, sa.ForeignKey("galleries.id"), nullable=False),
     sa.Column("name", sa.String(MAX_SUBJECT_LENGTH), nullable=False),
     sa.Column("explicit", sa.Boolean, nullable=False, comment="created by itself, not with its first face"),
-    sa.Column("created", Time, nullable=False),
+    sa.Column("created", Time(), nullable=False),
     sa.UniqueConstraint("gallery_id", "name"),
     sqlite_autoincrement=True,
 )
@@ -103,7 +114,7 @@ faces = sa.Table(
     sa.Column("fingerprint", sa.String(255), nullable=False),
     sa.Column("blob", sa.String(64), sa.ForeignKey("blobs.sha256")),
     sa.Column("extra", sa.JSON(none_as_null=True), comment="what one API alone knows: url, group, thumbnail"),
-    sa.Column("created", Time, nullable=False),
+    sa.Column("created", Time(), nullable=False),
     sa.Index(None, "gallery_id", "id"),
     sa.Index(None, "subject_id", "id"),
     sa.Index(None, "blob"),

@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 MAX_RESULTS = 16_384
 """Milvus' own limit of results of one query."""
+_LOCK_SECONDS = 20.0
+"""A process that has just been killed may take a moment to let go of a Milvus Lite file."""
 _ROWS_A_CALL = 2_000
 """With 2,048 floats each, 16 MB: under a server's limit of 64 MB a message."""
 
@@ -73,7 +75,8 @@ class LiteIndex:
         self._lock = threading.Lock()
         child_reads, parent_writes = os.pipe()
         parent_reads, child_writes = os.pipe()
-        arguments = (str(child_reads), str(child_writes), path, collection_name(fingerprint), str(dim))
+        pipes = (str(child_reads), str(child_writes))
+        arguments = (*pipes, path, collection_name(fingerprint), str(dim), str(_LOCK_SECONDS))
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path),

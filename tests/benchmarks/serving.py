@@ -1,0 +1,116 @@
+"""A server of its own for a benchmark or an integration test: `prosopon serve` in a child process."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@dataclass
+class Server:
+    """A running server. key: its development key; home: its state; process: of `prosopon serve`."""
+
+    process: subprocess.Popen[bytes]
+    address: str
+    key: str
+    home: Path
+    log: Path
+    started_seconds: float
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+    def pids(self) -> list[int]:
+        """The process group: everything that this server started."""
+        listing = subprocess.run(["ps", "-eo", "pid=,sid="], capture_output=True, text=True, check=True).stdout
+        rows = [tuple(map(int, line.split())) for line in listing.splitlines()]
+        return [pid for pid, session in rows if session == self.process.pid]
+
+    def kill(self) -> None:
+        """End every process at once, as a power cut would."""
+        for pid in self.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def start(home: Path, args: dict[str, Any] | None = None, timeout: float = 180) -> Server:
+    """Start a server over the state in `home`; `args` are settings of the application."""
+    home.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    config = home / "serve_config.yaml"
+    state = {"home": str(home)}
+    application = {
+        "name": "prosopon",
+        "route_prefix": "/",
+        "import_path": "pipelines.app:build",
+        "args": {"state": state, **(args or {})},
+    }
+    config.write_text(
+        yaml.safe_dump(
+            {"http_options": {"host": "127.0.0.1", "port": port}, "applications": [application]}
+        )
+    )
+    log = home / "serve.log"
+    began = time.monotonic()
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipelines.cli", "serve", str(config), "--no-dashboard"],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    url = f"http://127.0.0.1:{port}"
+    while not ready(url):
+        if process.poll() is not None or time.monotonic() - began > timeout:
+            process.kill()
+            raise RuntimeError(f"the server did not become ready:\n{log.read_text()[-4000:]}")
+        time.sleep(0.1)
+    found = re.findall(r"x-api-key:\s+([0-9a-f-]{36})", log.read_text())
+    return Server(process, f"127.0.0.1:{port}", found[0] if found else "", home, log, time.monotonic() - began)
+
+
+def stop(server: Server) -> None:
+    server.process.send_signal(signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        server.process.wait(timeout=20)
+    server.kill()
+
+
+@contextlib.contextmanager
+def serving(args: dict[str, Any] | None = None) -> Iterator[Server]:
+    """A server over an empty state, gone with the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = start(Path(folder), args)
+        try:
+            yield server
+        finally:
+            stop(server)
