@@ -55,6 +55,7 @@ class _Builder:
 
     def __init__(self, graph: Graph) -> None:
         self.constants: dict[str, Tensor] = dict(graph.constants)
+        self.names = graph.names
         self.nodes: list[onnx.NodeProto] = []
 
     def add(self, node: Node) -> None:
@@ -66,7 +67,9 @@ class _Builder:
             raise IrError(f"operation {node.op!r} is not supported")
 
     def _emit(self, op: str, inputs: tuple[str, ...], node: Node, **attributes: object) -> None:
-        self.nodes.append(helper.make_node(op, list(inputs), list(node.outputs), **attributes))
+        # The layer's own name: some libraries tell by it which normalisation a network contains.
+        name = self.names.get(node.outputs[0], "")
+        self.nodes.append(helper.make_node(op, list(inputs), list(node.outputs), name=name, **attributes))
 
     def _constant(self, node: Node, position: int) -> Tensor:
         if node.inputs[position] not in self.constants:
