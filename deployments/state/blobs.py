@@ -200,7 +200,8 @@ class BlobStore:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Delete half-written files of processes that are no more: of this host at once, of others after a day."""
+    """Delete half-written files of processes that are no more: of this host at once, of others after a
+    day."""
     for file in folder.glob("*.*.*"):
         host, pid, _ = file.name.rsplit(".", 2)
         with contextlib.suppress(FileNotFoundError):

@@ -1,0 +1,463 @@
+"""Galleries: against a plain model of what they promise, across restarts, crashes and changes of the
+embedder."""
+
+import json
+import os
+import random
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from configs.settings import StateSettings
+from deployments.state import schema
+from deployments.state.blobs import Blob
+from deployments.state.errors import (
+    FingerprintMismatch,
+    GalleryNotFound,
+    ImageIdTaken,
+    InvalidEmbedding,
+    InvalidSubject,
+    StateError,
+    SubjectExists,
+    SubjectNotFound,
+)
+from deployments.state.galleries import FaceRecord, GalleryStore, NewFace, Query
+from deployments.state.keys import KeyStore
+from models.types import Float32
+from tests.paths import ROOT
+
+DIM = 16
+Open = Callable[..., GalleryStore]
+
+
+@pytest.fixture
+def open_store(tmp_path: Path) -> Iterator[Open]:
+    opened: list[GalleryStore] = []
+
+    def opening(fingerprint: str = "model-1", dim: int = DIM) -> GalleryStore:
+        while opened:
+            opened.pop().close()
+        opened.append(GalleryStore(StateSettings(home=tmp_path), fingerprint, dim))
+        return opened[-1]
+
+    yield opening
+    while opened:
+        opened.pop().close()
+
+
+def new_gallery(store: GalleryStore) -> int:
+    return KeyStore(store.records).create("test", ["recognition"])[0].gallery
+
+
+def random_embedding(rng: np.random.Generator, dim: int = DIM) -> Float32:
+    return rng.standard_normal(dim).astype(np.float32)
+
+
+def face(gallery: int, subject: str, embedding: Float32, image: bytes | None = b"image") -> NewFace:
+    return NewFace(gallery, subject, uuid4(), embedding, Blob(image, "image/jpeg") if image else None)
+
+
+def enrol(store: GalleryStore, *faces: NewFace) -> list[FaceRecord]:
+    results = store.add_faces(faces)
+    assert all(isinstance(result, FaceRecord) for result in results), results
+    return results  # type: ignore[return-value]
+
+
+def count_refs(store: GalleryStore) -> dict[str, int]:
+    with store.records.read() as db:
+        return {row.sha256: row.refs for row in db.execute(sa.select(schema.blobs))}
+
+
+def check_agreement(store: GalleryStore) -> None:
+    """Record, blob and vector of every face are there once, and nothing else is."""
+    with store.records.read() as db:
+        faces = db.execute(sa.select(schema.faces.c.id, schema.faces.c.blob)).all()
+    refs: dict[str, int] = {}
+    for row in faces:
+        if row.blob:
+            refs[row.blob] = refs.get(row.blob, 0) + 1
+    assert count_refs(store) == refs
+    assert store.blobs.files() == set(refs)
+    for sha256 in refs:
+        store.blobs.read(sha256)
+    ids = store._index.ids().tolist()
+    assert sorted(ids) == sorted(row.id for row in faces)
+    assert sum(len(view) for view in store._views.values()) == len(faces)
+
+
+def settle(store: GalleryStore) -> None:
+    """Until the index has caught up."""
+    assert store._writer.delete(np.array([-1], np.int64)).wait(30)
+
+
+def test_any_sequence_of_calls_does_what_a_plain_model_does(open_store: Open) -> None:
+    store, rng, pick = open_store(), np.random.default_rng(1), random.Random(1)
+    galleries = [new_gallery(store), new_gallery(store)]
+    expected: dict[int, dict[UUID, tuple[str, Float32, bytes]]] = {gallery: {} for gallery in galleries}
+    subjects: dict[int, list[str]] = {gallery: [] for gallery in galleries}
+    names = ["Ann", "ann", "Bö b", "a/b", "李雷", "x" * 512]
+
+    def forget_emptied(gallery: int, before: set[str]) -> None:
+        left = {subject for subject, _, _ in expected[gallery].values()}
+        subjects[gallery] = [name for name in subjects[gallery] if name in left or name not in before]
+
+    for step in range(400):
+        gallery, name = pick.choice(galleries), pick.choice(names)
+        faces = expected[gallery]
+        action = pick.choice(
+            ["add", "add", "add", "delete", "rename", "create", "delete_subject", "clear", "reopen"]
+        )
+        with_faces = {subject for subject, _, _ in faces.values()}
+        if action == "add":
+            batch = [
+                face(gallery, pick.choice(names), random_embedding(rng), bytes([pick.randrange(4)]))
+                for _ in range(5)
+            ]
+            enrol(store, *batch)
+            assert enrol(store, *batch) == enrol(store, *batch)
+            for new in batch:
+                assert new.image
+                faces[new.image_id] = (
+                    new.subject,
+                    new.embedding / np.linalg.norm(new.embedding),
+                    new.image.data,
+                )
+                if new.subject not in subjects[gallery]:
+                    subjects[gallery].append(new.subject)
+        elif action == "delete" and faces:
+            ids = pick.sample(list(faces), min(3, len(faces)))
+            deleted = store.delete_faces(gallery, [ids[0], uuid4(), *ids])
+            assert [(record.image_id, record.subject) for record in deleted] == [
+                (i, faces[i][0]) for i in ids
+            ]
+            for image_id in ids:
+                del faces[image_id]
+            forget_emptied(gallery, with_faces)
+        elif action == "rename":
+            new = pick.choice(names)
+            if name not in subjects[gallery]:
+                with pytest.raises(SubjectNotFound):
+                    store.rename_subject(gallery, name, new)
+                continue
+            store.rename_subject(gallery, name, new)
+            expected[gallery] = {i: (new if s == name else s, e, b) for i, (s, e, b) in faces.items()}
+            if name != new:
+                if new in subjects[gallery]:
+                    subjects[gallery].remove(name)
+                else:
+                    subjects[gallery][subjects[gallery].index(name)] = new
+        elif action == "create":
+            if name in subjects[gallery]:
+                with pytest.raises(SubjectExists):
+                    store.create_subject(gallery, name)
+            else:
+                store.create_subject(gallery, name)
+                subjects[gallery].append(name)
+        elif action == "delete_subject":
+            if name not in subjects[gallery]:
+                with pytest.raises(SubjectNotFound):
+                    store.delete_subject(gallery, name)
+                continue
+            of_subject = [i for i, (subject, _, _) in faces.items() if subject == name]
+            assert store.delete_subject(gallery, name) == len(of_subject)
+            for image_id in of_subject:
+                del faces[image_id]
+            subjects[gallery].remove(name)
+        elif action == "clear" and step % 3 == 0:
+            of_subject = [i for i, (subject, _, _) in faces.items() if subject == name]
+            assert store.delete_all_faces(gallery, name) == len(of_subject)
+            for image_id in of_subject:
+                del faces[image_id]
+            forget_emptied(gallery, with_faces)
+        elif action == "reopen" and step % 8 == 0:
+            store = open_store()
+
+        for checked in galleries:
+            assert store.subjects(checked) == subjects[checked]
+            listed = store.list_faces(checked, 0, 1000)
+            assert {r.image_id: r.subject for r in listed.faces} == {
+                i: s for i, (s, _, _) in expected[checked].items()
+            }
+            probe = random_embedding(rng)
+            probe /= np.linalg.norm(probe)
+            distances = sorted(
+                (float(np.linalg.norm(e - probe)), s, i) for i, (s, e, _) in expected[checked].items()
+            )
+            best: dict[str, float] = {}
+            for distance, subject, _ in distances:
+                best.setdefault(subject, distance)
+            by_subject, by_face = store.search(
+                [Query(checked, probe * 3, 3), Query(checked, probe, 4, "face")]
+            )
+            assert not isinstance(by_subject, Exception)
+            assert not isinstance(by_face, Exception)
+            assert [match.subject for match in by_subject] == list(best)[:3]
+            assert [match.distance for match in by_subject] == pytest.approx(
+                list(best.values())[:3], abs=1e-5
+            )
+            assert [match.image_id for match in by_face] == [image_id for _, _, image_id in distances[:4]]
+    settle(store)
+    check_agreement(store)
+    image_id, (_, embedding, data) = next(iter(expected[galleries[0]].items()))
+    found = store.embedding(galleries[0], image_id)
+    assert found is not None
+    np.testing.assert_allclose(found, embedding, atol=1e-6)
+    assert store.image(galleries[0], image_id) == Blob(data, "image/jpeg")
+    assert store.image(galleries[1], image_id) is None
+    assert store.embedding(galleries[1], image_id) is None
+    assert store.face(galleries[1], image_id) is None
+    for gallery in galleries:
+        assert store.delete_all_subjects(gallery) == len(subjects[gallery])
+    settle(store)
+    check_agreement(store)
+
+
+def test_one_bad_face_does_not_keep_others_out_and_leaves_nothing(open_store: Open) -> None:
+    store, rng = open_store(), np.random.default_rng(2)
+    gallery = new_gallery(store)
+    good = face(gallery, "good", random_embedding(rng), b"good")
+    bad_embeddings = [
+        np.zeros(DIM, np.float32),
+        np.full(DIM, np.nan, np.float32),
+        np.full(DIM, np.inf, np.float32),
+        np.ones(DIM + 1, np.float32),
+        np.ones((1, DIM), np.float32),
+    ]
+    bad = [face(gallery, "bad", embedding, b"bad") for embedding in bad_embeddings]
+    bad_names = ("", "  ", "x" * 513, "nul\0", "\ud800")
+    bad += [face(gallery, name, random_embedding(rng), b"bad") for name in bad_names]
+    bad.append(face(12345, "bad", random_embedding(rng), b"bad"))
+    results = store.add_faces([*bad, good])
+    kinds = [InvalidEmbedding] * 5 + [InvalidSubject] * 5 + [GalleryNotFound, FaceRecord]
+    assert [type(result) for result in results] == kinds
+    assert store.subjects(gallery) == ["good"]
+    settle(store)
+    check_agreement(store)
+
+
+def test_an_image_id_belongs_to_one_gallery(open_store: Open) -> None:
+    store, rng = open_store(), np.random.default_rng(2)
+    one, two = new_gallery(store), new_gallery(store)
+    first = face(one, "a", random_embedding(rng))
+    second = NewFace(two, "b", first.image_id, random_embedding(rng), Blob(b"other"))
+    record, refused = store.add_faces([first, second])
+    assert isinstance(record, FaceRecord)
+    assert isinstance(refused, ImageIdTaken)
+    assert isinstance(store.add_faces([second])[0], ImageIdTaken)
+    settle(store)
+    check_agreement(store)
+    assert store.subjects(two) == []
+
+
+def test_unknown_galleries_are_refused_everywhere(open_store: Open) -> None:
+    store = open_store()
+    calls: list[Callable[[], object]] = [
+        lambda: store.subjects(9),
+        lambda: store.create_subject(9, "a"),
+        lambda: store.rename_subject(9, "a", "b"),
+        lambda: store.delete_subject(9, "a"),
+        lambda: store.delete_all_subjects(9),
+        lambda: store.delete_faces(9, [uuid4()]),
+        lambda: store.delete_all_faces(9),
+        lambda: store.list_faces(9),
+        lambda: store.face(9, uuid4()),
+        lambda: store.image(9, uuid4()),
+        lambda: store.embedding(9, uuid4()),
+    ]
+    for call in calls:
+        with pytest.raises(GalleryNotFound):
+            call()
+
+
+def test_names_no_subject_can_have_are_not_found(open_store: Open) -> None:
+    store = open_store()
+    gallery = new_gallery(store)
+    for name in ("", "x" * 10_000, "nul\0", "\ud800"):
+        with pytest.raises(InvalidSubject):
+            store.create_subject(gallery, name)
+        with pytest.raises(SubjectNotFound):
+            store.delete_subject(gallery, name)
+        with pytest.raises(SubjectNotFound):
+            store.rename_subject(gallery, name, "fine")
+        assert store.list_faces(gallery, subject=name).total == 0
+        assert store.delete_all_faces(gallery, name) == 0
+
+
+def test_pages_hold_every_face_once(open_store: Open) -> None:
+    store, rng = open_store(), np.random.default_rng(3)
+    gallery = new_gallery(store)
+    records = enrol(store, *[face(gallery, f"s{i % 3}", random_embedding(rng), None) for i in range(25)])
+    pages = [store.list_faces(gallery, page, 10) for page in range(4)]
+    assert [len(page.faces) for page in pages] == [10, 10, 5, 0]
+    assert [record for page in pages for record in page.faces] == records
+    assert {(page.total, page.pages) for page in pages} == {(25, 3)}
+    assert store.list_faces(gallery, 10**30, 10**30).faces == []
+    assert store.list_faces(gallery, 0, 2, "s1").total == 8
+    with pytest.raises(ValueError, match="page"):
+        store.list_faces(gallery, 0, 0)
+
+
+def test_a_subject_with_many_faces_does_not_hide_the_others(open_store: Open) -> None:
+    store, rng = open_store(), np.random.default_rng(4)
+    gallery = new_gallery(store)
+    probe = random_embedding(rng)
+    near = [face(gallery, "twin", probe + 0.01 * random_embedding(rng), None) for _ in range(300)]
+    far = [face(gallery, f"s{i}", random_embedding(rng), None) for i in range(30)]
+    enrol(store, *near, *far)
+    (matches,) = store.search([Query(gallery, probe, 20)])
+    assert not isinstance(matches, Exception)
+    assert matches[0].subject == "twin"
+    assert len({match.subject for match in matches}) == len(matches) == 20
+    everyone, nobody = store.search([Query(gallery, probe, 5000), Query(gallery, probe, 0)])
+    assert len(everyone) == 31  # type: ignore[arg-type]
+    assert nobody == []
+
+
+def test_another_embedder_is_refused_until_the_gallery_is_empty(open_store: Open) -> None:
+    rng, store = np.random.default_rng(5), open_store()
+    gallery, empty = new_gallery(store), new_gallery(store)
+    enrolled = enrol(store, face(gallery, "a", random_embedding(rng)))[0]
+    store = open_store("model-2", 8)
+    other = random_embedding(rng, 8)
+    for result in (*store.search([Query(gallery, other, 1)]), *store.add_faces([face(gallery, "b", other)])):
+        assert isinstance(result, FingerprintMismatch)
+        assert "prosopon reembed" in str(result)
+    with pytest.raises(FingerprintMismatch):
+        store.embedding(gallery, enrolled.image_id)
+    assert store.search([Query(empty, other, 1)]) == [[]]
+    assert store.image(gallery, enrolled.image_id) == Blob(b"image", "image/jpeg")
+    assert store.delete_all_faces(gallery) == 1
+    enrol(store, face(gallery, "b", other))
+    (matches,) = store.search([Query(gallery, other, 1)])
+    assert [match.subject for match in matches] == ["b"]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("damage", ["removed", "garbage"])
+def test_a_lost_index_is_made_again_from_the_records(open_store: Open, tmp_path: Path, damage: str) -> None:
+    rng, store = np.random.default_rng(6), open_store()
+    gallery = new_gallery(store)
+    enrol(store, *[face(gallery, f"s{i}", random_embedding(rng)) for i in range(50)])
+    store.close()
+    if damage == "removed":
+        shutil.rmtree(tmp_path / "vectors.db")
+    else:
+        for file in (tmp_path / "vectors.db").rglob("*"):
+            if file.is_file():
+                file.write_bytes(b"garbage")
+    store = open_store()
+    settle(store)
+    assert (store.repaired.faces, store.repaired.added) == (50, 50)
+    check_agreement(store)
+    assert open_store().repaired.added == 0
+
+
+def test_an_index_that_knows_too_much_is_corrected(open_store: Open) -> None:
+    rng, store = np.random.default_rng(7), open_store()
+    gallery = new_gallery(store)
+    records = enrol(store, *[face(gallery, f"s{i}", random_embedding(rng)) for i in range(10)])
+    settle(store)
+    with store.records.write() as db:
+        db.execute(sa.delete(schema.faces).where(schema.faces.c.id == records[3].id))
+        store.blobs.release(db, [Blob(b"image").sha256])
+    ids = np.array([77777], np.int64)
+    store._index.upsert(ids, np.array([gallery]), random_embedding(rng)[np.newaxis])
+    store = open_store()
+    settle(store)
+    assert store.repaired.removed == 2
+    check_agreement(store)
+
+
+def test_one_process_at_a_time_holds_a_milvus_lite_file(
+    open_store: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_store()
+    monkeypatch.setattr("deployments.state.vectors._LOCK_SECONDS", 0.2)
+    with pytest.raises(StateError, match="lock"):
+        GalleryStore(StateSettings(home=tmp_path), "model-1", DIM)
+
+
+_ENROLLING = """
+import json, sys
+from pathlib import Path
+from uuid import uuid4
+import numpy as np
+from configs.settings import StateSettings
+from deployments.state.blobs import Blob
+from deployments.state.galleries import GalleryStore, NewFace
+from deployments.state.keys import KeyStore
+store = GalleryStore(StateSettings(home=Path(sys.argv[1])), "model-1", 16)
+gallery, rng = int(sys.argv[2]), np.random.default_rng()
+print("ready", flush=True)
+while True:
+    batch = [
+        NewFace(gallery, f"s{rng.integers(20)}", uuid4(), rng.standard_normal(16).astype("f4"), Blob(rng.bytes(64)))
+        for _ in range(rng.integers(1, 9))
+    ]
+    added = store.add_faces(batch)
+    print(json.dumps({"added": [str(record.image_id) for record in added]}), flush=True)
+    if rng.random() < 0.3:
+        going = [batch[0].image_id]
+        print(json.dumps({"deleting": [str(i) for i in going]}), flush=True)
+        store.delete_faces(gallery, going)
+        print(json.dumps({"deleted": [str(i) for i in going]}), flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_nothing_acknowledged_is_lost_or_doubled_by_kill_9(open_store: Open, tmp_path: Path) -> None:
+    store = open_store()
+    gallery = new_gallery(store)
+    store.close()
+    acknowledged: set[str] = set()
+    deleted: set[str] = set()
+    pick = random.Random(8)
+    for _ in range(20):
+        child = subprocess.Popen(
+            [sys.executable, "-c", _ENROLLING, str(tmp_path), str(gallery)], stdout=subprocess.PIPE, cwd=ROOT
+        )
+        assert child.stdout is not None
+        assert select.select([child.stdout], [], [], 60)[0]
+        assert child.stdout.readline() == b"ready\n"
+        time.sleep(pick.uniform(0.0, 0.4))
+        os.kill(child.pid, signal.SIGKILL)
+        lines = child.stdout.read().decode().splitlines(keepends=True)
+        child.wait()
+        child.stdout.close()
+        for line in lines:
+            if not line.endswith("\n"):
+                continue
+            ((event, ids),) = json.loads(line).items()
+            if event == "added":
+                acknowledged |= set(ids)
+            elif event == "deleting":
+                acknowledged -= set(ids)
+            else:
+                deleted |= set(ids)
+    store = open_store()
+    settle(store)
+    check_agreement(store)
+    page = store.list_faces(gallery, 0, 1_000_000)
+    stored = [str(record.image_id) for record in page.faces]
+    assert len(stored) == len(set(stored))
+    assert len(acknowledged) > 100
+    assert acknowledged <= set(stored)
+    assert not deleted & set(stored)
+    print(f"{len(acknowledged)} acknowledged, {len(stored)} stored, repaired {store.repaired}")
+    for image_id in sorted(acknowledged)[:200]:
+        found = store.embedding(gallery, UUID(image_id))
+        assert found is not None
+        (matches,) = store.search([Query(gallery, found, 1, "face")])
+        assert not isinstance(matches, Exception)
+        assert [str(match.image_id) for match in matches] == [image_id]
+        assert matches[0].distance == pytest.approx(0, abs=1e-6)
+        assert store.image(gallery, UUID(image_id)) is not None
