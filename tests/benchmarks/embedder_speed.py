@@ -1,6 +1,7 @@
 """Milliseconds per face of dlib's own network and of its ONNX form: python -m tests.benchmarks.embedder_speed
 
-Both run on one thread, in turns, so that other load on the machine falls on both; the median of the turns counts.
+Both run on one thread, in turns, so that other load on the machine falls on both; the median of the turns
+counts.
 """
 
 import statistics

@@ -1,7 +1,8 @@
 """Face verification on `data/london`: python -m tests.benchmarks.verification
 
-One person: the neutral against the smiling picture (102 pairs); two people: every other such pair (10,302). Chips
-are aligned with CenterFace's landmarks. The similarity is judged on the people that its calibration did not see.
+One person: the neutral against the smiling picture (102 pairs); two people: every other such pair (10,302).
+Chips are aligned with CenterFace's landmarks. The similarity is judged on the people that its calibration did
+not see.
 """
 
 import argparse
@@ -26,7 +27,7 @@ def threshold_at(impostors: Float32, rate: float) -> float:
 
 
 def equal_error_rate(genuine: Float32, impostors: Float32) -> float:
-    """Where as many genuine pairs are refused as impostors pass: the mean of both, at the nearest threshold."""
+    """Where as many genuine pairs are refused as impostors pass: the mean of both, at the nearest one."""
     thresholds = np.sort(np.concatenate([genuine, impostors]))
     missed = 1 - np.searchsorted(np.sort(genuine), thresholds, side="right") / len(genuine)
     passed = np.searchsorted(np.sort(impostors), thresholds, side="right") / len(impostors)
