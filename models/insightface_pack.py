@@ -1,8 +1,8 @@
 """InsightFace's model packs, by the `insightface` library's own conventions, in batches.
 
-The library's classes know what each network wants (means, anchors, strides, templates); the sessions are ours,
-so that threads and devices follow the replica's share, and every network takes a batch. Nothing is downloaded
-except by `pull`.
+The library's classes know what each network wants (means, anchors, strides, templates); the sessions are
+ours, so that threads and devices follow the replica's share, and every network takes a batch. Nothing is
+downloaded except by `pull`.
 """
 
 import logging
@@ -29,9 +29,9 @@ from models.roles import Age, Chips, Gender
 from models.session import Compute, create_session, run
 from models.types import Detections, Float32, RGBImage
 
-LICENCE = (
-    "InsightFace's models are for non-commercial research only, unless InsightFace has licensed them to you."
-)
+logger = logging.getLogger(__name__)
+
+LICENCE = "InsightFace's models are for non-commercial research, unless InsightFace has licensed them to you."
 
 ROOT = Path("~/.insightface/models")
 """Where the library keeps its packs."""
@@ -65,7 +65,7 @@ def pull(pack: str) -> Path:
 
 
 def task_of(path: Path) -> str | None:
-    """What an ONNX file of a pack does, by the shapes that the library routes by; None for what is not used."""
+    """What an ONNX file of a pack does, by the shapes that the library routes by; None if it is not used."""
     graph = onnx.load(path, load_external_data=False).graph
     given = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in given]
