@@ -66,11 +66,11 @@ def decode(data: bytes, limits: ImageLimits, reduce: int = 1) -> RGBImage:
     try:
         header = _open(data, limits)
         _check_pixels(*header.size, limits)
-        orientation = _orientation(header)
         pixels = _decode_jpeg(data, header, reduce)
         if pixels is None:
             pixels = _to_rgb(header, limits)
-        return _turn_upright(pixels, orientation)
+        # Asked for only now: Pillow turns a TIFF itself as it loads it, and a PNG may say it at its end.
+        return _turn_upright(pixels, _orientation(header))
     except ImageError:
         raise
     except UnidentifiedImageError:
