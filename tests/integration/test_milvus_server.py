@@ -1,0 +1,112 @@
+"""The vector index on a Milvus server: milvus-lite's gRPC server mode stands for it."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pytest
+
+from configs.settings import StateSettings
+from deployments.state.blobs import Blob
+from deployments.state.errors import FingerprintMismatch
+from deployments.state.galleries import FaceRecord, GalleryStore, NewFace, Query
+from deployments.state.keys import KeyStore
+from models.types import Float32
+from tests.integration.processes import accepts, free_port, wait_until
+
+DIM = 32
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder, port = tmp_path_factory.mktemp("milvus"), free_port()
+    log = folder / "log"
+    program = "import sys; from milvus_lite.adapter.grpc.server import run_server; "
+    program += "run_server(sys.argv[1], '127.0.0.1', int(sys.argv[2]))"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, str(folder / "data"), str(port)], stdout=output, stderr=output
+        )
+    try:
+        wait_until(lambda: accepts(port), process, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def open_store(uri: str, home: Path, fingerprint: str = "model-1", dim: int = DIM) -> GalleryStore:
+    return GalleryStore(StateSettings(home=home, vectors_uri=uri), fingerprint, dim)
+
+
+def people(count: int, faces: int, dim: int = DIM) -> Float32:
+    """``(count, faces, dim)``: faces close to their person's centre."""
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((count, 1, dim))
+    return (centres + 0.3 * rng.standard_normal((count, faces, dim))).astype(np.float32)
+
+
+def test_replicas_share_a_server_and_agree(uri: str, tmp_path: Path) -> None:
+    one = open_store(uri, tmp_path)
+    two = open_store(uri, tmp_path)
+    keys = KeyStore(one.records)
+    gallery, other = keys.create("a")[0].gallery, keys.create("b")[0].gallery
+    embeddings = people(40, 10)
+    new = [
+        NewFace(gallery, f"s{person}", uuid4(), embedding, Blob(b"x"))
+        for person, faces in enumerate(embeddings)
+        for embedding in faces
+    ]
+    added = one.add_faces(new)
+    assert all(isinstance(result, FaceRecord) for result in added)
+    (elsewhere,) = two.search([Query(other, new[0].embedding, 5)])
+    assert elsewhere == []
+
+    probes = people(40, 10)[:, 0] + 0.05
+    results = two.search([Query(gallery, probe, 7) for probe in probes])
+    unit = np.stack([face.embedding / np.linalg.norm(face.embedding) for face in new]).reshape(40, 10, DIM)
+    for probe, matches in zip(probes, results, strict=True):
+        assert not isinstance(matches, Exception)
+        distances = np.linalg.norm(unit - probe / np.linalg.norm(probe), axis=-1).min(axis=1)
+        nearest = np.argsort(distances)[:7]
+        assert [match.subject for match in matches] == [f"s{person}" for person in nearest]
+        assert [match.distance for match in matches] == pytest.approx(distances[nearest].tolist(), abs=1e-5)
+
+    two.rename_subject(gallery, "s0", "s1")
+    (matches,) = one.search([Query(gallery, new[0].embedding, 1)])
+    assert [match.subject for match in matches] == ["s1"]  # type: ignore[union-attr]
+    assert two.delete_subject(gallery, "s1") == 20
+    (matches,) = one.search([Query(gallery, new[0].embedding, 100)])
+    assert len(matches) == 38  # type: ignore[arg-type]
+    assert "s1" not in {match.subject for match in matches}  # type: ignore[union-attr]
+    (faces,) = one.search([Query(gallery, new[100].embedding, 3, "face")])
+    assert faces[0].image_id == new[100].image_id  # type: ignore[union-attr]
+
+    one._index.delete(np.array([added[50].id, added[51].id]))  # type: ignore[union-attr]
+    one._index.upsert(np.array([999_999]), np.array([gallery]), unit[0, :1])
+    one.close()
+    two.close()
+    repaired = open_store(uri, tmp_path)
+    assert (repaired.repaired.faces, repaired.repaired.added, repaired.repaired.removed) == (380, 2, 1)
+    (matches,) = repaired.search([Query(gallery, new[50].embedding, 1)])
+    assert matches[0].image_id == new[50].image_id  # type: ignore[union-attr]
+    assert len(repaired._index.ids()) == 380
+    repaired.close()
+
+
+def test_embedders_have_collections_of_their_own(uri: str, tmp_path: Path) -> None:
+    store = open_store(uri, tmp_path, "model-3", 8)
+    gallery = KeyStore(store.records).create("a")[0].gallery
+    store.add_faces([NewFace(gallery, "a", uuid4(), np.ones(8, np.float32))])
+    store.close()
+    store = open_store(uri, tmp_path, "model-4", 12)
+    (refused,) = store.search([Query(gallery, np.ones(12, np.float32), 1)])
+    assert isinstance(refused, FingerprintMismatch)
+    store.close()

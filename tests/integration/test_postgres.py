@@ -1,0 +1,220 @@
+"""The records on a real PostgreSQL, with several writers at once."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from configs.settings import StateSettings
+from deployments.state import schema
+from deployments.state.blobs import Blob
+from deployments.state.errors import FingerprintMismatch, NotEnoughCredits
+from deployments.state.galleries import FaceRecord, GalleryStore, NewFace, Query
+from deployments.state.keys import KeyStore
+from deployments.state.records import Records
+from tests.integration.processes import accepts, free_port, wait_until
+from tests.paths import ROOT
+
+DIM = 16
+
+
+def _binary(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+        if not installed:
+            pytest.skip("PostgreSQL is not installed (Debian's package `postgresql`)")
+        found = str(installed[-1])
+    return found
+
+
+def _unprivileged() -> pwd.struct_passwd | None:
+    """PostgreSQL does not run as root: whom to run it as."""
+    if os.geteuid():
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    pytest.skip("no unprivileged user to run PostgreSQL as")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """URL of a fresh PostgreSQL, without a database's name."""
+    initdb, postgres, user = _binary("initdb"), _binary("postgres"), _unprivileged()
+    identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
+    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
+        if user:
+            os.chown(folder, user.pw_uid, user.pw_gid)
+        data, port, log = Path(folder, "data"), free_port(), Path(folder, "log")
+        subprocess.run(
+            [initdb, "-D", data, "-U", "prosopon", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=folder,
+            **identity,
+        )
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [postgres, "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", folder],
+                stdout=output,
+                stderr=output,
+                cwd=folder,
+                **identity,
+            )
+        try:
+            wait_until(lambda: accepts(port), process, log)
+            yield f"postgresql://prosopon@127.0.0.1:{port}"
+        finally:
+            process.send_signal(signal.SIGINT)  # fast: does not wait for connections to close
+            process.wait(30)
+
+
+@pytest.fixture
+def url(server: str) -> str:
+    """URL of a fresh database."""
+    name = f"test_{uuid4().hex}"
+    engine = sa.create_engine(
+        f"{server}/postgres".replace("://", "+psycopg://"), isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as db:
+        db.execute(sa.text(f"create database {name}"))
+    engine.dispose()
+    return f"{server}/{name}"
+
+
+@pytest.fixture
+def store(url: str, tmp_path: Path) -> Iterator[GalleryStore]:
+    opened = GalleryStore(StateSettings(home=tmp_path, database_url=url), "model-1", DIM)
+    yield opened
+    opened.close()
+
+
+def faces(gallery: int, count: int, subjects: int = 5) -> list[NewFace]:
+    rng = np.random.default_rng()
+    return [
+        NewFace(
+            gallery,
+            f"李 {i % subjects}",
+            uuid4(),
+            rng.standard_normal(DIM).astype("f4"),
+            Blob(b"%d" % (i % 3)),
+        )
+        for i in range(count)
+    ]
+
+
+def test_migrations_build_the_declared_tables(url: str) -> None:
+    records = Records(url)
+    with records.read() as db:
+        assert compare_metadata(MigrationContext.configure(db), schema.metadata) == []
+    records.close()
+
+
+def test_processes_that_open_a_new_database_together_all_succeed(url: str) -> None:
+    program = "import sys; from deployments.state.records import Records; Records(sys.argv[1]).close()"
+    processes = [subprocess.Popen([sys.executable, "-c", program, url], cwd=ROOT) for _ in range(4)]
+    assert [process.wait(60) for process in processes] == [0] * 4
+
+
+def test_enrol_search_rename_delete(store: GalleryStore, url: str, tmp_path: Path) -> None:
+    gallery = KeyStore(store.records).create("test")[0].gallery
+    new = faces(gallery, 20)
+    added = store.add_faces(new)
+    assert store.add_faces(new) == added
+    (matches,) = store.search([Query(gallery, new[7].embedding, 3)])
+    assert not isinstance(matches, Exception)
+    assert matches[0].image_id == new[7].image_id
+    assert store.image(gallery, new[7].image_id) == Blob(b"1")
+    store.rename_subject(gallery, "李 0", "李 1")
+    assert store.subjects(gallery) == ["李 1", "李 2", "李 3", "李 4"]
+    assert store.list_faces(gallery, 0, 3, "李 1").total == 8
+    store.create_subject(gallery, "𝒳" * 512)
+    assert store.delete_subject(gallery, "𝒳" * 512) == 0
+    assert [record.image_id for record in store.delete_faces(gallery, [new[2].image_id, uuid4()])] == [
+        new[2].image_id
+    ]
+    store.close()
+    reopened = GalleryStore(StateSettings(home=tmp_path, database_url=url), "model-1", DIM)
+    assert reopened.repaired.faces == 19
+    assert reopened.delete_all_subjects(gallery) == 4
+    assert reopened.blobs.files() == set()
+    reopened.close()
+
+
+def test_writers_of_one_gallery_do_not_get_in_each_others_way(store: GalleryStore) -> None:
+    """Threads here stand for replicas: the database alone keeps them apart."""
+    gallery = KeyStore(store.records).create("test")[0].gallery
+    store._writing = _NoLock()  # type: ignore[assignment]
+
+    def work(_: int) -> int:
+        new = faces(gallery, 10, subjects=3)
+        assert all(isinstance(result, FaceRecord) for result in store.add_faces(new))
+        return len(store.delete_faces(gallery, [face.image_id for face in new[:6]]))
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(work, range(30))) == 180
+    assert store.list_faces(gallery).total == 120
+    with store.records.read() as db:
+        refs = db.execute(sa.select(sa.func.sum(schema.blobs.c.refs))).scalar_one()
+    assert refs == 120
+    assert store.delete_all_faces(gallery) == 120
+    assert store.subjects(gallery) == []
+    assert store.blobs.files() == set()
+
+
+class _NoLock:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def test_another_embedder_is_refused(store: GalleryStore, url: str, tmp_path: Path) -> None:
+    gallery = KeyStore(store.records).create("test")[0].gallery
+    store.add_faces(faces(gallery, 1))
+    store.close()
+    other = GalleryStore(StateSettings(home=tmp_path, database_url=url), "model-2", DIM)
+    (refused,) = other.search([Query(gallery, np.ones(DIM, np.float32), 1)])
+    assert isinstance(refused, FingerprintMismatch)
+    other.close()
+
+
+def test_a_balance_is_never_overdrawn_by_concurrent_charges(url: str) -> None:
+    keys = KeyStore(Records(url))
+    key, secret = keys.create("search", credits=50)
+    start = threading.Barrier(8)
+
+    def charge(_: int) -> int:
+        start.wait()
+        charged = 0
+        for _ in range(5):
+            try:
+                keys.charge(key.id, 3)
+                charged += 1
+            except NotEnoughCredits:
+                pass
+        return charged
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(charge, range(8))) == 16
+    found = keys.find(secret)
+    assert found is not None
+    assert found.credits == 2
+    assert found.created.tzinfo is not None
+    keys._records.close()
