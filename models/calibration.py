@@ -23,7 +23,8 @@ class SimilarityCurve:
 
     def similarity(self, distance: Float32) -> Float32:
         """Any shape, distances in 0..2, to similarities in 0..1."""
-        return ((np.tanh((self.c0 - distance) * self.c1) + 1) / 2).astype(np.float32)
+        similarity: Float32 = ((np.tanh((self.c0 - distance) * self.c1) + 1) / 2).astype(np.float32)
+        return similarity
 
     def distance(self, similarity: float) -> float:
         """The distance of a similarity. Those at or beyond 0 and 1 give the infinities."""
@@ -59,26 +60,25 @@ def fit(impostors: Float32, genuine: Float32) -> SimilarityCurve:
     return SimilarityCurve(c0, math.atanh(2 * GENUINE_SIMILARITY - 1) / (c0 - median))
 
 
-@cache
-def curves() -> dict[str, SimilarityCurve]:
-    """The calibrated curves by the embedder's name, made by `tests/benchmarks/calibrate.py`."""
-    table = json.loads((resources.files("models") / "calibration.json").read_text())
-    return {name: SimilarityCurve(entry["c0"], entry["c1"]) for name, entry in table.items()}
-
-
 class NotCalibrated(LookupError):
     """No similarity curve is known for an embedder."""
 
 
-def load_similarity(embedder: str) -> SimilarityCurve:
-    """The curve of an embedder, by its `name`; a model of the insightface pack has the pack's.
+@cache
+def curves() -> dict[str, SimilarityCurve]:
+    """The calibrated curves by the embedder's name, made by `python -m tests.benchmarks.calibrate`.
 
-    Raises `NotCalibrated`.
+    All of InsightFace's embedders are called `arcface` and share one curve, which was measured with the
+    smallest of them; the larger ones tell people apart better, so that it is strict for them.
     """
-    family = embedder.partition("/")[0]
-    curve = curves().get(embedder) or curves().get(family)
-    if curve is None:
+    table = json.loads((resources.files("models") / "calibration.json").read_text())
+    return {name: SimilarityCurve(entry["c0"], entry["c1"]) for name, entry in table.items()}
+
+
+def load_similarity(embedder: str) -> SimilarityCurve:
+    """The curve of an embedder, by its `name`. Raises `NotCalibrated`."""
+    if embedder not in curves():
         raise NotCalibrated(
-            f"no similarity curve is known for the embedder '{embedder}': add it to models/calibration.json"
+            f"no similarity curve is known for '{embedder}': add it to models/calibration.json"
         )
-    return curve
+    return curves()[embedder]

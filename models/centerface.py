@@ -70,17 +70,15 @@ def decode(
     points = landmarks[:, rows[kept], columns[kept]].reshape(5, 2, len(kept))
     points_x = points[:, 1] * width[kept] + x[kept]
     points_y = points[:, 0] * height[kept] + y[kept]
-    return Detections(
-        boxes[kept],
-        scores[kept],
-        np.stack([points_x, points_y], axis=-1).transpose(1, 0, 2).astype(np.float32),
-    )
+    points_xy = np.stack([points_x.T, points_y.T], axis=-1).astype(np.float32)
+    return Detections(boxes[kept], scores[kept], points_xy)
 
 
 def to_picture(faces: Detections, fitted: Fit) -> Detections:
     """From pixels of the network's input to pixels of the picture."""
     scale = np.array([fitted.scale_x, fitted.scale_y], np.float32)
-    return Detections(faces.boxes / np.tile(scale, 2), faces.scores, faces.landmarks / scale)
+    boxes = faces.boxes / np.concatenate([scale, scale])
+    return Detections(boxes.astype(np.float32), faces.scores, (faces.landmarks / scale).astype(np.float32))
 
 
 class CenterFace:

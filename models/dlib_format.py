@@ -147,13 +147,13 @@ def _read_layer(reader: Reader) -> Parameters | None:
             return _read_convolution(reader)
         case "affine_":
             parameters = reader.tensor().reshape(2, -1)
-            _skip_alias(reader), _skip_alias(reader)
+            _skip_aliases(reader)
             reader.integer()  # Whether it stood behind a convolution or a fully connected layer.
             return Affine(parameters[0], parameters[1])
         case "fc_2":
             outputs, inputs = reader.integer(), reader.integer()
             weight = reader.tensor().reshape(inputs, outputs)
-            _skip_alias(reader), _skip_alias(reader)
+            _skip_aliases(reader)
             reader.expect(_NO_BIAS)
             _skip_multipliers(reader)
             return FullyConnected(weight)
@@ -176,17 +176,18 @@ def _read_convolution(reader: Reader) -> Convolution:
     stride, stride_x, padding, padding_x = (reader.integer() for _ in range(4))
     if (rows, stride, padding) != (columns, stride_x, padding_x):
         raise FormatError("a convolution is not square")
-    _skip_alias(reader), _skip_alias(reader)
+    _skip_aliases(reader)
     _skip_multipliers(reader)
     weight, bias = parameters[:-filters], parameters[-filters:]
     return Convolution(weight.reshape(filters, -1, rows, columns), bias, stride, padding)
 
 
-def _skip_alias(reader: Reader) -> None:
-    """The shape of a view into the parameters."""
-    reader.expect(1)
-    for _ in ("samples", "k", "rows", "columns"):
-        reader.integer()
+def _skip_aliases(reader: Reader) -> None:
+    """The shapes of two views into the parameters: weights and bias."""
+    for _ in range(2):
+        reader.expect(1)
+        for _ in ("samples", "k", "rows", "columns"):
+            reader.integer()
 
 
 def _skip_multipliers(reader: Reader) -> None:

@@ -131,7 +131,7 @@ def convert(source: Path) -> bytes:
         torch.onnx.export(
             network,
             (example,),
-            buffer,
+            buffer,  # type: ignore[arg-type]  # A stream works; the annotation does not know.
             input_names=["chips"],
             output_names=["embeddings"],
             dynamic_shapes=({0: torch.export.Dim("N")},),

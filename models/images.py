@@ -96,7 +96,8 @@ def _open(data: bytes, limits: ImageLimits) -> Image.Image:
         for i in range(struct.unpack_from("<H", data, 4)[0]):
             (offset,) = _ICO_ENTRY.unpack_from(data, 6 + 16 * i)
             if data[offset : offset + 8] == b"\x89PNG\r\n\x1a\n":
-                _check_pixels(*struct.unpack_from(">II", data, offset + 16), limits)
+                width, height = struct.unpack_from(">II", data, offset + 16)
+                _check_pixels(width, height, limits)
             else:
                 width, doubled_height = struct.unpack_from("<ii", data, offset + 4)
                 _check_pixels(abs(width), abs(doubled_height) // 2, limits)

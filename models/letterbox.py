@@ -45,7 +45,8 @@ def place(image: RGBImage, fitted: Fit) -> RGBImage:
     if (height, width) == image.shape[:2]:
         return image
     below, right = height - fitted.height, width - fitted.width
-    return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+    padded: RGBImage = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+    return padded
 
 
 def batches(

@@ -169,13 +169,15 @@ def _dlib_resnet(weights: Weights, compute: Compute) -> FaceEmbedder:
 def _reid(weights: Weights, compute: Compute) -> FaceEmbedder:
     from models.reid import RetailReidentification
 
-    return RetailReidentification(*weights.paths, compute)
+    graph, tensors = weights.paths
+    return RetailReidentification(graph, tensors, compute)
 
 
 def _mobilefacenet(weights: Weights, compute: Compute) -> FaceEmbedder:
     from models.insightface_pack import mobilefacenet
 
-    return mobilefacenet(*weights.paths, compute)
+    graph, tensors = weights.paths
+    return mobilefacenet(graph, tensors, compute)
 
 
 def _arcface(weights: Weights, compute: Compute) -> FaceEmbedder:

@@ -22,5 +22,5 @@ def suppress(boxes: Float32, scores: Float32, threshold: float) -> NDArray[np.in
     # Scores only order the boxes here, and the order is made already: ranks cannot tie or reach the
     # threshold.
     ranks = np.arange(len(best), 0, -1, dtype=np.float32)
-    kept = cv2.dnn.NMSBoxes(np.hstack([corner, size]).astype(np.float64), ranks, 0.0, threshold)
+    kept = cv2.dnn.NMSBoxes(np.hstack([corner, size]).tolist(), ranks.tolist(), 0.0, threshold)
     return best[np.asarray(kept, np.intp).reshape(-1)]

@@ -70,10 +70,13 @@ def pull(
     from models.pull import pull as pull_artifacts
 
     console = Console(stderr=True)
-    if pack and pack.startswith(INSIGHTFACE):
-        _pull_insightface(pack.removeprefix(INSIGHTFACE))
+    packs = [name for name in (*(names or []), pack or "") if name.startswith(INSIGHTFACE)]
+    for name in packs:
+        _pull_insightface(name.removeprefix(INSIGHTFACE))
+    names = [name for name in names or [] if name not in packs]
+    if packs and not names:
         return
-    artifacts = _selected(names or [], pack, role or [])
+    artifacts = _selected(names, None if pack in packs else pack, role or [])
     settings = _settings(directory, mirror)
     try:
         pull_artifacts(artifacts, settings, console)

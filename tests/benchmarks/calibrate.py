@@ -58,22 +58,18 @@ def main() -> None:
     alike = pairs_of_one_group([path.name for path, _, _ in strangers])
     table: dict[str, dict[str, object]] = {}
     for name in EMBEDDERS:
-        try:
-            model = embedder(name)
-        except ModuleNotFoundError as error:
-            print(f"{name}: {error}")
-            continue
+        model = embedder(name)
         impostors = impostor_distances(embed(strangers, model))
         genuine = np.linalg.norm(embed(neutral, model) - embed(smiling, model), axis=1)
         curve = fit(impostors, genuine)
-        table[name] = {
+        table[model.name] = {
             "c0": round(curve.c0, 4),
             "c1": round(curve.c1, 3),
             "fingerprint": model.fingerprint,
             "impostor_pairs": len(impostors),
             "genuine_pairs": len(genuine),
         }
-        print(f"{name}: {table[name]}")
+        print(f"{name}: {table[model.name]}")
         within_group = np.mean(impostors[alike] < curve.c0)
         within_faker = np.mean(impostor_distances(embed(synthetic, model)) < curve.c0)
         print(f"  false match rate within one sex and ethnic group: {within_group:.2%}")

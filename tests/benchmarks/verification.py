@@ -55,17 +55,13 @@ def main() -> None:
     for column in ("held out: FMR at 0.5", "TMR at 0.5", "median similarity", "lowest genuine"):
         table.add_column(column)
     for name in EMBEDDERS:
-        try:
-            model = embedder(name)
-        except ModuleNotFoundError as error:
-            print(f"{name}: {error}")
-            continue
+        model = embedder(name)
         matrix = distances(embed(neutral, model), embed(smiling, model))
         genuine, impostors = split(matrix)
         row = [name, f"{equal_error_rate(genuine, impostors):.2%}"]
         row += [f"{np.mean(genuine < threshold_at(impostors, rate)):.2%}" for rate in FALSE_MATCH_RATES]
         held_out, held_out_impostors = split(matrix[1::2, 1::2])
-        curve = load_similarity(name)
+        curve = load_similarity(model.name)
         similarity = curve.similarity(held_out)
         passed = curve.similarity(held_out_impostors) >= 0.5
         row += [
