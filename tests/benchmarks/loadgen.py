@@ -81,7 +81,12 @@ async def closed_loop(requests: Sequence[bytes], address: str, clients: int, sec
         turn = number
         while time.perf_counter() < deadline:
             sent = time.perf_counter()
-            status, _ = await exchange(reader, writer, requests[turn % len(requests)])
+            try:
+                status, _ = await exchange(reader, writer, requests[turn % len(requests)])
+            except (asyncio.IncompleteReadError, ConnectionError):
+                # The connection was closed between two requests, as HTTP allows: any client opens another.
+                reader, writer = await asyncio.open_connection(host, int(port))
+                status, _ = await exchange(reader, writer, requests[turn % len(requests)])
             took = time.perf_counter() - sent
             statuses[status] += 1
             if status in (200, 201):

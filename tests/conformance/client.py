@@ -1,0 +1,61 @@
+"""A CompreFace client as thin as can be: paths, keys, answers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from configs.settings import StateSettings
+from deployments.state.keys import KeyStore, Scope
+from deployments.state.records import Records
+from tests.benchmarks.serving import Server
+
+
+@dataclass
+class Client:
+    """Speaks with one key."""
+
+    http: httpx.Client
+    key: str
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        headers = {"x-api-key": self.key, **options.pop("headers", {})}
+        return self.http.request(method, f"/api/v1{path}", headers=headers, **options)
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("POST", path, **options)
+
+    def put(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("PUT", path, **options)
+
+    def delete(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("DELETE", path, **options)
+
+    def enrol(self, subject: str, picture: Path) -> str:
+        """The new example's image_id."""
+        answer = self.post("/recognition/faces", params={"subject": subject}, files={"file": part(picture)})
+        assert answer.status_code == 201, answer.text
+        image_id: str = answer.json()["image_id"]
+        return image_id
+
+
+def part(picture: Path) -> tuple[str, bytes]:
+    return picture.name, picture.read_bytes()
+
+
+def new_key(server: Server, *scopes: Scope) -> str:
+    """A key of its own gallery, made as `prosopon keys create` makes it."""
+    records = Records(StateSettings(home=server.home).database)
+    try:
+        _, secret = KeyStore(records).create("test", scopes)
+    finally:
+        records.close()
+    return secret
+
+
+def new_client(server: Server, *scopes: Scope) -> Client:
+    return Client(httpx.Client(base_url=server.url, timeout=60), new_key(server, *scopes))

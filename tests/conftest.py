@@ -1,0 +1,39 @@
+"""What several kinds of tests share: one running server for a whole session, and pictures."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.serving import Server, serving
+from tests.paths import DATA, MIRROR, require
+
+
+@pytest.fixture(scope="session", autouse=True)
+def models_mirror() -> Iterator[None]:
+    """Optional weights come from the mirror where it is there."""
+    with pytest.MonkeyPatch.context() as patch:
+        if MIRROR.exists():
+            patch.setenv("PROSOPON_MODELS_MIRROR", str(MIRROR))
+        yield
+
+
+@pytest.fixture(scope="session")
+def server(models_mirror: None) -> Iterator[Server]:
+    """`prosopon serve` over an empty state; every test uses keys and subjects of its own."""
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def london() -> list[Path]:
+    """Neutral portraits, one face each, sorted by person."""
+    return sorted(require(DATA / "london").glob("*_neutral.jpg"))
+
+
+@pytest.fixture(scope="session")
+def group_picture() -> Path:
+    """Six faces, from the insightface package."""
+    import insightface
+
+    return Path(insightface.__file__).parent / "data" / "images" / "t1.jpg"
