@@ -34,7 +34,7 @@ from deployments.state.errors import (
 )
 from deployments.state.records import Records, now
 from deployments.state.types import FacePage, FaceRecord, Match, NewFace, Query
-from deployments.state.vectors import MAX_RESULTS, Ids, IndexWriter, LiteIndex, ServerIndex
+from deployments.state.vectors import MAX_RESULTS, Ids, IndexWriter, ServerIndex, open_index
 from deployments.state.views import GalleryView
 from models.types import Float32
 from models.vectors import normalize
@@ -82,14 +82,8 @@ class GalleryStore:
         self.fingerprint, self.dim = fingerprint, dim
         self.records = Records(settings.database)
         self.blobs = BlobStore(self.records, settings.blobs)
-        self._server: ServerIndex | None = None
-        self._index: LiteIndex | ServerIndex
-        if settings.vectors_are_local:
-            self._index = LiteIndex(settings.vectors, fingerprint, dim)
-        else:
-            self._index = self._server = ServerIndex(
-                settings.vectors, settings.vectors_token, fingerprint, dim
-            )
+        self._index = open_index(settings, fingerprint, dim)
+        self._server = self._index if isinstance(self._index, ServerIndex) else None
         self._views: dict[int, GalleryView] = {}
         self._writing = threading.Lock()
         self._writer = IndexWriter(self._index)

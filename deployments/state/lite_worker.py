@@ -71,6 +71,11 @@ class LiteCollection:
         self._database.drop_collection(self._name)
         self._collection = self._get()
 
+    def drop_others(self, prefix: str) -> None:
+        for name in self._database.list_collections():
+            if name.startswith(prefix) and name != self._name:
+                self._database.drop_collection(name)
+
     def flush(self) -> None:
         self._collection.flush()
 

@@ -27,6 +27,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from configs.settings import StateSettings
 from deployments.state.errors import StateError
 from models.types import Float32
 
@@ -56,6 +57,10 @@ class VectorIndex(Protocol):
 
     def clear(self) -> None: ...
 
+    def drop_others(self) -> None:
+        """Forget the faces of every other embedder."""
+        ...
+
     def flush(self) -> None:
         """Write what is in memory or in a log to where it stays."""
         ...
@@ -63,8 +68,11 @@ class VectorIndex(Protocol):
     def close(self) -> None: ...
 
 
+_PREFIX = "faces_"
+
+
 def collection_name(fingerprint: str) -> str:
-    return f"faces_{hashlib.sha256(fingerprint.encode()).hexdigest()[:16]}"
+    return f"{_PREFIX}{hashlib.sha256(fingerprint.encode()).hexdigest()[:16]}"
 
 
 class LiteIndex:
@@ -112,6 +120,9 @@ class LiteIndex:
 
     def clear(self) -> None:
         self._call("clear")
+
+    def drop_others(self) -> None:
+        self._call("drop_others", _PREFIX)
 
     def flush(self) -> None:
         self._call("flush")
@@ -214,6 +225,14 @@ class ServerIndex:
         _reached(lambda: self._client.drop_collection(self._name))
         self._open()
 
+    def drop_others(self) -> None:
+        def drop() -> None:
+            for name in self._client.list_collections():
+                if name.startswith(_PREFIX) and name != self._name:
+                    self._client.drop_collection(name)
+
+        _reached(drop)
+
     def flush(self) -> None:
         _reached(lambda: self._client.flush(self._name))
 
@@ -238,6 +257,13 @@ class ServerIndex:
             self._client.load_collection(self._name)
 
         _reached(ensure)
+
+
+def open_index(settings: StateSettings, fingerprint: str, dim: int) -> LiteIndex | ServerIndex:
+    """Raises StateError where the index cannot be reached, or is a file that another process holds."""
+    if settings.vectors_are_local:
+        return LiteIndex(settings.vectors, fingerprint, dim)
+    return ServerIndex(settings.vectors, settings.vectors_token, fingerprint, dim)
 
 
 @dataclass(slots=True)

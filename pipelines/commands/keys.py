@@ -1,0 +1,103 @@
+"""`prosopon keys`: create, list, revoke, top up."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from deployments.state.keys import KeyStore
+
+app = typer.Typer(help="API keys: create, list, revoke, top up.", no_args_is_help=True)
+
+Config = Annotated[
+    Path | None,
+    typer.Option(help="A Serve config file that names the database.", exists=True, dir_okay=False),
+]
+KeyId = Annotated[int, typer.Argument(help="The key's number, as `list` shows it.")]
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="What the key is for.")],
+    scope: Annotated[list[str] | None, typer.Option(help="Repeatable. Without any: every scope.")] = None,
+    tenant: Annotated[str, typer.Option(help="Whose key it is.")] = "default",
+    gallery: Annotated[
+        str | None, typer.Option(help="Name of a gallery to share between keys [default: one of its own].")
+    ] = None,
+    credits: Annotated[int | None, typer.Option(help="Balance [default: without limit].")] = None,
+    config: Config = None,
+) -> None:
+    """Make a key and print it, this once."""
+    from typing import cast
+
+    from rich.console import Console
+
+    from deployments.state.errors import StateError
+    from deployments.state.keys import SCOPES, Scope
+
+    scopes = cast(list[Scope], scope) if scope else list(SCOPES)
+    try:
+        key, secret = _store(config).create(name, scopes, tenant=tenant, gallery=gallery, credits=credits)
+    except StateError as error:
+        raise typer.BadParameter(str(error)) from None
+    Console(stderr=True).print(f"key {key.id}, {', '.join(sorted(key.scopes))}; shown this once:")
+    typer.echo(secret)
+
+
+@app.command("list")
+def list_keys(config: Config = None) -> None:
+    """Every key, without the part that is secret."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Keys")
+    for column in ("id", "name", "key", "tenant", "gallery", "scopes", "credits", "created", "revoked"):
+        table.add_column(column, justify="right" if column in ("id", "credits") else "left")
+    for key in _store(config).list():
+        table.add_row(
+            str(key.id),
+            key.name,
+            f"{key.prefix}-...",
+            str(key.tenant),
+            str(key.gallery),
+            ", ".join(sorted(key.scopes)),
+            "unlimited" if key.credits is None else str(key.credits),
+            f"{key.created:%Y-%m-%d %H:%M}",
+            f"{key.revoked:%Y-%m-%d %H:%M}" if key.revoked else "",
+        )
+    Console().print(table)
+
+
+@app.command()
+def revoke(key: KeyId, config: Config = None) -> None:
+    """Stop a key from working. What was stored with it stays."""
+    from deployments.state.errors import KeyNotFound
+
+    try:
+        _store(config).revoke(key)
+    except KeyNotFound as error:
+        raise typer.BadParameter(str(error)) from None
+    typer.echo(f"key {key} is revoked")
+
+
+@app.command()
+def top_up(
+    key: KeyId, amount: Annotated[int, typer.Argument(help="Credits to add.", min=1)], config: Config = None
+) -> None:
+    """Add credits to a key and print its balance. A key without limit gets one."""
+    from deployments.state.errors import KeyNotFound
+
+    try:
+        balance = _store(config).top_up(key, amount)
+    except KeyNotFound as error:
+        raise typer.BadParameter(str(error)) from None
+    typer.echo(str(balance))
+
+
+def _store(config: Path | None) -> "KeyStore":
+    from deployments.state.keys import KeyStore
+    from deployments.state.records import Records
+    from pipelines.configuration import read_settings
+
+    return KeyStore(Records(read_settings(config).state.database))
