@@ -103,9 +103,11 @@ def cut(image: RGBImage, box: Float32, landmarks: Float32, spec: CropSpec) -> Cr
     corners = np.array([[0, 0], [size[0], 0], [0, size[1]], [size[0], size[1]]], np.float32)
     corners = corners @ inverse[:, :2].T + inverse[:, 2]
     height, width = image.shape[:2]
-    x1, y1 = np.clip(np.floor(corners.min(axis=0)).astype(int) - 2, 0, (width - 1, height - 1))
-    x2, y2 = np.clip(np.ceil(corners.max(axis=0)).astype(int) + 2, (x1 + 1, y1 + 1), (width, height))
     factor = int(1 / zoom)
+    # Two shrunk pixels more on every side, or the outermost crop pixels would be blended with black.
+    margin = 2 * factor
+    x1, y1 = np.clip(np.floor(corners.min(axis=0)).astype(int) - margin, 0, (width - 1, height - 1))
+    x2, y2 = np.clip(np.ceil(corners.max(axis=0)).astype(int) + margin, (x1 + 1, y1 + 1), (width, height))
     region = image[y1:y2, x1:x2]
     shrunk = (max(1, region.shape[1] // factor), max(1, region.shape[0] // factor))
     small = cv2.resize(region, shrunk, interpolation=cv2.INTER_AREA)
