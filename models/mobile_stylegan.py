@@ -1,0 +1,126 @@
+"""MobileStyleGAN as it is served: latents to styles, styles to pictures, on ONNX Runtime."""
+
+import io
+import logging
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from models.fingerprint import fingerprint
+from models.mobile_stylegan_network import RESOLUTION, STYLES, W_DIM, Synthesis, load_synthesis
+from models.openvino_ir import read, to_onnx
+from models.prepared import prepare
+from models.session import Compute, create_session, run
+from models.types import Float32, RGBImage
+
+Z_DIM = 512
+MEAN_SAMPLES = 8192
+
+
+class MobileStyleGanMapper:
+    """The mapping network: z ``(N, 512)``, standard normal, to w ``(N, 512)``."""
+
+    name = "mobilestylegan-mapper"
+    preprocessing = 1
+
+    def __init__(self, xml: Path, weights: Path, compute: Compute) -> None:
+        self.fingerprint = fingerprint(self.name, self.preprocessing, xml, weights)
+        model = prepare([xml, weights], "onnx", 1, lambda: to_onnx(read(xml, weights), ("z",), ("w",)))
+        self._session = create_session(model, compute)
+        kept = prepare([xml, weights], f"mean{MEAN_SAMPLES}", 1, self._mean_as_bytes, ".npy")
+        stream = io.BytesIO(kept if isinstance(kept, bytes) else kept.read_bytes())
+        self.mean_w: Float32 = np.load(stream, allow_pickle=False)
+        """``(512,)``: the mean w of `MEAN_SAMPLES` latents, towards which pictures are truncated."""
+
+    def map(self, z: Float32) -> Float32:
+        """z ``(N, 512)`` to w ``(N, 512)``, both float32."""
+        if not len(z):
+            return np.empty((0, W_DIM), np.float32)
+        return run(self._session, np.ascontiguousarray(z, np.float32))[0]
+
+    def truncate(self, w: Float32, psi: float) -> Float32:
+        """w ``(..., 512)`` drawn towards the mean: psi 1 leaves it, psi 0 gives the mean face."""
+        return (self.mean_w + np.float32(psi) * (w - self.mean_w)).astype(np.float32)
+
+    def _mean_as_bytes(self) -> bytes:
+        z = np.random.default_rng(0).standard_normal((MEAN_SAMPLES, Z_DIM), dtype=np.float32)
+        stream = io.BytesIO()
+        np.save(stream, self.map(z).mean(axis=0, dtype=np.float64).astype(np.float32), allow_pickle=False)
+        return stream.getvalue()
+
+
+class MobileStyleGan:
+    """The synthesis network at one resolution, 1024 or 512 pixels.
+
+    512 px is what 1024 px averages to over 2x2 pixels, exactly: the network's last step is an inverse Haar
+    transform, of which 512 px keeps the low band.
+    """
+
+    name = "mobilestylegan-generator"
+    preprocessing = 1
+
+    def __init__(self, xml: Path, weights: Path, compute: Compute, resolution: int = RESOLUTION) -> None:
+        """Raises ValueError for another resolution, `models.openvino_ir.IrError` for other files."""
+        self.resolution = resolution
+        self.fingerprint = fingerprint(self.name, self.preprocessing, xml, weights)
+        model = prepare(
+            [xml, weights],
+            f"synthesis{resolution}",
+            1,
+            lambda: export(load_synthesis(xml, weights, resolution)),
+        )
+        self._session = create_session(model, compute)
+
+    def synthesise(self, w: Float32) -> Float32:
+        """w ``(N, 512)`` or w+ ``(N, 23, 512)`` to ``(N, 3, R, R)`` float32 RGB, about -1..1.
+
+        Raises ValueError for another shape, or for numbers that are not finite.
+        """
+        return run(self._session, styles(w))[0]
+
+    def generate(self, w: Float32) -> RGBImage:
+        """As `synthesise`, to ``(N, R, R, 3)`` uint8 RGB."""
+        return to_pixels(self.synthesise(w))
+
+
+def styles(w: Float32) -> Float32:
+    """w ``(N, 512)`` or w+ ``(N, 23, 512)`` as w+, checked."""
+    if w.ndim == 2 and w.shape[1] == W_DIM:
+        w = np.broadcast_to(w[:, None], (len(w), STYLES, W_DIM))
+    if w.ndim != 3 or w.shape[1:] != (STYLES, W_DIM):
+        raise ValueError(f"styles are (N, {W_DIM}) or (N, {STYLES}, {W_DIM}), not {w.shape}")
+    if not np.isfinite(w).all():
+        raise ValueError("styles must be finite")
+    return np.ascontiguousarray(w, np.float32)
+
+
+def to_pixels(images: Float32) -> RGBImage:
+    """``(N, 3, H, W)`` in -1..1 to ``(N, H, W, 3)`` uint8."""
+    levels = images * np.float32(127.5)
+    levels += np.float32(128)
+    np.clip(levels, 0, 255, out=levels)
+    return np.ascontiguousarray(levels.astype(np.uint8).transpose(0, 2, 3, 1))
+
+
+def export(network: Synthesis) -> bytes:
+    """The network as ONNX with a dynamic batch: ``w`` ``(N, 23, 512)`` to ``image`` ``(N, 3, R, R)``."""
+    # The exporter says at length that it found no torchvision.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    # Two pictures: a batch of one would be taken for a constant.
+    example = torch.zeros(2, STYLES, W_DIM)
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "synthesis.onnx"
+        torch.onnx.export(
+            network.eval(),
+            (example,),
+            target,
+            input_names=["w"],
+            output_names=["image"],
+            dynamic_shapes=({0: torch.export.Dim("N")},),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+        return target.read_bytes()
