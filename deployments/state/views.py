@@ -15,6 +15,7 @@ no Python step per face.
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,17 +160,20 @@ class GalleryView:
     def nearest_subjects(self, probes: Float32, limit: int) -> list[list[Hit]]:
         """probes: ``(N, D)`` float32, unit norm. At most `limit` subjects each, by their nearest face.
 
-        First the nearest faces are taken, several for each subject wanted. Only where these are the faces
-        of too few subjects, every face is scored and each subject's best found.
+        First the nearest faces are taken, twice as many as such subjects have on average. Only where these
+        are the faces of too few subjects, every subject's best face is found.
         """
         with self._lock:
+            if not len(self):
+                return [[] for _ in probes]
             wanted = min(limit, len(self._slot_of))
-            taken = min(8 * limit + 8, len(self))
+            faces_each = len(self) / max(1, len(self._slot_of))
+            taken = min(int(2 * limit * faces_each) + 8, len(self))
             results = []
             for probe, rows in zip(probes, self._top(probes, taken), strict=True):
                 best = self._first_of_each(rows)
-                if len(best) < wanted and taken < len(self):
-                    best = self._best_of_each(probe)
+                if len(best) < wanted:
+                    best = self._best_of_each(probe, wanted)
                 results.append(self._hits(probe, best[:limit]))
             return results
 
@@ -195,34 +199,39 @@ class GalleryView:
         return np.concatenate([block.embeddings[: block.size] @ probe for block in self._blocks])
 
     def _first_of_each(self, rows: Ids) -> Ids:
-        slots = np.array(
-            [self._locate(row)[0].slots[self._locate(row)[1]] for row in rows.tolist()], np.int32
-        )
-        _, first = np.unique(slots, return_index=True)
+        """Of the rows of each subject the first."""
+        _, first = np.unique(self._gather("slots", rows), return_index=True)
         return rows[np.sort(first)]
 
-    def _best_of_each(self, probe: Float32) -> Ids:
-        """Every subject's best row, best first."""
+    def _best_of_each(self, probe: Float32, count: int) -> Ids:
+        """The best rows of the `count` best subjects, the best first."""
         scores = self._scores(probe)
         slots = np.concatenate([block.slots[: block.size] for block in self._blocks])
         best = np.full(len(self._subject_of), -np.inf, np.float32)
         np.maximum.at(best, slots, scores)
-        rows = np.flatnonzero(scores == best[slots])
-        rows = rows[np.argsort(-scores[rows], kind="stable")]
-        return self._first_of_each(rows)
+        worst = np.partition(best, len(best) - count)[len(best) - count]
+        rows = np.flatnonzero(scores >= worst)
+        return self._first_of_each(rows[np.argsort(-scores[rows], kind="stable")])
+
+    def _gather(self, name: Literal["embeddings", "ids", "slots"], rows: Ids) -> Any:
+        """Rows of an array that lies in blocks."""
+        starts = np.cumsum([0] + [block.size for block in self._blocks])
+        owners = np.searchsorted(starts, rows, side="right") - 1
+        arrays = [getattr(block, name) for block in self._blocks]
+        gathered = np.empty((len(rows), *arrays[0].shape[1:]), arrays[0].dtype)
+        for owner in np.unique(owners).tolist():
+            mine = owners == owner
+            gathered[mine] = arrays[owner][rows[mine] - starts[owner]]
+        return gathered
 
     def _hits(self, probe: Float32, rows: Ids) -> list[Hit]:
-        found = [self._locate(row) for row in rows.tolist()]
-        if not found:
+        if not len(rows):
             return []
-        embeddings = np.stack([block.embeddings[row] for block, row in found])
         # From the difference, not from 2 - 2 cos: that loses half the digits where it matters, near zero.
-        distances = np.linalg.norm(embeddings - probe, axis=1).tolist()
-        hits = [
-            Hit(int(block.ids[row]), distance)
-            for (block, row), distance in zip(found, distances, strict=True)
-        ]
-        return sorted(hits, key=lambda hit: (hit.distance, hit.id))
+        distances = np.linalg.norm(self._gather("embeddings", rows) - probe, axis=1)
+        ids = self._gather("ids", rows)
+        order = np.lexsort((ids, distances))
+        return [Hit(i, d) for i, d in zip(ids[order].tolist(), distances[order].tolist(), strict=True)]
 
     def _numbered(self) -> Iterator[tuple[int, _Block]]:
         start = 0
@@ -230,13 +239,6 @@ class GalleryView:
             if block.size:
                 yield start, block
             start += block.size
-
-    def _locate(self, row: int) -> tuple[_Block, int]:
-        for block in self._blocks:
-            if row < block.size:
-                return block, row
-            row -= block.size
-        raise IndexError(row)
 
     def _slots(self, subjects: Ids) -> Slots:
         """Small numbers for subjects, so that an array can be indexed by them."""
