@@ -105,7 +105,9 @@ class StateSettings(_Strict):
     database_url: str = Field(default_factory=lambda: os.environ.get("PROSOPON_DATABASE_URL", ""))
     blobs_url: str = Field(default_factory=lambda: os.environ.get("PROSOPON_BLOBS_URL", ""))
     vectors_uri: str = Field(default_factory=lambda: os.environ.get("PROSOPON_VECTORS_URI", ""))
-    vectors_token: str = Field(default_factory=lambda: os.environ.get("PROSOPON_VECTORS_TOKEN", ""), repr=False)
+    vectors_token: str = Field(
+        default_factory=lambda: os.environ.get("PROSOPON_VECTORS_TOKEN", ""), repr=False
+    )
 
     @model_validator(mode="before")
     @classmethod

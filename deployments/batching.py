@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from ray import serve
@@ -12,11 +12,13 @@ from ray.util.metrics import Histogram
 
 from configs.settings import DeploymentSettings
 from deployments.messages import ModelCard, Timed
+from models.crops import CropSpec
 from models.roles import Chips, Model
 from models.session import Compute
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Results = TypeVar("Results")
 
 
 def compute_for(settings: DeploymentSettings) -> Compute:
@@ -48,7 +50,10 @@ class Batched(Generic[Item, Result]):
             tag_keys=("stage",),
         )
         batch_size = Histogram(
-            "prosopon_batch_size", "Items in a batch.", boundaries=[1, 2, 4, 8, 16, 32, 64], tag_keys=("stage",)
+            "prosopon_batch_size",
+            "Items in a batch.",
+            boundaries=[1, 2, 4, 8, 16, 32, 64],
+            tag_keys=("stage",),
         )
         tags = {"stage": stage}
 
@@ -73,10 +78,10 @@ class Batched(Generic[Item, Result]):
         return await self._submit(item)
 
 
-class ChipModel(Generic[Result]):
+class ChipModel(Generic[Results]):
     """A model over chips, shared by many requests: the chips of one batch are stacked and the results dealt out.
 
-    predict: ``(N, S, S, 3)`` uint8 -> one result per chip.
+    predict: ``(N, S, S, 3)`` uint8 -> one result per chip, as a list or as rows of an array.
     """
 
     def __init__(
@@ -84,18 +89,18 @@ class ChipModel(Generic[Result]):
         stage: str,
         model: Model,
         size: int,
-        predict: Callable[[Chips], Sequence[Result] | np.ndarray],
+        predict: Callable[[Chips], Results],
         settings: DeploymentSettings,
     ) -> None:
         self._model = model
         self._predict = predict
-        self._batched: Batched[Chips, Timed[Sequence[Result]]] = Batched(stage, self._run, settings, len)
+        self._batched: Batched[Chips, Timed[Results]] = Batched(stage, self._run, settings, len)
         predict(np.zeros((1, size, size, 3), np.uint8))  # The first run allocates: it is not a client's.
 
-    def _run(self, requests: list[Chips]) -> list[Timed[Sequence[Result]]]:
+    def _run(self, requests: list[Chips]) -> list[Timed[Results]]:
         start = time.perf_counter()
         stacked = requests[0] if len(requests) == 1 else np.concatenate(requests)
-        results = self._predict(stacked)
+        results: Any = self._predict(stacked)
         milliseconds = (time.perf_counter() - start) * 1000 / max(1, len(stacked))
         ends = np.cumsum([len(chips) for chips in requests])
         return [
@@ -103,8 +108,8 @@ class ChipModel(Generic[Result]):
             for chips, end in zip(requests, ends, strict=True)
         ]
 
-    async def __call__(self, chips: Chips) -> Timed[Sequence[Result]]:
+    async def __call__(self, chips: Chips) -> Timed[Results]:
         return await self._batched(chips)
 
-    def card(self, crops: tuple[object, ...], dim: int | None = None) -> ModelCard:
+    def card(self, crops: tuple[CropSpec, ...], dim: int | None = None) -> ModelCard:
         return ModelCard(self._model.name, self._model.fingerprint, crops, dim)

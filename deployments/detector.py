@@ -97,7 +97,10 @@ def whole_picture_as_face(picture: RGBImage, crops: tuple[CropSpec, ...], starte
     box = np.array([[0, 0, width, height]], np.float32)
     template = next((spec for spec in crops if spec.template is not None), None)
     if template is not None and template.template is not None:
-        landmarks = np.array([template.template], np.float32) * (width / template.size, height / template.size)
+        landmarks = np.array([template.template], np.float32) * (
+            width / template.size,
+            height / template.size,
+        )
     else:
         landmarks = np.full((1, 5, 2), (width / 2, height / 2), np.float32)
     landmarks = landmarks.astype(np.float32)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from ray import serve
 from ray.serve.handle import DeploymentHandle
@@ -11,8 +11,11 @@ from ray.serve.handle import DeploymentHandle
 from configs.settings import DeploymentSettings, StateSettings
 from deployments.batching import Batched, compute_for
 from deployments.messages import ModelCard
+from deployments.state.errors import StateError
 from deployments.state.galleries import GalleryStore
 from deployments.state.types import FaceRecord, Match, NewFace, Query
+
+Result = TypeVar("Result")
 
 
 @serve.deployment
@@ -22,7 +25,7 @@ class FaceIndex:
     The store is opened, repaired against the records and loaded before the replica is ready.
     """
 
-    async def __init__(
+    async def __init__(  # type: ignore[misc]  # Serve awaits an asynchronous constructor
         self, state: StateSettings, settings: DeploymentSettings, embedder: DeploymentHandle
     ) -> None:
         compute_for(settings)
@@ -34,10 +37,10 @@ class FaceIndex:
         self._search = Batched("index_search", self._store.search, settings)
 
     async def add(self, face: NewFace) -> FaceRecord:
-        return _raised(await self._add(face))
+        return _value(await self._add(face))
 
     async def search(self, query: Query) -> list[Match]:
-        return _raised(await self._search(query))
+        return _value(await self._search(query))
 
     async def run(self, method: str, *args: Any) -> Any:
         """Any other method of `GalleryStore`, off the event loop."""
@@ -45,8 +48,8 @@ class FaceIndex:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function, *args)
 
 
-def _raised(result: Any) -> Any:
+def _value(result: Result | StateError) -> Result:
     """One item's failure in a batch is its caller's alone."""
-    if isinstance(result, Exception):
+    if isinstance(result, StateError):
         raise result
     return result

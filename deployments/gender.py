@@ -1,7 +1,5 @@
 """The GenderClassifier: aligned chips to genders."""
 
-from collections.abc import Sequence
-
 from ray import serve
 
 from configs.settings import DeploymentSettings, ModelSettings
@@ -17,12 +15,12 @@ class GenderClassifier:
 
     def __init__(self, models: ModelSettings, settings: DeploymentSettings) -> None:
         self._model = load_gender(models, compute_for(settings))
-        self._predict: ChipModel[Gender] = ChipModel(
+        self._predict: ChipModel[list[Gender]] = ChipModel(
             "gender", self._model, self._model.crop.size, self._model.classify, settings
         )
 
     def describe(self) -> ModelCard:
         return self._predict.card((self._model.crop,))
 
-    async def predict(self, chips: Chips) -> Timed[Sequence[Gender]]:
+    async def predict(self, chips: Chips) -> Timed[list[Gender]]:
         return await self._predict(chips)

@@ -1,7 +1,5 @@
 """The MaskClassifier: aligned chips to masks."""
 
-from collections.abc import Sequence
-
 from ray import serve
 
 from configs.settings import DeploymentSettings, ModelSettings
@@ -17,12 +15,12 @@ class MaskClassifier:
 
     def __init__(self, models: ModelSettings, settings: DeploymentSettings) -> None:
         self._model = load_mask(models, compute_for(settings))
-        self._predict: ChipModel[Mask] = ChipModel(
+        self._predict: ChipModel[list[Mask]] = ChipModel(
             "mask", self._model, self._model.crop.size, self._model.classify, settings
         )
 
     def describe(self) -> ModelCard:
         return self._predict.card((self._model.crop,))
 
-    async def predict(self, chips: Chips) -> Timed[Sequence[Mask]]:
+    async def predict(self, chips: Chips) -> Timed[list[Mask]]:
         return await self._predict(chips)

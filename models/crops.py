@@ -44,7 +44,8 @@ class Crop:
     def to_picture(self, points: Float32) -> Float32:
         """Points ``(..., 2)`` in crop pixels, mapped back to the picture."""
         inverse = cv2.invertAffineTransform(self.matrix)
-        return (points @ inverse[:, :2].T + inverse[:, 2]).astype(np.float32)
+        mapped: Float32 = (points @ inverse[:, :2].T + inverse[:, 2]).astype(np.float32)
+        return mapped
 
 
 def similarity_transform(source: Float32, target: Float32) -> Float32:

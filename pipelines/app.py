@@ -4,7 +4,7 @@ from typing import Any
 
 from ray.serve import Application, Deployment
 
-from configs.settings import DeploymentSettings, Settings
+from configs.settings import DeploymentSettings, Role, Settings
 from deployments.age import AgeEstimator
 from deployments.detector import Detector
 from deployments.embedder import Embedder
@@ -48,15 +48,16 @@ def build(args: dict[str, Any] | Settings) -> Application:
         models, settings.detection, settings.images, resources.detector
     )
     embedder = options(Embedder, resources.embedder).bind(models, resources.embedder)
+    plugin_deployments: dict[Role, Deployment] = {
+        "landmarks": LandmarkPredictor,
+        "age": AgeEstimator,
+        "gender": GenderClassifier,
+        "mask": MaskClassifier,
+        "liveness": LivenessDetector,
+    }
     plugins = {
         role: options(deployment, getattr(resources, role)).bind(models, getattr(resources, role))
-        for role, deployment in {
-            "landmarks": LandmarkPredictor,
-            "age": AgeEstimator,
-            "gender": GenderClassifier,
-            "mask": MaskClassifier,
-            "liveness": LivenessDetector,
-        }.items()
+        for role, deployment in plugin_deployments.items()
         if available(models, role)
     }
     index = options(FaceIndex, resources.face_index).bind(settings.state, resources.face_index, embedder)

@@ -1,9 +1,9 @@
 """Calling deployments: what may be tried again is, and what cannot be had is said in one of two ways."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
+import grpc
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 
@@ -11,6 +11,7 @@ from deployments.state.errors import StateError
 
 # A killed replica is back within a few seconds (process start, imports, model load).
 _PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 2.0, 4.0)
+_REPLICA_GONE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 
 
 class Overloaded(Exception):
@@ -29,7 +30,7 @@ class ModelFailed(Exception):
     """A model raised: the details are in the log, not in the answer."""
 
 
-async def call(method: Callable[..., Any], *args: Any) -> Any:
+async def call(method: Any, *args: Any) -> Any:
     """Await a deployment's method, again where its replica died meanwhile.
 
     Every call is safe to repeat: reads are, and writes carry the identity of what they write.
@@ -40,7 +41,9 @@ async def call(method: Callable[..., Any], *args: Any) -> Any:
             return await method.remote(*args)
         except BackPressureError as error:
             raise Overloaded(str(error)) from error
-        except (RayActorError, DeploymentUnavailableError, ReplicaUnavailableError) as error:
+        except (RayActorError, DeploymentUnavailableError, ReplicaUnavailableError, grpc.RpcError) as error:
+            if isinstance(error, grpc.RpcError) and error.code() not in _REPLICA_GONE:
+                raise ModelFailed(str(error)) from error
             if pause is None:
                 raise Unavailable(str(error)) from error
             await asyncio.sleep(pause)

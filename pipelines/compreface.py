@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from fastapi import Body, Depends, FastAPI, Header, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
@@ -26,7 +26,7 @@ from deployments.state.errors import (
 )
 from deployments.state.galleries import GalleryStore
 from deployments.state.keys import Key, Scope
-from deployments.state.types import FaceRecord, NewFace
+from deployments.state.types import FaceRecord, Match, NewFace
 from deployments.state.types import Query as Probe
 from models.images import ImageError, RejectionReason, media_type
 from models.types import Float32
@@ -237,7 +237,9 @@ def _translate(error: Exception) -> CompreFaceError:
             code = 5 if error.reason is RejectionReason.EMPTY else 0
             return CompreFaceError(400, code, str(error))
         case Overloaded() | Unavailable():
-            kind = "too many requests are waiting" if isinstance(error, Overloaded) else "a model is restarting"
+            kind = (
+                "too many requests are waiting" if isinstance(error, Overloaded) else "a model is restarting"
+            )
             return CompreFaceError(503, 0, f"{kind}: try again", error.retry_after)
         case ModelFailed():
             return CompreFaceError(500, 41, "the model service failed; the server's log says why")
@@ -256,16 +258,22 @@ def _invalid(error: RequestValidationError) -> CompreFaceError:
     place, *names = problem["loc"]
     name = ".".join(str(part) for part in names) or "body"
     if problem["type"] == "missing":
-        return CompreFaceError(400, _MISSING_CODES[str(place)], f"Required {place} parameter '{name}' is missing")
+        return CompreFaceError(
+            400, _MISSING_CODES[str(place)], f"Required {place} parameter '{name}' is missing"
+        )
     out_of_range = problem["type"] in {"greater_than_equal", "less_than_equal", "finite_number"}
     return CompreFaceError(400, 26 if out_of_range else 36, f"'{name}': {problem['msg']}")
 
 
 # ------------------------------------------------------------------------------------------------------- request
 
-Limit = Annotated[int, Query(ge=0, le=2**31 - 1, description="at most so many faces, the biggest first; 0 is all")]
+Limit = Annotated[
+    int, Query(ge=0, le=2**31 - 1, description="at most so many faces, the biggest first; 0 is all")
+]
 PredictionCount = Annotated[int, Query(ge=1, le=2**31 - 1, description="subjects per face")]
-Threshold = Annotated[float | None, Query(ge=0, le=1, allow_inf_nan=False, description="least face probability")]
+Threshold = Annotated[
+    float | None, Query(ge=0, le=1, allow_inf_nan=False, description="least face probability")
+]
 PluginNames = Annotated[str, Query(description="comma-separated: age, gender, landmarks, calculator, ...")]
 Status = Annotated[bool, Query(description="add execution_time and plugins_versions")]
 ImageId = Annotated[uuid.UUID, Path()]
@@ -329,7 +337,8 @@ def _vectors(name: str, rows: list[list[float]], dim: int) -> Float32:
     norms = np.linalg.norm(array, axis=1, keepdims=True)
     if not np.isfinite(norms).all() or (norms == 0).any():
         raise CompreFaceError(400, 36, f"'{name}' must hold finite numbers that are not all zero")
-    return (array / norms).astype(np.float32)
+    unit: Float32 = (array / norms).astype(np.float32)
+    return unit
 
 
 # -------------------------------------------------------------------------------------------------------- answers
@@ -371,7 +380,9 @@ class Answers:
             fields["mask"] = Choice(probability=face.mask.probability, value=face.mask.value)
         if face.liveness:
             live = face.liveness.probability
-            fields["liveness"] = Choice(probability=max(live, 1 - live), value="real" if live >= 0.5 else "fake")
+            fields["liveness"] = Choice(
+                probability=max(live, 1 - live), value="real" if live >= 0.5 else "fake"
+            )
         if face.pose:
             fields["pose"] = Pose(pitch=face.pose.pitch, roll=face.pose.roll, yaw=face.pose.yaw)
         if "landmarks" in asked.names:
@@ -382,7 +393,8 @@ class Answers:
             fields["embedding"] = face.embedding.tolist()
         if asked.status:
             fields["execution_time"] = {
-                _COMPREFACE_STAGE.get(stage, stage): round(cost, 1) for stage, cost in face.milliseconds.items()
+                _COMPREFACE_STAGE.get(stage, stage): round(cost, 1)
+                for stage, cost in face.milliseconds.items()
             }
         return fields
 
@@ -395,13 +407,9 @@ class Answers:
                 used[name] = self._faces.card(plugin).name
         return used
 
-    def similarity(self, distance: float) -> float:
-        """0..1, five decimals."""
-        return round(float(self._similarity.similarity(distance)), 5)
-
-    def similarities(self, one: Float32, many: Float32) -> list[float]:
-        """Of an embedding ``(D,)`` to each of ``(N, D)``."""
-        return [self.similarity(float(distance)) for distance in np.linalg.norm(many - one, axis=1)]
+    def similarities(self, distances: Float32) -> list[float]:
+        """Of distances ``(N,)``: 0..1, five decimals."""
+        return [round(float(value), 5) for value in self._similarity.similarity(distances)]
 
 
 _COMPREFACE_STAGE = {"embedder": "calculator", "landmarks": "pose"}
@@ -431,6 +439,10 @@ def create_app(services: "Services") -> FastAPI:
 
     async def on_error(_: Request, error: Exception) -> Response:
         return _translate(error).response()
+
+    @app.exception_handler(Exception)
+    async def on_bug(_: Request, error: Exception) -> Response:
+        return CompreFaceError(500, 0, "internal error; the server's log has the details").response()
 
     for kind in (
         CompreFaceError, RequestValidationError, HTTPException, BodyError, ImageError, StateError,
@@ -593,7 +605,9 @@ def create_app(services: "Services") -> FastAPI:
         headers = {"Cache-Control": _FOR_EVER, "X-Content-Type-Options": "nosniff"}
         return Response(blob.data, media_type=blob.media_type, headers=headers)
 
-    binary: dict[int | str, dict[str, Any]] = {200: {"content": {"image/*": {}, "application/octet-stream": {}}}}
+    binary: dict[int | str, dict[str, Any]] = {
+        200: {"content": {"image/*": {}, "application/octet-stream": {}}}
+    }
 
     @app.get(
         f"{BASE}/recognition/faces/{{image_id}}/img",
@@ -646,12 +660,13 @@ def create_app(services: "Services") -> FastAPI:
 
     async def best_subjects(key: Key, embeddings: list[Float32], count: int) -> list[list[SubjectSimilarity]]:
         probes = (galleries.search(Probe(key.gallery, embedding, count)) for embedding in embeddings)
+        return [scored(matches) for matches in await asyncio.gather(*probes)]
+
+    def scored(matches: list[Match]) -> list[SubjectSimilarity]:
+        similarities = answers.similarities(np.array([match.distance for match in matches], np.float32))
         return [
-            [
-                SubjectSimilarity(subject=match.subject, similarity=answers.similarity(match.distance))
-                for match in matches
-            ]
-            for matches in await asyncio.gather(*probes)
+            SubjectSimilarity(subject=match.subject, similarity=similarity)
+            for match, similarity in zip(matches, similarities, strict=True)
         ]
 
     @app.post(
@@ -678,7 +693,7 @@ def create_app(services: "Services") -> FastAPI:
 
     def compared(embedding: Float32, picture: Picture, asked: Asked) -> list[ComparedFace]:
         others = np.stack([face.embedding for face in picture.faces if face.embedding is not None])
-        similarities = answers.similarities(embedding, others)
+        similarities = answers.similarities(np.linalg.norm(others - embedding, axis=1))
         return [
             ComparedFace(**answers.face(face, picture, asked), similarity=similarity)
             for face, similarity in zip(picture.faces, similarities, strict=True)
@@ -771,7 +786,7 @@ def _example(face: FaceRecord) -> Example:
 def _compared_embeddings(
     answers: Answers, one: Float32, vectors: Float32, embeddings: list[list[float]]
 ) -> Response:
-    similarities = answers.similarities(one, vectors)
+    similarities = answers.similarities(np.linalg.norm(vectors - one, axis=1))
     return ComparedEmbeddings(
         result=[
             EmbeddingSimilarity(embedding=embedding, similarity=similarity)

@@ -111,7 +111,9 @@ def redact(path: str) -> str:
 class Ingress:
     """Routes of every API that the settings name, over handles to the deployments behind them."""
 
-    async def __init__(self, settings: Settings, models: ModelHandles, index: DeploymentHandle) -> None:
+    async def __init__(  # type: ignore[misc]  # Serve awaits an asynchronous constructor
+        self, settings: Settings, models: ModelHandles, index: DeploymentHandle
+    ) -> None:
         faces = await FaceAnalyzer.connect(models)
         self._services = Services(
             settings=settings,

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,7 @@ class _InMemoryParser(MultiPartParser):
     spool_max_size = 64 * 1024 * 1024
 
 
-async def _bounded(request: Request, limit: int) -> AsyncIterator[bytes]:
+async def _bounded(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
     declared = request.headers.get("content-length", "")
     message = f"the request is longer than {limit} bytes"
     if declared.isdigit() and int(declared) > limit:
@@ -104,16 +104,22 @@ def decode_base64(name: str, text: object) -> bytes:
 async def read_pictures(request: Request, names: Sequence[str], max_bytes: int) -> list[Upload]:
     """The named pictures of a body, in the order of `names`.
 
-    max_bytes: of one picture, checked again when it is decoded; here it bounds the body.
-    Raises `MissingPicture`, `BodyTooLarge`, `BodyError`.
+    max_bytes: of one picture. Raises `MissingPicture`, `BodyTooLarge`, `BodyError`.
     """
+    # Twice the pictures, so that one that is a little too large is named instead of the whole body.
+    limit = len(names) * max_bytes * 2 + _OVERHEAD
     if is_multipart(request):
-        form = await read_form(request, len(names) * max_bytes * 2 + _OVERHEAD)
-        return [await _part(form, name) for name in names]
-    document = await read_json(request, len(names) * max_bytes * 2 + _OVERHEAD)
-    if not isinstance(document, dict):
-        raise BodyError("the body must be multipart/form-data or a JSON object")
-    return [Upload(decode_base64(name, document.get(name))) for name in names]
+        form = await read_form(request, limit)
+        uploads = [await _part(form, name) for name in names]
+    else:
+        document = await read_json(request, limit)
+        if not isinstance(document, dict):
+            raise BodyError("the body must be multipart/form-data or a JSON object")
+        uploads = [Upload(decode_base64(name, document.get(name))) for name in names]
+    for name, upload in zip(names, uploads, strict=True):
+        if len(upload.data) > max_bytes:
+            raise BodyTooLarge(f"'{name}' has {len(upload.data):,} bytes; at most {max_bytes:,} are accepted")
+    return uploads
 
 
 async def _part(form: FormData, name: str) -> Upload:

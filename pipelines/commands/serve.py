@@ -17,6 +17,7 @@ console = Console(stderr=True)
 _LOOPBACK_HAPROXY = Path(__file__).parent.parent / "haproxy_on_loopback.sh"
 
 _OBJECT_STORE_BYTES = 1 << 30
+_MAX_MESSAGE_BYTES = 256 << 20
 _READY_SECONDS = 300
 
 
@@ -68,6 +69,7 @@ def ray_environment() -> dict[str, str]:
     environment = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(_MAX_MESSAGE_BYTES),
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(_LOOPBACK_HAPROXY),

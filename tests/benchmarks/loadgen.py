@@ -36,7 +36,10 @@ def multipart(field: str, filename: str, data: bytes) -> tuple[bytes, str]:
         f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"; filename="{filename}"\r\n'
         "Content-Type: image/jpeg\r\n\r\n"
     )
-    return head.encode() + data + f"\r\n--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+    return (
+        head.encode() + data + f"\r\n--{boundary}--\r\n".encode(),
+        f"multipart/form-data; boundary={boundary}",
+    )
 
 
 def post(url: str, body: bytes, content_type: str, headers: dict[str, str]) -> bytes:

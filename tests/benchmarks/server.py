@@ -97,7 +97,9 @@ def main() -> None:
         print(f"{'clients':>8}{'per s':>8}{'of limit':>10}{'p50 ms':>9}{'p99 ms':>9}  answers")
         for clients in CLIENTS:
             load = asyncio.run(closed_loop(requests, server.address, clients, SECONDS))
-            refused = f", slowest refusal {load.slowest_refusal * 1000:.0f} ms" if load.slowest_refusal else ""
+            refused = (
+                f", slowest refusal {load.slowest_refusal * 1000:.0f} ms" if load.slowest_refusal else ""
+            )
             print(
                 f"{clients:>8}{load.throughput:>8.1f}{load.throughput / bound:>10.2f}"
                 f"{load.percentile(50):>9.1f}{load.percentile(99):>9.1f}  {dict(load.statuses)}{refused}"

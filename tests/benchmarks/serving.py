@@ -42,7 +42,9 @@ class Server:
 
     def pids(self) -> list[int]:
         """The process group: everything that this server started."""
-        listing = subprocess.run(["ps", "-eo", "pid=,sid="], capture_output=True, text=True, check=True).stdout
+        listing = subprocess.run(
+            ["ps", "-eo", "pid=,sid="], capture_output=True, text=True, check=True
+        ).stdout
         rows = [tuple(map(int, line.split())) for line in listing.splitlines()]
         return [pid for pid, session in rows if session == self.process.pid]
 
@@ -75,9 +77,7 @@ def start(home: Path, args: dict[str, Any] | None = None, timeout: float = 180) 
         "args": {"state": state, **(args or {})},
     }
     config.write_text(
-        yaml.safe_dump(
-            {"http_options": {"host": "127.0.0.1", "port": port}, "applications": [application]}
-        )
+        yaml.safe_dump({"http_options": {"host": "127.0.0.1", "port": port}, "applications": [application]})
     )
     log = home / "serve.log"
     began = time.monotonic()
@@ -95,7 +95,9 @@ def start(home: Path, args: dict[str, Any] | None = None, timeout: float = 180) 
             raise RuntimeError(f"the server did not become ready:\n{log.read_text()[-4000:]}")
         time.sleep(0.1)
     found = re.findall(r"x-api-key:\s+([0-9a-f-]{36})", log.read_text())
-    return Server(process, f"127.0.0.1:{port}", found[0] if found else "", home, log, time.monotonic() - began)
+    return Server(
+        process, f"127.0.0.1:{port}", found[0] if found else "", home, log, time.monotonic() - began
+    )
 
 
 def stop(server: Server) -> None:

@@ -1,0 +1,185 @@
+"""Rendering the training set: faces without a mask, with one worn incorrectly, and with one worn correctly.
+
+    python -m models.mask_training.dataset --detector centerface.onnx \\
+        --landmarks shape_predictor_68_face_landmarks.dat --train fairface_chips.tar \\
+        --validate faker --validate london --out /tmp/masks
+
+`prosopon models pull` brings the two models. Every picture is rendered, spoilt (JPEG, low resolution) and
+then given to the detector, so that chips are aligned on the landmarks that a detector finds on a masked face.
+Of the training pictures one in `HOLD_OUT` is kept for early stopping; the pictures of `--validate` are never
+trained on.
+"""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import typer
+
+from configs.settings import DetectionSettings
+from models.centerface import CenterFace
+from models.crops import CropSpec, cut
+from models.mask import CROP
+from models.mask_training.faces import Face, Landmarks68, plausible, read_pictures
+from models.mask_training.head import turned_points
+from models.mask_training.render import Wear, distract, wear_mask
+from models.roles import FaceDetector
+from models.session import Compute
+from models.types import Float32, RGBImage
+
+MARGIN = 8
+"""Pixels around the network's input that training may shift into view."""
+
+HOLD_OUT = 20
+
+CANVAS = 160
+"""Side of the pictures that masks are rendered on: twice as fine as the network's input."""
+
+STORED = CropSpec(
+    CROP.size + 2 * MARGIN,
+    tuple((x + MARGIN, y + MARGIN) for x, y in CROP.template or ()),  # type: ignore[arg-type]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """chip: ``(S, S, 3)`` uint8 RGB of `STORED`; part: train, hold_out or validate."""
+
+    chip: RGBImage
+    wear: Wear
+    part: str
+
+
+def spoil(rng: np.random.Generator, pixels: RGBImage) -> RGBImage:
+    """What happens to pictures on their way: reduced, blurred, compressed. The size stays."""
+    height, width = pixels.shape[:2]
+    if rng.random() < 0.35:
+        factor = rng.uniform(0.25, 0.8)
+        small = cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        kind = int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_NEAREST], p=[0.5, 0.4, 0.1]))
+        pixels = np.asarray(cv2.resize(small, (width, height), interpolation=kind), np.uint8)
+    if rng.random() < 0.5:
+        quality = int(rng.integers(20, 95))
+        _, data = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+        pixels = np.ascontiguousarray(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))[..., ::-1])
+    return pixels
+
+
+def near_face(picture: RGBImage, five: Float32) -> tuple[RGBImage, Float32]:
+    """A square around the face, `CANVAS` pixels a side: all that rendering needs. Landmarks move along."""
+    eyes, mouth = five[:2].mean(axis=0), five[3:].mean(axis=0)
+    center, reach = (eyes + mouth) / 2, 2.2 * float(np.linalg.norm(mouth - eyes))
+    zoom = CANVAS / 2 / reach
+    x, y = CANVAS / 2 - zoom * center
+    matrix = np.array([[zoom, 0, x], [0, zoom, y]], np.float32)
+    size = (CANVAS, CANVAS)
+    small = cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(small, np.uint8), (five * zoom + matrix[:, 2]).astype(np.float32)
+
+
+def chip_of(rng: np.random.Generator, pixels: RGBImage, five: Float32, detector: FaceDetector) -> RGBImage:
+    """The chip as a detector would have it cut; where it finds no face, as the bare face's landmarks lie."""
+    found = detector.detect([pixels], 0.3)[0]
+    size = float(np.linalg.norm(five[0] - five[1])) + 1
+    near = [
+        i
+        for i in range(len(found))
+        if np.abs(found.landmarks[i].mean(axis=0) - five.mean(axis=0)).max() < size
+    ]
+    points = (
+        found.landmarks[near[0]] if near else five + rng.normal(0, 0.08 * size, (5, 2)).astype(np.float32)
+    )
+    return cut(pixels, np.zeros(4, np.float32), points, STORED).pixels
+
+
+def with_landmarks(name: str, pixels: RGBImage, five: Float32, landmarks: Landmarks68) -> Face | None:
+    """The face with dlib's landmarks or, where these miss the five, with those of a mean head turned aside."""
+    points = landmarks.predict(pixels, five)
+    if not plausible(five, points):
+        points, distance = turned_points(five)
+        if distance > 0.25:
+            return None
+    return Face(name, pixels, five, points)
+
+
+def variants(rng: np.random.Generator, face: Face) -> Iterator[tuple[RGBImage, Wear]]:
+    """What becomes of one face."""
+    bare = face.pixels
+    if rng.random() < 0.2:
+        # Sunglasses, hands and the like, under or beside the mask.
+        bare = distract(rng, bare, face.points)
+    yield wear_mask(rng, bare, face.points, Wear.CORRECT), Wear.CORRECT
+    if rng.random() < 0.6:
+        yield wear_mask(rng, bare, face.points, Wear.INCORRECT), Wear.INCORRECT
+    if rng.random() < 0.9:
+        yield (distract(rng, bare, face.points) if rng.random() < 0.4 else bare), Wear.WITHOUT
+
+
+def render_shard(
+    shard: int,
+    shards: int,
+    train: tuple[Path, ...],
+    validate: tuple[Path, ...],
+    models: tuple[Path, Path],
+    limit: int,
+) -> list[Sample]:
+    """The samples of every `shards`-th picture among the first `limit` of each source."""
+    compute = Compute()
+    compute.limit_libraries()
+    detector = CenterFace(models[0], compute, DetectionSettings())
+    landmarks = Landmarks68(models[1])
+    samples = []
+    for source in (*train, *validate):
+        for name, picture in read_pictures(source, slice(shard, limit, shards)):
+            key = zlib.crc32(name.encode())
+            rng = np.random.default_rng(key)
+            found = detector.detect([picture], 0.4)[0]
+            if not len(found):
+                continue
+            pixels, five = near_face(picture, found.landmarks[0])
+            face = with_landmarks(name, pixels, five, landmarks)
+            if face is None:
+                continue
+            part = "validate" if source in validate else "hold_out" if key % HOLD_OUT == 0 else "train"
+            for image, wear in variants(rng, face):
+                samples.append(Sample(chip_of(rng, spoil(rng, image), five, detector), wear, part))
+    return samples
+
+
+def main(
+    detector: Annotated[Path, typer.Option(help="centerface.onnx")],
+    landmarks: Annotated[Path, typer.Option(help="dlib's 68 landmarks")],
+    train: Annotated[list[Path], typer.Option(help="FairFace's chips (tar), or a folder of pictures")],
+    validate: Annotated[list[Path], typer.Option(help="The same, for validation alone")],
+    out: Annotated[Path, typer.Option(help="Folder for the arrays")],
+    processes: int = 1,
+    limit: Annotated[int, typer.Option(help="At most so many pictures of each source")] = 14_000,
+) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    work = partial(
+        render_shard,
+        shards=processes,
+        train=tuple(train),
+        validate=tuple(validate),
+        models=(detector, landmarks),
+        limit=limit,
+    )
+    with get_context("spawn").Pool(processes) as pool:
+        samples = [sample for shard in pool.map(work, range(processes)) for sample in shard]
+    for part in ("train", "hold_out", "validate"):
+        chosen = [sample for sample in samples if sample.part == part]
+        labels = np.array([sample.wear for sample in chosen], np.int64)
+        np.save(out / f"{part}_chips.npy", np.stack([sample.chip for sample in chosen]))
+        np.save(out / f"{part}_labels.npy", labels)
+        counts = {wear.name.lower(): int((labels == wear).sum()) for wear in Wear}
+        print(part, counts)
+
+
+if __name__ == "__main__":
+    typer.run(main)
