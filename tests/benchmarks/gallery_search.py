@@ -118,7 +118,9 @@ def agreement(store: GalleryStore, gallery: int, probes: Float32) -> float:
 
 def search(home: Path, sizes: list[int], probe_count: int) -> bool:
     settings = StateSettings(home=home)
+    started = time.perf_counter()
     galleries = fill_records(settings, sizes, seed=0)
+    print(f"records of {sum(sizes):,} faces: {time.perf_counter() - started:.1f} s", flush=True)
     started = time.perf_counter()
     reindex(settings, lambda done, total: None)
     print(f"reindex of {sum(sizes):,} faces: {time.perf_counter() - started:.1f} s", flush=True)
@@ -129,7 +131,8 @@ def search(home: Path, sizes: list[int], probe_count: int) -> bool:
     print(
         f"open, load and check {store.repaired.faces:,} faces: {opened:.1f} s; {store.repaired}\n"
         f"memory: {resident_mb() - before:.0f} MB more resident, {store.view_bytes / 2**20:.0f} MB in views, "
-        f"{data:.0f} MB of float32 data"
+        f"{data:.0f} MB of float32 data",
+        flush=True,
     )
     probes = random_unit(np.random.default_rng(1), probe_count)
     latency(store, galleries[0], probes[:10])
