@@ -139,6 +139,8 @@ def resolve(settings: ModelSettings, role: Role) -> Weights:
     `UnknownModel` where an override names nothing, `models.checksums.ChecksumError` on wrong content.
     """
     if artifact := artifact_for(settings, role):
+        if artifact.role != role:
+            raise UnknownModel(f"'{artifact.name}' is for the role '{artifact.role}', not for '{role}'")
         return Registry.of(settings).weights(artifact)
     if override := settings.overrides.get(role):
         return _own_file(role, Path(override).expanduser())

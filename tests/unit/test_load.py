@@ -1,0 +1,66 @@
+"""Settings decide which model serves a role."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from configs.settings import DetectionSettings, ModelSettings, Role
+from models.load import ModelUnavailable, UnknownModel, load_detector, load_embedder, load_mask
+from models.session import Compute
+from tests.paths import ROOT
+from tests.weights import model_settings, weights
+
+
+def settings(**overrides: str) -> ModelSettings:
+    return ModelSettings.model_validate({**model_settings().model_dump(), "overrides": overrides})
+
+
+@pytest.mark.parametrize("name", ["centerface", "yunet"])
+def test_a_detector_by_name_or_by_path(name: str) -> None:
+    path = weights(name).path
+    by_name, by_path = (
+        load_detector(settings(detector=value), DetectionSettings(), Compute()) for value in (name, str(path))
+    )
+    assert by_name.name == by_path.name == name and by_name.fingerprint == by_path.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "dim"),
+    [("dlib-resnet29", 128), ("face-reidentification-retail-0095", 256), ("mobilefacenet-y1", 128)],
+)
+def test_every_embedder_of_the_catalogue_opens(name: str, dim: int) -> None:
+    weights(name)
+    assert load_embedder(settings(embedder=name), Compute()).dim == dim
+
+
+def test_weights_of_another_role_are_refused() -> None:
+    weights("dlib-age")
+    with pytest.raises(UnknownModel, match="for the role 'age', not for 'embedder'"):
+        load_embedder(settings(embedder="dlib-age"), Compute())
+    with pytest.raises(UnknownModel, match="cannot serve the role 'embedder'"):
+        load_embedder(settings(embedder=str(weights("dlib-gender").path)), Compute())
+
+
+def test_an_empty_folder_says_which_command_to_run(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable, match="prosopon models pull dlib-resnet29"):
+        load_embedder(ModelSettings(directory=tmp_path, mirror=None), Compute())
+    role: Role = "mask"
+    with pytest.raises(UnknownModel, match="neither an artifact"):
+        load_mask(ModelSettings(directory=tmp_path, overrides={role: "nowhere.onnx"}), Compute())
+
+
+def test_models_import_without_ray_torch_or_fastapi() -> None:
+    """torch is needed to convert weights, not to serve them."""
+    weights("centerface")
+    weights("dlib-resnet29")
+    load_embedder(settings(), Compute())
+    code = (
+        "import sys; from tests.unit.test_load import settings; from models.load import *;"
+        "from models.session import Compute; from configs.settings import DetectionSettings;"
+        "load_detector(settings(), DetectionSettings(), Compute()); load_embedder(settings(), Compute());"
+        "print({'ray', 'torch', 'fastapi'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
