@@ -60,6 +60,10 @@ class BlobCorrupt(StateError):
     """A stored blob's bytes do not have the hash they are stored under."""
 
 
+class IndexUnavailable(StateError):
+    """The vector index cannot be reached, or takes no more changes."""
+
+
 class KeyNotFound(StateError):
     """No key with that id."""
 

@@ -26,6 +26,7 @@ from deployments.state.errors import (
     FingerprintMismatch,
     GalleryNotFound,
     ImageIdTaken,
+    IndexUnavailable,
     InvalidEmbedding,
     InvalidSubject,
     StateError,
@@ -121,6 +122,9 @@ class GalleryStore:
                 valid[position] = face, self._unit(face.embedding)
             except StateError as error:
                 results[position] = error
+        if not valid:
+            return [results[position] for position in range(len(faces))]
+        self._require_index()
         images = {face.image.sha256: face.image for face, _ in valid.values() if face.image}
         self.blobs.stage(images)
         kept: set[str] = set()
@@ -220,6 +224,7 @@ class GalleryStore:
     def delete_faces(self, gallery: int, image_ids: Sequence[UUID]) -> list[FaceRecord]:
         """Delete faces and their images; returns those that were there, in the order given, each once."""
         wanted = list(dict.fromkeys(image_ids))
+        self._require_index()
         with self._writing:
             with self.records.write() as db:
                 self._lock_galleries(db, {gallery}, required=True)
@@ -232,6 +237,7 @@ class GalleryStore:
 
     def delete_all_faces(self, gallery: int, subject: str | None = None) -> int:
         """Delete the faces of a subject, or all; returns how many. A subject goes with its last face."""
+        self._require_index()
         with self._writing:
             with self.records.write() as db:
                 self._lock_galleries(db, {gallery}, required=True)
@@ -288,6 +294,7 @@ class GalleryStore:
 
     def delete_subject(self, gallery: int, name: str) -> int:
         """Delete a subject with its faces and images; returns the number of faces. Raises SubjectNotFound."""
+        self._require_index()
         with self._writing:
             with self.records.write() as db:
                 self._lock_galleries(db, {gallery}, required=True)
@@ -303,6 +310,7 @@ class GalleryStore:
 
     def delete_all_subjects(self, gallery: int) -> int:
         """Delete every subject with faces and images; returns the number of subjects."""
+        self._require_index()
         with self._writing:
             with self.records.write() as db:
                 self._lock_galleries(db, {gallery}, required=True)
@@ -312,6 +320,11 @@ class GalleryStore:
             self._follow_deleted(gallery, rows, emptied)
         self.blobs.sweep(unreferenced)
         return len(emptied) + rest
+
+    def _require_index(self) -> None:
+        """Refuse to write, before anything is changed, while the index is too far behind."""
+        if not self._writer.has_room(_INDEX_SECONDS):
+            raise IndexUnavailable("the vector index does not take changes")
 
     # Inside a transaction
 

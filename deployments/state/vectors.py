@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.settings import StateSettings
-from deployments.state.errors import StateError
+from deployments.state.errors import IndexUnavailable
 from models.types import Float32
 
 Ids = NDArray[np.int64]
@@ -43,7 +43,7 @@ _ROWS_A_CALL = 2_000
 
 
 class VectorIndex(Protocol):
-    """Rows keyed by face id. Methods raise StateError when the index cannot be reached."""
+    """Rows keyed by face id. Methods raise IndexUnavailable when the index cannot be reached."""
 
     def upsert(self, ids: Ids, galleries: Ids, embeddings: Float32) -> None:
         """ids, galleries: ``(N,)`` int64; embeddings: ``(N, D)`` float32, unit norm."""
@@ -81,17 +81,20 @@ class LiteIndex:
 
     def __init__(self, path: str, fingerprint: str, dim: int) -> None:
         self._lock = threading.Lock()
+        self._arguments = (path, collection_name(fingerprint), str(dim), str(_LOCK_SECONDS))
+        self._start()
+
+    def _start(self) -> None:
         child_reads, parent_writes = os.pipe()
         parent_reads, child_writes = os.pipe()
-        pipes = (str(child_reads), str(child_writes))
-        arguments = (*pipes, path, collection_name(fingerprint), str(dim), str(_LOCK_SECONDS))
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path),
             "OMP_NUM_THREADS": "1",
         }
+        command = [sys.executable, "-m", "deployments.state.lite_worker", str(child_reads), str(child_writes)]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "deployments.state.lite_worker", *arguments],
+            [*command, *self._arguments],
             pass_fds=(child_reads, child_writes),
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -103,7 +106,7 @@ class LiteIndex:
         self._answers = Connection(parent_reads, writable=False)
         try:
             self._answer()
-        except StateError:
+        except IndexUnavailable:
             self.close()
             raise
 
@@ -141,21 +144,28 @@ class LiteIndex:
         return self._process.pid
 
     def _call(self, method: str, *arguments: object) -> Any:
+        """A process that has died is started again for the next call; what it had taken in is in its log."""
         with self._lock:
             try:
                 self._calls.send((method, arguments))
-            except OSError as error:
-                raise StateError(f"the vector index is gone: {error}") from None
-            return self._answer()
+                return self._answer()
+            except (OSError, _Gone) as error:
+                self.close()
+                self._start()
+                raise IndexUnavailable(f"the vector index was gone and is started again: {error}") from None
 
     def _answer(self) -> Any:
         try:
             value, error = self._answers.recv()
         except (EOFError, OSError):
-            raise StateError(f"the vector index is gone (exit status {self._process.poll()})") from None
+            raise _Gone(f"exit status {self._process.poll()}") from None
         if error:
-            raise StateError(f"vector index: {error}")
+            raise IndexUnavailable(f"vector index: {error}")
         return value
+
+
+class _Gone(IndexUnavailable):
+    """The process ended without an answer."""
 
 
 class ServerIndex:
@@ -260,7 +270,7 @@ class ServerIndex:
 
 
 def open_index(settings: StateSettings, fingerprint: str, dim: int) -> LiteIndex | ServerIndex:
-    """Raises StateError where the index cannot be reached, or is a file that another process holds."""
+    """Raises IndexUnavailable where the index cannot be reached, or is a file that another process holds."""
     if settings.vectors_are_local:
         return LiteIndex(settings.vectors, fingerprint, dim)
     return ServerIndex(settings.vectors, settings.vectors_token, fingerprint, dim)
@@ -304,6 +314,15 @@ class IndexWriter:
         self._changes.put(change)
         return change.done
 
+    def has_room(self, seconds: float) -> bool:
+        """Whether a change can be queued at once, after waiting for it if need be."""
+        deadline = time.monotonic() + seconds
+        while self._changes.full():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
+
     def close(self, seconds: float = 60) -> None:
         """Wait for what is queued, but not for an index that cannot be reached."""
         self._closing.set()
@@ -343,4 +362,4 @@ def _reached(call: Callable[[], Any]) -> Any:
     try:
         return call()
     except MilvusException as error:
-        raise StateError(f"vector index: {error}") from error
+        raise IndexUnavailable(f"vector index: {error}") from error

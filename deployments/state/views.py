@@ -166,6 +166,7 @@ class GalleryView:
         with self._lock:
             if not len(self):
                 return [[] for _ in probes]
+            limit = min(limit, len(self))
             wanted = min(limit, len(self._slot_of))
             faces_each = len(self) / max(1, len(self._slot_of))
             taken = min(int(2 * limit * faces_each) + 8, len(self))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deployments.state.errors import StateError
+from deployments.state.errors import IndexUnavailable
 from deployments.state.vectors import Ids, IndexWriter, LiteIndex
 from deployments.state.views import GalleryView
 from models.types import Float32
@@ -139,10 +139,8 @@ def test_a_milvus_lite_file_keeps_what_it_was_given(tmp_path: Path) -> None:
     expected = [i for i in range(1, 3001) if i not in (5, 6)]
     assert sorted(index.ids().tolist()) == expected
     os.kill(index.pid, signal.SIGKILL)
-    with pytest.raises(StateError, match="gone"):
+    with pytest.raises(IndexUnavailable, match="gone"):
         index.ids()
-    index.close()
-    index = LiteIndex(path, "model", DIM)
     assert sorted(index.ids().tolist()) == expected
     index.flush()
     index.upsert(np.array([5]), np.array([1]), unit(rng, 1))
@@ -174,7 +172,7 @@ class Flaky:
     def _call(self, name: str, ids: Ids) -> None:
         if self.failures:
             self.failures -= 1
-            raise StateError("not now")
+            raise IndexUnavailable("not now")
         self.calls.append((name, ids.tolist()))
 
     def upsert(self, ids: Ids, galleries: Ids, embeddings: Float32) -> None:
@@ -192,6 +190,16 @@ def test_the_writer_tries_again_and_keeps_the_order() -> None:
     assert writer.delete(one).wait(10)
     assert index.calls == [("upsert", [1]), ("delete", [1])]
     writer.close()
+
+
+def test_a_writer_whose_index_is_gone_says_that_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(IndexWriter, "_QUEUED", 2)
+    writer = IndexWriter(Flaky(failures=10**9))  # type: ignore[arg-type]
+    assert writer.has_room(0)
+    for i in range(3):
+        assert writer.has_room(5)
+        writer.delete(np.array([i], np.int64))
+    assert not writer.has_room(0.1)
 
 
 def test_closing_does_not_wait_for_an_index_that_is_gone() -> None:
