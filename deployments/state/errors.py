@@ -70,3 +70,19 @@ class KeyNotFound(StateError):
 
 class NotEnoughCredits(StateError):
     """The key's balance is smaller than the charge."""
+
+
+class EnrollmentNotFound(StateError):
+    """The tenant has no enrollment with that id."""
+
+
+class CollectionNotFound(StateError):
+    """The tenant has no collection with that id."""
+
+
+class CollectionEmpty(StateError):
+    """Nobody is in the collection, so there is nothing to learn."""
+
+
+class CollectionUntrained(StateError):
+    """The collection has no classifier yet."""

@@ -11,7 +11,7 @@ Writes of one batch share their transactions: the fsync that makes a write durab
 import logging
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
@@ -143,6 +143,41 @@ class GalleryStore:
             results[position] = record if record.gallery == face.gallery else ImageIdTaken(face.image_id)
         self.blobs.sweep(sorted(set(images) - kept))
         return [results[position] for position in range(len(faces))]
+
+    def add_together(
+        self, faces: Sequence[NewFace], also: Callable[[sa.Connection], None] | None = None
+    ) -> list[FaceRecord]:
+        """Enrol all of these faces or none, in one transaction with what `also` writes before them.
+
+        A repeated call with the same image ids adds nothing. Raises what `add_faces` returns, and what `also`
+        raises; nothing has happened then.
+        """
+        units = []
+        for face in faces:
+            _check_subject(face.subject)
+            units.append((face, self._unit(face.embedding)))
+        self._require_index()
+        images = {face.image.sha256: face.image for face in faces if face.image}
+        self.blobs.stage(images)
+        try:
+            with self._writing:
+                with self.records.write() as db:
+                    galleries = {face.gallery for face in faces}
+                    locked = self._lock_galleries(db, galleries, required=True)
+                    for gallery in galleries:
+                        if refusal := self._refused(db, gallery, locked):
+                            raise refusal
+                    if also is not None:
+                        also(db)
+                    added = self._insert(db, units, images, set())
+                    enrolled = self._find(db, [face.image_id for face in faces])
+                    for face in faces:
+                        if enrolled[face.image_id].record.gallery != face.gallery:
+                            raise ImageIdTaken(face.image_id)
+                self._follow_added(added, enrolled)
+        finally:
+            self.blobs.sweep(sorted(images))
+        return [enrolled[face.image_id].record for face in faces]
 
     def search(self, queries: Sequence[Query]) -> list[list[Match] | StateError]:
         """The nearest subjects or faces of each query, nearest first; an empty gallery gives none.
@@ -292,12 +327,19 @@ class GalleryStore:
             if target is not None and source != target and gallery in self._views:
                 self._views[gallery].move_subject(source, target)
 
-    def delete_subject(self, gallery: int, name: str) -> int:
-        """Delete a subject with its faces and images; returns the number of faces. Raises SubjectNotFound."""
+    def delete_subject(
+        self, gallery: int, name: str, also: Callable[[sa.Connection], None] | None = None
+    ) -> int:
+        """Delete a subject with its faces and images, in one transaction with what `also` writes before.
+
+        Returns the number of faces. Raises SubjectNotFound, and what `also` raises.
+        """
         self._require_index()
         with self._writing:
             with self.records.write() as db:
                 self._lock_galleries(db, {gallery}, required=True)
+                if also is not None:
+                    also(db)
                 subject = self._subject(db, gallery, name)
                 if subject is None:
                     raise SubjectNotFound(name)

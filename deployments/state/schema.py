@@ -120,3 +120,52 @@ faces = sa.Table(
     sa.Index(None, "blob"),
     sqlite_autoincrement=True,
 )
+
+enrollments = sa.Table(
+    "enrollments",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True, comment="also the name of the subject that has its faces"),
+    sa.Column("gallery_id", Id, sa.ForeignKey("galleries.id"), nullable=False),
+    sa.Column("name", sa.String(MAX_SUBJECT_LENGTH)),
+    sa.Column("created", Time(), nullable=False),
+    sa.Index(None, "gallery_id"),
+)
+
+collections = sa.Table(
+    "collections",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("gallery_id", Id, sa.ForeignKey("galleries.id"), nullable=False),
+    sa.Column("name", sa.String(MAX_SUBJECT_LENGTH), nullable=False),
+    sa.Column("unknowns", sa.Boolean, nullable=False, comment="the classifier learns a class of strangers"),
+    sa.Column("created", Time(), nullable=False),
+    sa.Column("updated", Time(), nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False, comment="counts changes of what is learnt"),
+    sa.Column("trained_revision", sa.BigInteger, comment="of the classifier; null before there is one"),
+    sa.Column("classifier", sa.String(64), sa.ForeignKey("blobs.sha256")),
+    sa.Column("fingerprint", sa.String(255), comment="of the embedder that the classifier is for"),
+    sa.Column("cohort", sa.String(255), comment="of the strangers it knows; null if it knows none"),
+    sa.Column("claimed", Time(), comment="until when a trainer is at work"),
+    sa.Index(None, "gallery_id", "created"),
+    sa.Index(None, "classifier"),
+)
+
+collection_members = sa.Table(
+    "collection_members",
+    metadata,
+    sa.Column("collection_id", sa.Uuid, sa.ForeignKey("collections.id"), primary_key=True),
+    sa.Column("enrollment_id", sa.Uuid, sa.ForeignKey("enrollments.id"), primary_key=True),
+    sa.Column("added", Time(), nullable=False),
+    sa.Index(None, "enrollment_id"),
+)
+
+spoof_checks = sa.Table(
+    "spoof_checks",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("tenant_id", Id, sa.ForeignKey("tenants.id"), nullable=False),
+    sa.Column("live", sa.Float, nullable=False, comment="probability that the face is live, 0 to 1"),
+    sa.Column("fingerprint", sa.String(255), nullable=False, comment="of the model that judged"),
+    sa.Column("created", Time(), nullable=False),
+    sa.Index(None, "tenant_id", "created"),
+)
