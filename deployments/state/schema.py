@@ -169,3 +169,27 @@ spoof_checks = sa.Table(
     sa.Column("created", Time(), nullable=False),
     sa.Index(None, "tenant_id", "created"),
 )
+
+latents = sa.Table(
+    "latents",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("layers", sa.Integer, nullable=False, comment="0 is a latent in z, otherwise of w+"),
+    sa.Column("numbers", sa.LargeBinary, nullable=False, comment="float64, little endian"),
+    sa.Column("kind", sa.String(255), comment="what the client calls it"),
+    sa.Column("fingerprint", sa.String(255), comment="of the generator that a latent of w+ is for"),
+    sa.Column("created", Time(), nullable=False),
+)
+
+results = sa.Table(
+    "results",
+    metadata,
+    sa.Column("key", sa.String(64), primary_key=True, comment="SHA-256 of everything that decides it"),
+    sa.Column("blob", sa.String(64), sa.ForeignKey("blobs.sha256"), comment="null until it is there"),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("used", Time(), nullable=False),
+    sa.Column("claimed", Time(), comment="until when somebody computes it"),
+    sa.Column("claimant", sa.Uuid),
+    sa.Index(None, "used"),
+    sa.Index(None, "blob"),
+)
