@@ -6,6 +6,7 @@ from torch import Tensor
 
 from models.mask import CROP
 from models.mask_training.dataset import STORED
+from models.mask_training.render import Wear
 
 
 def _uniform(generator: torch.Generator, count: int, low: float, high: float) -> Tensor:
@@ -48,9 +49,30 @@ def moved(chips: Tensor, generator: torch.Generator) -> Tensor:
     return F.grid_sample(chips, grid, padding_mode=padding, align_corners=False)
 
 
+def ended(chips: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+    """Black outside a rectangle around the face, as chips are whose picture ends there; stored chips.
+
+    That must tell nothing, least of all under the chin. A mask worn incorrectly, on the chin or the forehead, stays
+    in the picture. The bounds are in pixels of `STORED`: eyes at 33, mouth at 53, chin at about 68.
+    """
+    count, _, height, width = chips.shape
+    wrong = labels == Wear.INCORRECT
+    lowest = torch.where(wrong, 67.0, 56.0)
+    highest = torch.where(wrong, 17.0, 27.0)
+    top = highest - _uniform(generator, count, 0, 20)
+    bottom = lowest + _uniform(generator, count, 0, 20)
+    left = 27 - _uniform(generator, count, 0, 26)
+    right = 53 + _uniform(generator, count, 0, 26)
+    ys, xs = torch.arange(height).view(1, 1, -1, 1), torch.arange(width).view(1, 1, 1, -1)
+    top, bottom, left, right = (side.view(-1, 1, 1, 1) for side in (top, bottom, left, right))
+    inside = (ys >= top) & (ys <= bottom) & (xs >= left) & (xs <= right)
+    return torch.where(inside | ~_some(generator, count, 0.45), chips, torch.zeros(()))
+
+
 def relit(chips: Tensor, generator: torch.Generator) -> Tensor:
-    """Other exposure, contrast, colour of light, saturation and gamma; 0..255."""
+    """Other exposure, contrast, colour of light and saturation; 0..255. What is outside the picture stays black."""
     count = len(chips)
+    within = chips.amax(dim=1, keepdim=True) > 0
     grey = chips.mean(dim=1, keepdim=True)
     saturation = _uniform(generator, count, 0.3, 1.5).view(-1, 1, 1, 1)
     saturation = torch.where(_some(generator, count, 0.08), torch.zeros(()), saturation)
@@ -59,21 +81,21 @@ def relit(chips: Tensor, generator: torch.Generator) -> Tensor:
     contrast = torch.exp(_uniform(generator, count, -0.45, 0.4)).view(-1, 1, 1, 1)
     gain = torch.exp(_uniform(generator, count, -0.4, 0.4)).view(-1, 1, 1, 1)
     light = torch.exp(torch.randn(count, 3, 1, 1, generator=generator) * 0.1)
-    chips = ((chips - mean) * contrast + mean) * gain * light
-    gamma = torch.exp(_uniform(generator, count, -0.3, 0.3)).view(-1, 1, 1, 1)
-    return (chips.clamp(0, 255) / 255) ** gamma * 255
+    chips = ((chips - mean) * contrast + mean) * (gain * light)
+    return chips.clamp(0, 255) * within
 
 
 def worn(chips: Tensor, generator: torch.Generator) -> Tensor:
     """Blur, noise and small things in front."""
     count, _, height, width = chips.shape
-    soft = F.avg_pool2d(F.pad(chips, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    softer = F.avg_pool2d(F.pad(soft, (2, 2, 2, 2), mode="replicate"), 5, 1)
-    chips = torch.where(_some(generator, count, 0.2), soft, chips)
-    chips = torch.where(_some(generator, count, 0.07), softer, chips)
-    strength = _uniform(generator, count, 0, 14).view(-1, 1, 1, 1)
-    noise = torch.randn(chips.shape, generator=generator) * strength
-    chips = torch.where(_some(generator, count, 0.3), chips + noise, chips)
+    chips = chips.clone()
+    for share, reach in ((0.2, 1), (0.07, 2)):
+        blurred = torch.rand(count, generator=generator) < share
+        wide = F.pad(chips[blurred], (reach,) * 4, mode="replicate")
+        chips[blurred] = F.avg_pool2d(wide, 2 * reach + 1, 1)
+    noisy = torch.rand(count, generator=generator) < 0.3
+    strength = _uniform(generator, int(noisy.sum()), 0, 14).view(-1, 1, 1, 1)
+    chips[noisy] += torch.randn(chips[noisy].shape, generator=generator) * strength
     ys, xs = torch.arange(height).view(1, 1, -1, 1), torch.arange(width).view(1, 1, 1, -1)
     center_y = _uniform(generator, count, 0, height).view(-1, 1, 1, 1)
     center_x = _uniform(generator, count, 0, width).view(-1, 1, 1, 1)
@@ -83,6 +105,6 @@ def worn(chips: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(patch, paint, chips).clamp(0, 255)
 
 
-def augment(chips: Tensor, generator: torch.Generator) -> Tensor:
-    """``(N, 3, 80, 80)`` float32 0..255 to ``(N, 3, 64, 64)``."""
-    return worn(relit(moved(chips, generator), generator), generator)
+def augment(chips: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+    """``(N, 3, 80, 80)`` float32 0..255 to ``(N, 3, 64, 64)``. labels: ``(N,)`` int64."""
+    return worn(relit(moved(ended(chips, labels, generator), generator), generator), generator)

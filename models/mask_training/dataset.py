@@ -1,13 +1,13 @@
 """Rendering the training set: faces without a mask, with one worn incorrectly, and with one worn correctly.
 
     python -m models.mask_training.dataset --detector centerface.onnx \\
-        --landmarks shape_predictor_68_face_landmarks.dat --train fairface_chips.tar \\
-        --validate faker --validate london --out /tmp/masks
+        --landmarks shape_predictor_68_face_landmarks.dat --chips fairface_chips.tar \\
+        --portraits faker --portraits london --out /tmp/masks
 
 `prosopon models pull` brings the two models. Every picture is rendered, spoilt (JPEG, low resolution) and
 then given to the detector, so that chips are aligned on the landmarks that a detector finds on a masked face.
-Of the training pictures one in `HOLD_OUT` is kept for early stopping; the pictures of `--validate` are never
-trained on.
+Of FairFace's chips one in `HOLD_OUT` is kept for early stopping. Portraits are few, but they show what the
+chips do not, necks and collars: one person in `VALIDATE` validates, the others are rendered `ROUNDS` times.
 """
 
 import zlib
@@ -27,7 +27,6 @@ from models.centerface import CenterFace
 from models.crops import CropSpec, cut
 from models.mask import CROP
 from models.mask_training.faces import Face, Landmarks68, plausible, read_pictures
-from models.mask_training.head import turned_points
 from models.mask_training.render import Wear, distract, wear_mask
 from models.roles import FaceDetector
 from models.session import Compute
@@ -37,6 +36,10 @@ MARGIN = 8
 """Pixels around the network's input that training may shift into view."""
 
 HOLD_OUT = 20
+
+VALIDATE = 3
+
+ROUNDS = 5
 
 CANVAS = 160
 """Side of the pictures that masks are rendered on: twice as fine as the network's input."""
@@ -98,19 +101,13 @@ def chip_of(rng: np.random.Generator, pixels: RGBImage, five: Float32, detector:
     return cut(pixels, np.zeros(4, np.float32), points, STORED).pixels
 
 
-def with_landmarks(name: str, pixels: RGBImage, five: Float32, landmarks: Landmarks68) -> Face | None:
-    """The face with dlib's landmarks or, where these miss the five, with those of a mean head turned aside."""
-    points = landmarks.predict(pixels, five)
-    if not plausible(five, points):
-        points, distance = turned_points(five)
-        if distance > 0.25:
-            return None
-    return Face(name, pixels, five, points)
-
-
-def variants(rng: np.random.Generator, face: Face) -> Iterator[tuple[RGBImage, Wear]]:
-    """What becomes of one face."""
+def variants(rng: np.random.Generator, face: Face, frontal: bool) -> Iterator[tuple[RGBImage, Wear]]:
+    """What becomes of one face. Where its outline is not known (a profile) it stays as it is."""
     bare = face.pixels
+    if not frontal:
+        if rng.random() < 0.5:
+            yield bare, Wear.WITHOUT
+        return
     if rng.random() < 0.2:
         # Sunglasses, hands and the like, under or beside the mask.
         bare = distract(rng, bare, face.points)
@@ -121,42 +118,51 @@ def variants(rng: np.random.Generator, face: Face) -> Iterator[tuple[RGBImage, W
         yield (distract(rng, bare, face.points) if rng.random() < 0.4 else bare), Wear.WITHOUT
 
 
+def part_of(name: str, portrait: bool) -> str:
+    """Which part a picture belongs to; all pictures of a person (`NNN_neutral`, `NNN_smiling`) to one."""
+    if not portrait:
+        return "hold_out" if zlib.crc32(name.encode()) % HOLD_OUT == 0 else "train"
+    person = name.removesuffix("_neutral").removesuffix("_smiling")
+    return "validate" if zlib.crc32(person.encode()) % VALIDATE == 0 else "train"
+
+
 def render_shard(
     shard: int,
     shards: int,
-    train: tuple[Path, ...],
-    validate: tuple[Path, ...],
+    sources: tuple[Path, ...],
     models: tuple[Path, Path],
     limit: int,
 ) -> list[Sample]:
-    """The samples of every `shards`-th picture among the first `limit` of each source."""
+    """The samples of every `shards`-th picture among the first `limit` of each source.
+
+    sources: tar files of chips and folders of portraits.
+    """
     compute = Compute()
     compute.limit_libraries()
     detector = CenterFace(models[0], compute, DetectionSettings())
     landmarks = Landmarks68(models[1])
     samples = []
-    for source in (*train, *validate):
+    for source in sources:
         for name, picture in read_pictures(source, slice(shard, limit, shards)):
-            key = zlib.crc32(name.encode())
-            rng = np.random.default_rng(key)
             found = detector.detect([picture], 0.4)[0]
             if not len(found):
                 continue
             pixels, five = near_face(picture, found.landmarks[0])
-            face = with_landmarks(name, pixels, five, landmarks)
-            if face is None:
-                continue
-            part = "validate" if source in validate else "hold_out" if key % HOLD_OUT == 0 else "train"
-            for image, wear in variants(rng, face):
-                samples.append(Sample(chip_of(rng, spoil(rng, image), five, detector), wear, part))
+            points = landmarks.predict(pixels, five)
+            face, frontal = Face(name, pixels, five, points), plausible(five, points)
+            part = part_of(name, source.is_dir())
+            for turn in range(ROUNDS if source.is_dir() and part == "train" else 1):
+                rng = np.random.default_rng(zlib.crc32(name.encode()) + turn)
+                for image, wear in variants(rng, face, frontal):
+                    samples.append(Sample(chip_of(rng, spoil(rng, image), five, detector), wear, part))
     return samples
 
 
 def main(
     detector: Annotated[Path, typer.Option(help="centerface.onnx")],
     landmarks: Annotated[Path, typer.Option(help="dlib's 68 landmarks")],
-    train: Annotated[list[Path], typer.Option(help="FairFace's chips (tar), or a folder of pictures")],
-    validate: Annotated[list[Path], typer.Option(help="The same, for validation alone")],
+    chips: Annotated[list[Path], typer.Option(help="FairFace's aligned chips, a tar file")],
+    portraits: Annotated[list[Path], typer.Option(help="A folder of portraits")],
     out: Annotated[Path, typer.Option(help="Folder for the arrays")],
     processes: int = 1,
     limit: Annotated[int, typer.Option(help="At most so many pictures of each source")] = 14_000,
@@ -165,8 +171,7 @@ def main(
     work = partial(
         render_shard,
         shards=processes,
-        train=tuple(train),
-        validate=tuple(validate),
+        sources=(*chips, *portraits),
         models=(detector, landmarks),
         limit=limit,
     )

@@ -13,7 +13,6 @@ import dlib
 import numpy as np
 from PIL import Image
 
-from models.mask_training.head import five_of
 from models.types import Float32, RGBImage
 
 PADDING = 32
@@ -49,8 +48,11 @@ class Landmarks68:
 
 def plausible(five: Float32, points: Float32) -> bool:
     """Whether two independent estimates of the landmarks agree: on profiles and bad light they do not."""
+    own = np.stack(
+        [points[36:42].mean(axis=0), points[42:48].mean(axis=0), points[30], points[48], points[54]]
+    )
     size = float(np.linalg.norm(five[:2].mean(axis=0) - five[3:].mean(axis=0)))
-    return float(np.linalg.norm(five_of(points) - five, axis=1).max()) < 0.35 * size
+    return float(np.linalg.norm(own - five, axis=1).max()) < 0.35 * size
 
 
 def framed(chip: RGBImage) -> RGBImage:

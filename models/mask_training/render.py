@@ -99,9 +99,6 @@ def _outline(
     left, right = _between(jaw, side + uneven[0]), _between(jaw[::-1], side + uneven[1])
     inset = rng.uniform(-0.02, 0.1) * size
     left, right = left + np.array([inset, 0]), right - np.array([inset, 0])
-    # On a head turned aside the nose hides the far end of the mask.
-    left[0] = min(left[0], points[30, 0] - 0.03 * size)
-    right[0] = max(right[0], points[30, 0] + 0.03 * size)
     # The cheeks: the edge leaves the nose steeply and then runs towards the ear.
     drop, share = rng.uniform(0.1, 0.75), rng.uniform(0.25, 0.6)
     cheeks = [

@@ -20,6 +20,9 @@ from models.mask import CLASSES
 from models.mask_training.augment import augment, middle
 from models.mask_training.network import MaskNet, to_onnx
 
+PRIOR = (0.475, 0.05, 0.475)
+"""Shares of the classes that the exported network assumes: few masks are worn incorrectly."""
+
 
 def load(data: Path, part: str) -> tuple[Tensor, Tensor]:
     """Chips ``(N, 3, 80, 80)`` uint8 RGB and labels ``(N,)`` int64."""
@@ -57,7 +60,9 @@ def train_epoch(
     shuffled = torch.randperm(len(labels), generator=generator)
     count = len(labels) // batch_size
     for order in shuffled[: count * batch_size].view(count, batch_size):
-        inputs = augment(chips[order].float(), generator).contiguous(memory_format=torch.channels_last)
+        inputs = augment(chips[order].float(), labels[order], generator).contiguous(
+            memory_format=torch.channels_last
+        )
         loss = F.cross_entropy(network(inputs), labels[order], label_smoothing=0.05)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
@@ -65,6 +70,15 @@ def train_epoch(
         schedule.step()
         total += float(loss.detach())
     return total / count
+
+
+def assume_prior(network: MaskNet, labels: Tensor) -> None:
+    """Shift the output's bias from the training set's shares to `PRIOR` (Saerens, Latinne & Decaestecker 2002)."""
+    trained = torch.bincount(labels, minlength=len(PRIOR)) / len(labels)
+    output = network.head[-1]
+    assert isinstance(output, torch.nn.Linear)
+    with torch.no_grad():
+        output.bias.add_(torch.tensor(PRIOR).log() - trained.log())
 
 
 def main(
@@ -107,6 +121,7 @@ def main(
         if minutes_spent * (epoch + 2) / (epoch + 1) > minutes:
             break
     network.load_state_dict(kept)
+    assume_prior(network, train[1])
     for name, (chips, labels) in (("held out", held_out), ("validation", validate)):
         print(f"{name}, rows truth, columns answer: {', '.join(CLASSES)}")
         print(confusion(predict(network, chips), labels).numpy())
