@@ -3,6 +3,7 @@
 from typing import Any
 
 from ray.serve import Application, Deployment
+from ray.serve.schema import LoggingConfig
 
 from configs.settings import DeploymentSettings, Role, Settings
 from deployments.age import AgeEstimator
@@ -35,6 +36,8 @@ def options(deployment: Deployment, settings: DeploymentSettings) -> Deployment:
         max_queued_requests=settings.max_queued_requests,
         health_check_period_s=2,
         graceful_shutdown_timeout_s=10,
+        # The ingress logs each request once, with its path; Serve's own line has only the route prefix.
+        logging_config=LoggingConfig(encoding="JSON", enable_access_log=False),
         **scaling,
     )
 

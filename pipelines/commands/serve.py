@@ -106,9 +106,8 @@ def prepare(settings: Any, url: str) -> None:
     if secret:
         console.rule("[bold]development key[/bold] (shown this once)")
         console.print(f"  x-api-key: [bold green]{secret}[/bold green]\n")
-        console.print(
-            f"  curl -X POST {url}/api/v1/detection/detect -H 'x-api-key: {secret}' -F file=@picture.jpg\n"
-        )
+        example = f"curl -X POST {url}/api/v1/detection/detect -H 'x-api-key: {secret}' -F file=@picture.jpg"
+        console.print(f"  {example}\n", soft_wrap=True, highlight=False)
 
 
 def _announce(url: str) -> None:

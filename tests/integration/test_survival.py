@@ -87,7 +87,9 @@ def replicas(server: Server) -> dict[int, str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_nothing_acknowledged_is_lost_or_doubled(tmp_path: Path, london: list[Path], models_mirror: None) -> None:
+def test_nothing_acknowledged_is_lost_or_doubled(
+    tmp_path: Path, london: list[Path], models_mirror: None
+) -> None:
     dice = random.Random(0)
     server = start(tmp_path)
     key = new_key(server, "recognition")
@@ -132,7 +134,9 @@ def test_nothing_acknowledged_is_lost_or_doubled(tmp_path: Path, london: list[Pa
     finally:
         stop(server)
     answers = sum((thread.answers for thread in finished), Counter())
-    print(f"\n{len(kills)} kills; answers: {dict(answers)}; restarts took {[round(r, 1) for r in recoveries]} s")
+    print(
+        f"\n{len(kills)} kills; answers: {dict(answers)}; restarts took {[round(r, 1) for r in recoveries]} s"
+    )
 
 
 def check(server: Server, key: str, enrollers: list[Enroller]) -> None:

@@ -1,0 +1,36 @@
+"""Every benchmark, one after the other: `make bench`, or `python -m tests.benchmarks NAME...` for some."""
+
+import os
+import subprocess
+import sys
+
+BENCHMARKS = (
+    "embedder_speed",
+    "verification",
+    "attributes",
+    "mask",
+    "liveness",
+    "server",
+    "gallery_search",
+)
+
+
+def main() -> None:
+    names = sys.argv[1:] or BENCHMARKS
+    if unknown := set(names) - set(BENCHMARKS):
+        raise SystemExit(
+            f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}"
+        )
+    failed = []
+    for name in names:
+        print(f"\n== {name}", flush=True)
+        # One BLAS thread, as Ray gives a replica with a share of a core.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        if subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}"], env=environment).returncode:
+            failed.append(name)
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""More clients than the server can serve: the rest is refused at once, in the API's form."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import httpx
+
+from tests.benchmarks.serving import Server
+from tests.conformance.client import new_key
+
+CLIENTS = 150
+
+
+def test_overload_is_refused_quickly(server: Server, london: list[Path]) -> None:
+    key = new_key(server, "detection")
+    image = london[0].read_bytes()
+
+    async def detect(client: httpx.AsyncClient) -> tuple[httpx.Response, float]:
+        started = time.perf_counter()
+        answer = await client.post(
+            f"{server.url}/api/v1/detection/detect",
+            files={"file": ("face.jpg", image)},
+            headers={"x-api-key": key},
+        )
+        return answer, time.perf_counter() - started
+
+    async def crowd() -> list[tuple[httpx.Response, float]]:
+        limits = httpx.Limits(max_connections=CLIENTS)
+        async with httpx.AsyncClient(timeout=120, limits=limits) as client:
+            return await asyncio.gather(*(detect(client) for _ in range(CLIENTS)))
+
+    answers = asyncio.run(crowd())
+    served = [took for answer, took in answers if answer.status_code == 200]
+    refused = [(answer, took) for answer, took in answers if answer.status_code == 503]
+    assert len(served) + len(refused) == CLIENTS
+    assert len(served) >= 64, "what fits into the queue is served"
+    assert refused
+    for answer, _ in refused:
+        assert set(answer.json()) == {"message", "code"}
+        assert int(answer.headers["retry-after"]) >= 1
+    # Refusals do not wait behind the work of those that are served.
+    assert sorted(took for _, took in refused)[len(refused) // 2] < max(served)
