@@ -1,0 +1,49 @@
+"""Registered latents, by the id that the client got."""
+
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+
+from deployments.state import schema
+from deployments.state.records import Records, now
+from models.latents import Latent, from_bytes, to_bytes
+
+_MAX_KIND = 255
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RegisteredLatent:
+    """fingerprint: of the generator that a latent of w+ is for; None in z."""
+
+    latent: Latent
+    fingerprint: str | None
+
+
+class LatentStore:
+    """Thread-safe; any number of processes may share one database."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    def add(self, latent: Latent, fingerprint: str, kind: str | None = None) -> UUID:
+        """The new latent's id. fingerprint: of the generator in service; kind: the client's word for it."""
+        identity = uuid4()
+        row = {
+            "id": identity,
+            "layers": latent.layers,
+            "numbers": to_bytes(latent.numbers),
+            "kind": kind[:_MAX_KIND] if kind else None,
+            "fingerprint": fingerprint if latent.layers else None,
+            "created": now(),
+        }
+        with self._records.write() as db:
+            db.execute(sa.insert(schema.latents), row)
+        return identity
+
+    def find(self, latent: UUID) -> RegisteredLatent | None:
+        table = schema.latents
+        query = sa.select(table.c.layers, table.c.numbers, table.c.fingerprint).where(table.c.id == latent)
+        with self._records.read() as db:
+            row = db.execute(query).one_or_none()
+        return RegisteredLatent(from_bytes(row.numbers, row.layers), row.fingerprint) if row else None

@@ -1,0 +1,143 @@
+"""A cache of what was computed, by a key that names everything that decides it.
+
+The bytes lie in the blob store. The cache is bounded: the least recently used results leave first. Who computes a
+result claims it, for a limited time that is renewed while the work goes on, so that no two processes compute the
+same; the claim of a process that died runs out by itself.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from deployments.state import schema
+from deployments.state.blobs import Blob, BlobStore
+from deployments.state.errors import BlobCorrupt, BlobMissing
+from deployments.state.records import Records, now
+
+CLAIM = timedelta(seconds=15)
+_TOUCH = timedelta(minutes=1)
+"""A result's last use is written down no more often than this: reading must not mean writing."""
+
+_results = schema.results
+
+
+class ResultCache:
+    """Thread-safe; any number of processes may share one database and one blob store.
+
+    max_bytes: of all results together.
+    """
+
+    def __init__(
+        self, records: Records, blobs: BlobStore, max_bytes: int, clock: Callable[[], datetime] = now
+    ) -> None:
+        self._records, self._blobs, self._max_bytes, self._now = records, blobs, max_bytes, clock
+
+    def find(self, key: str) -> Blob | None:
+        """The result, which becomes the most recently used; None where it is not there, or no longer whole."""
+        columns = (_results.c.blob, _results.c.used, schema.blobs.c.media_type)
+        query = sa.select(*columns).join(schema.blobs).where(_results.c.key == key)
+        with self._records.read() as db:
+            row = db.execute(query).one_or_none()
+        if row is None:
+            return None
+        try:
+            blob = Blob(self._blobs.read(row.blob), row.media_type)
+        except (BlobMissing, BlobCorrupt):
+            self._forget([key])
+            return None
+        if self._now() - row.used > _TOUCH:
+            with self._records.write() as db:
+                db.execute(sa.update(_results).where(_results.c.key == key).values(used=self._now()))
+        return blob
+
+    def claim(self, key: str, claimant: UUID) -> bool:
+        """Whether the claimant is to compute the result; otherwise it is there or somebody else is at it."""
+        moment = self._now()
+        row = {"key": key, "blob": None, "size": 0, "used": moment, "claimed": moment, "claimant": None}
+        with self._records.write() as db:
+            self._records.insert_missing(db, _results, [row])
+            free = sa.or_(_results.c.claimed.is_(None), _results.c.claimed <= moment)
+            taken = db.execute(
+                sa.update(_results)
+                .where(_results.c.key == key, _results.c.blob.is_(None), free)
+                .values(claimed=moment + CLAIM, claimant=claimant)
+            )
+        return taken.rowcount == 1
+
+    def renew(self, key: str, claimant: UUID) -> None:
+        """To be called well within `CLAIM` while the work goes on."""
+        with self._records.write() as db:
+            db.execute(
+                sa.update(_results)
+                .where(_results.c.key == key, _results.c.claimant == claimant)
+                .values(claimed=self._now() + CLAIM)
+            )
+
+    def abandon(self, key: str, claimant: UUID) -> None:
+        """Give the claim up without a result."""
+        mine = sa.and_(_results.c.key == key, _results.c.claimant == claimant, _results.c.blob.is_(None))
+        with self._records.write() as db:
+            db.execute(sa.delete(_results).where(mine))
+
+    def store(self, key: str, claimant: UUID, blob: Blob) -> None:
+        """Keep a claimed result and let the least recently used ones go. One too large for the cache is not kept."""
+        size = len(blob.data)
+        if size > self._max_bytes:
+            return self.abandon(key, claimant)
+        sha256 = blob.sha256
+        self._blobs.stage({sha256: blob})
+        with self._records.write() as db:
+            kept = db.execute(
+                sa.update(_results)
+                .where(_results.c.key == key, _results.c.claimant == claimant, _results.c.blob.is_(None))
+                .values(size=size, used=self._now(), claimed=None, claimant=None)
+            )
+            if kept.rowcount:
+                self._blobs.reference(db, {sha256: 1}, {sha256: blob})
+                db.execute(sa.update(_results).where(_results.c.key == key).values(blob=sha256))
+            evicted = self._evict(db)
+        self._blobs.sweep(evicted if kept.rowcount else [*evicted, sha256])
+        return None
+
+    def computing(self) -> int:
+        """How many results are being computed or waited for, by all processes."""
+        query = (
+            sa.select(sa.func.count())
+            .select_from(_results)
+            .where(_results.c.blob.is_(None), _results.c.claimed > self._now())
+        )
+        with self._records.read() as db:
+            return int(db.execute(query).scalar_one())
+
+    def size(self) -> int:
+        """Bytes of all results."""
+        with self._records.read() as db:
+            return int(db.execute(sa.select(sa.func.coalesce(sa.func.sum(_results.c.size), 0))).scalar_one())
+
+    def _evict(self, db: sa.Connection) -> list[str]:
+        total = int(db.execute(sa.select(sa.func.coalesce(sa.func.sum(_results.c.size), 0))).scalar_one())
+        if total <= self._max_bytes:
+            return []
+        oldest = sa.select(_results.c.key, _results.c.size).where(_results.c.blob.is_not(None))
+        leaving = []
+        for row in db.execute(oldest.order_by(_results.c.used, _results.c.key)):
+            if total <= self._max_bytes:
+                break
+            leaving.append(row.key)
+            total -= row.size
+        return self._delete(db, leaving)
+
+    def _forget(self, keys: list[str]) -> None:
+        with self._records.write() as db:
+            released = self._delete(db, keys)
+        self._blobs.sweep(released)
+
+    def _delete(self, db: sa.Connection, keys: list[str]) -> list[str]:
+        mine = _results.c.key.in_(keys)
+        hashes = (
+            db.execute(sa.select(_results.c.blob).where(mine, _results.c.blob.is_not(None))).scalars().all()
+        )
+        db.execute(sa.delete(_results).where(mine))
+        return self._blobs.release(db, hashes)
