@@ -14,3 +14,8 @@ def fingerprint(name: str, preprocessing: int, *files: Path) -> str:
     digests = [sha256_of(file) for file in files]
     digest = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     return f"{name}-{digest[:16]}-{preprocessing}"
+
+
+def combined(*parts: str) -> str:
+    """One short name for models that work together: 32 hex digits."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]

@@ -9,7 +9,14 @@ import numpy as np
 import torch
 
 from models.fingerprint import fingerprint
-from models.mobile_stylegan_network import RESOLUTION, STYLES, W_DIM, Synthesis, load_synthesis
+from models.mobile_stylegan_network import (
+    LAYER_RESOLUTIONS,
+    RESOLUTION,
+    STYLES,
+    W_DIM,
+    Synthesis,
+    load_synthesis,
+)
 from models.openvino_ir import read, to_onnx
 from models.prepared import prepare
 from models.session import Compute, create_session, run
@@ -60,6 +67,7 @@ class MobileStyleGan:
 
     name = "mobilestylegan-generator"
     preprocessing = 1
+    layer_resolutions = LAYER_RESOLUTIONS
 
     def __init__(self, xml: Path, weights: Path, compute: Compute, resolution: int = RESOLUTION) -> None:
         """Raises ValueError for another resolution, `models.openvino_ir.IrError` for other files."""

@@ -18,6 +18,8 @@ LEVELS = 7
 STYLES = 3 * LEVELS + 2
 """Styles of one picture, coarse to fine: the first convolution, three for each level, and that to colours."""
 RESOLUTION = 1024
+LAYER_RESOLUTIONS = (4, *(8 << level for level in range(LEVELS) for _ in range(3)), RESOLUTION)
+"""For each style, the side of the feature map that it shapes, in pixels."""
 
 
 class Style(nn.Module):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.crops import CropSpec
-from models.types import Detections, Float32, RGBImage
+from models.types import Detections, Float32, RGBImage, RGBImages
 
 Chips = NDArray[np.uint8]
 """``(N, S, S, 3)`` uint8 RGB, cut as the model's `crop` says."""
@@ -99,4 +99,27 @@ class LivenessDetector(Model, Protocol):
 
     def score(self, chips: Sequence[Chips]) -> Float32:
         """``(N,)`` float32, probability that the face is live. chips: one batch for each of `crops`."""
+        ...
+
+
+class LatentMapper(Model, Protocol):
+    mean_w: Float32
+    """``(512,)``, towards which styles are truncated."""
+
+    def map(self, z: Float32) -> Float32:
+        """z ``(N, 512)``, standard normal, to w ``(N, 512)``."""
+        ...
+
+
+class FaceGenerator(Model, Protocol):
+    resolution: int
+    """Side of the square pictures, in pixels."""
+    layer_resolutions: tuple[int, ...]
+    """For each style of w+, coarse to fine, the side of the feature map that it shapes, in pixels."""
+
+    def generate(self, w: Float32) -> RGBImages:
+        """w+ ``(N, layers, 512)`` to ``(N, R, R, 3)`` uint8 RGB.
+
+        Raises ValueError for another shape, or for numbers that are not finite.
+        """
         ...

@@ -1,6 +1,7 @@
 """Data that models exchange. Plain frozen dataclasses over NumPy arrays."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +9,14 @@ from numpy.typing import NDArray
 RGBImage = NDArray[np.uint8]
 """``(H, W, 3)`` uint8, RGB, upright."""
 
+RGBImages = NDArray[np.uint8]
+"""``(N, H, W, 3)`` uint8, RGB, upright."""
+
 Float32 = NDArray[np.float32]
+
+PictureFormat = Literal["jpg", "webp", "png"]
+FilmFormat = Literal["mp4", "gif", "webp"]
+"""Both webp and gif are animated, and loop."""
 
 
 @dataclass(frozen=True, slots=True)
