@@ -11,6 +11,7 @@ from ray.serve.handle import DeploymentHandle
 from configs.settings import DeploymentSettings, StateSettings
 from deployments.batching import Batched, compute_for
 from deployments.messages import ModelCard
+from deployments.state.enrollments import EnrollmentStore
 from deployments.state.errors import StateError
 from deployments.state.galleries import GalleryStore
 from deployments.state.types import FaceRecord, Match, NewFace, Query
@@ -33,6 +34,7 @@ class FaceIndex:
         assert card.dim is not None
         self._executor = ThreadPoolExecutor(4, thread_name_prefix="gallery")
         self._store = await asyncio.to_thread(GalleryStore, state, card.fingerprint, card.dim)
+        self._enrollments = EnrollmentStore(self._store)
         self._add = Batched("index_add", self._store.add_faces, settings)
         self._search = Batched("index_search", self._store.search, settings)
 
@@ -44,7 +46,13 @@ class FaceIndex:
 
     async def run(self, method: str, *args: Any) -> Any:
         """Any other method of `GalleryStore`, off the event loop."""
-        function: Callable[..., Any] = getattr(self._store, method)
+        return await self._call(getattr(self._store, method), *args)
+
+    async def enrollments(self, method: str, *args: Any) -> Any:
+        """A method of `EnrollmentStore`, off the event loop."""
+        return await self._call(getattr(self._enrollments, method), *args)
+
+    async def _call(self, function: Callable[..., Any], *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function, *args)
 
 

@@ -182,6 +182,15 @@ class CollectionStore:
 
     # Training
 
+    def lacks_strangers(self) -> bool:
+        """Whether a collection with unknowns was trained without strangers."""
+        table = _collections
+        lacking = sa.select(table.c.id).where(
+            table.c.unknowns, table.c.classifier.is_not(None), table.c.cohort.is_(None)
+        )
+        with self._records.read() as db:
+            return db.execute(lacking.limit(1)).first() is not None
+
     def claim(self, fingerprint: str, cohort: str | None) -> TrainingSet | None:
         """A collection whose classifier is due, for this caller alone for a while; None if none is.
 
