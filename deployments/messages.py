@@ -5,8 +5,9 @@ from typing import Generic, TypeVar
 
 from models.crops import CropSpec
 from models.images import RejectionReason
+from models.latents import Latent, Mixture
 from models.roles import Chips
-from models.types import Detections, Float32
+from models.types import Detections, FilmFormat, Float32, PictureFormat
 
 Result = TypeVar("Result")
 
@@ -65,3 +66,40 @@ class Rejected:
 
     reason: RejectionReason
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorCard:
+    """What callers need to know of the generator.
+
+    fingerprint: of everything between a latent and its picture; generator: of the network alone, which is what a
+    latent in w+ is for; layers: styles of such a latent.
+    """
+
+    name: str
+    fingerprint: str
+    generator: str
+    layers: int
+
+
+@dataclass(frozen=True, slots=True)
+class PictureRequest:
+    """A face of `dim` pixels, as a file, or as pixels ``(dim, dim, 3)`` uint8 RGB where no format is named."""
+
+    mixture: Mixture
+    dim: int
+    format: PictureFormat | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FilmRequest:
+    """A morph. dim: of the square frames, in pixels; kbitrate: of an mp4, in 1000 bits a second."""
+
+    start: Latent
+    end: Latent
+    format: FilmFormat
+    dim: int
+    fps: int
+    frames: int
+    kbitrate: int = 2400
+    linear: bool = False

@@ -1,0 +1,51 @@
+"""The Generator: latents to pictures of faces."""
+
+from ray import serve
+
+from configs.settings import DeploymentSettings, GenerationSettings, ModelSettings
+from deployments.batching import Batched, compute_for
+from deployments.messages import GeneratorCard, PictureRequest
+from models.face_generator import Faces
+from models.latents import Mixture, Part, latent_of_seed
+from models.load import load_generator, load_mapper
+from models.pictures import encode_picture, resized
+from models.types import Float32, RGBImage
+
+
+@serve.deployment
+class Generator:
+    """Maps, mixes, truncates, synthesises, shrinks and encodes, in batches formed across requests."""
+
+    def __init__(
+        self, models: ModelSettings, generation: GenerationSettings, settings: DeploymentSettings
+    ) -> None:
+        compute = compute_for(settings)
+        self._faces = Faces(
+            load_mapper(models, compute),
+            load_generator(models, compute),
+            generation.truncation_psi,
+            generation.truncated_pixels,
+            batch=settings.max_batch_size if compute.device == "cuda" else 1,
+        )
+        self._pictures = Batched("generate", self._make, settings)
+        self._make([PictureRequest((Part(latent_of_seed(0)),), 10)])  # The first run allocates.
+
+    def describe(self) -> GeneratorCard:
+        faces = self._faces
+        return GeneratorCard(faces.name, faces.fingerprint, faces.generator_fingerprint, faces.layers)
+
+    async def picture(self, request: PictureRequest) -> RGBImage | bytes:
+        """Pixels, or a file where the request names a format. Its latents must fit the generator."""
+        return await self._pictures(request)
+
+    def styles(self, mixture: Mixture) -> Float32:
+        """w+ ``(layers, 512)``: what the synthesis network is given."""
+        return self._faces.styles(mixture)
+
+    def _make(self, requests: list[PictureRequest]) -> list[RGBImage | bytes]:
+        pictures = self._faces.pictures([request.mixture for request in requests])
+        made: list[RGBImage | bytes] = []
+        for request, picture in zip(requests, pictures, strict=True):
+            pixels = resized(picture, request.dim)
+            made.append(encode_picture(pixels, request.format) if request.format else pixels)
+        return made
