@@ -68,6 +68,8 @@ def ray_environment() -> dict[str, str]:
     folder = Path(tempfile.mkdtemp(prefix="prosopon-"))
     environment = {
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Ray gives its workers the lowest priority, as for batch jobs; these are the service itself.
+        "RAY_worker_niceness": "0",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(_MAX_MESSAGE_BYTES),
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
