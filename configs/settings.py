@@ -61,6 +61,19 @@ class DetectionSettings(_Strict):
     nms_threshold: Annotated[float, Field(gt=0, le=1)] = 0.3
 
 
+class GenerationSettings(_Strict):
+    """How faces are made out of latents, and how much of what was made is kept.
+
+    truncation_psi: how far styles go from the mean, for the layers up to truncated_pixels; 1 is all the way. What a
+    generator's pictures lose in variety they gain in quality. cache_bytes: of pictures and films, the least recently
+    used of which are dropped.
+    """
+
+    truncation_psi: Annotated[float, Field(ge=0, le=1)] = 0.7
+    truncated_pixels: Annotated[int, Field(ge=0)] = 32
+    cache_bytes: Annotated[int, Field(ge=0)] = 2 * 1024**3
+
+
 class ImageLimits(_Strict):
     """Checked before a picture is decoded. Sizes in bytes and pixels."""
 
@@ -140,7 +153,8 @@ class Deployments(_Strict):
 
     On two cores the detector takes nearly all the time, and two pictures side by side on one thread each beat one
     after the other on two. One process with two worker threads shares the weights and never has one replica idle
-    while the other's queue is full.
+    while the other's queue is full. The generator gains nothing from a second thread or from a batch (on a GPU it
+    does: give it a larger max_batch_size there). A film may take a minute, so few wait.
     """
 
     ingress: DeploymentSettings = DeploymentSettings(max_ongoing_requests=1024)
@@ -154,6 +168,13 @@ class Deployments(_Strict):
     mask: DeploymentSettings = DeploymentSettings()
     liveness: DeploymentSettings = DeploymentSettings()
     face_index: DeploymentSettings = DeploymentSettings(max_ongoing_requests=256, max_batch_size=64)
+    identifier: DeploymentSettings = DeploymentSettings()
+    generator: DeploymentSettings = DeploymentSettings(
+        num_cpus=0.3, max_batch_size=1, concurrent_batches=2, max_ongoing_requests=16, max_queued_requests=32
+    )
+    video_encoder: DeploymentSettings = DeploymentSettings(
+        concurrent_batches=2, max_ongoing_requests=2, max_queued_requests=6
+    )
 
 
 class Settings(_Strict):
@@ -163,13 +184,18 @@ class Settings(_Strict):
     development_key: create a key with every scope at the first start and print it.
     """
 
-    apis: tuple[Api, ...] = ("compreface",)
+    apis: tuple[Api, ...] = ("compreface", "trueface")
     models: ModelSettings = ModelSettings()
     detection: DetectionSettings = DetectionSettings()
     images: ImageLimits = ImageLimits()
+    generation: GenerationSettings = GenerationSettings()
     state: StateSettings = StateSettings()
     deployments: Deployments = Deployments()
     development_key: bool = True
+
+    def serves(self, *apis: Api) -> bool:
+        """Whether one of the APIs is served."""
+        return any(api in self.apis for api in apis)
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -183,7 +209,8 @@ class Settings(_Strict):
 _FACES: tuple[Role, ...] = ("detector", "embedder", "landmarks", "age", "gender", "mask", "liveness")
 _ROLES: dict[Api, tuple[Role, ...]] = {
     "compreface": _FACES,
-    "trueface": _FACES,
+    # The generator makes the strangers that classifiers learn; it is not served.
+    "trueface": (*_FACES, "mapper", "generator"),
     "facecheck": ("detector", "embedder"),
     "checkface": ("mapper", "generator"),
     "aifaceswap": ("detector", "landmarks", "swapper"),

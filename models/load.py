@@ -10,8 +10,10 @@ from models.roles import (
     AgeEstimator,
     FaceDetector,
     FaceEmbedder,
+    FaceGenerator,
     GenderClassifier,
     LandmarkPredictor,
+    LatentMapper,
     LivenessDetector,
     MaskClassifier,
 )
@@ -25,8 +27,10 @@ __all__ = [
     "load_detector",
     "load_embedder",
     "load_gender",
+    "load_generator",
     "load_landmarks",
     "load_liveness",
+    "load_mapper",
     "load_mask",
     "load_similarity",
     "prepare_artifact",
@@ -90,6 +94,18 @@ def load_liveness(models: ModelSettings, compute: Compute) -> LivenessDetector:
     return _open(resolve(models, "liveness"), _LIVENESS, compute)
 
 
+def load_mapper(models: ModelSettings, compute: Compute) -> LatentMapper:
+    """StyleGAN2's own files hold both networks: where one is the generator, it is the mapper too."""
+    own = models.overrides.get("generator", "")
+    if own.endswith(".pkl") and "mapper" not in models.overrides:
+        return _open(resolve(models, "generator"), _MAPPERS, compute)
+    return _open(resolve(models, "mapper"), _MAPPERS, compute)
+
+
+def load_generator(models: ModelSettings, compute: Compute) -> FaceGenerator:
+    return _open(resolve(models, "generator"), _GENERATORS, compute)
+
+
 def available(models: ModelSettings, role: Role) -> bool:
     """Whether a model can serve the role on this machine under these settings."""
     if role == "mask" and role not in models.overrides:
@@ -116,7 +132,7 @@ def prepare_artifact(weights: Weights) -> None:
     match weights.role:
         case "detector":
             _open(weights, _DETECTORS, DetectionSettings(), compute)
-        case "embedder" | "landmarks" | "age" | "gender" | "liveness":
+        case "embedder" | "landmarks" | "age" | "gender" | "liveness" | "mapper" | "generator":
             openers = _BY_ROLE[weights.role]
             if weights.name in openers:
                 _open(weights, openers, compute)
@@ -217,6 +233,32 @@ def _minifasnet(weights: Weights, compute: Compute) -> Any:
     return MiniFASNetEnsemble(v2, v1se, compute)
 
 
+def _mobile_stylegan_mapper(weights: Weights, compute: Compute) -> LatentMapper:
+    from models.mobile_stylegan import MobileStyleGanMapper
+
+    graph, tensors = weights.paths
+    return MobileStyleGanMapper(graph, tensors, compute)
+
+
+def _mobile_stylegan(weights: Weights, compute: Compute) -> FaceGenerator:
+    from models.mobile_stylegan import MobileStyleGan
+
+    graph, tensors = weights.paths
+    return MobileStyleGan(graph, tensors, compute)
+
+
+def _stylegan2_mapper(weights: Weights, compute: Compute) -> LatentMapper:
+    from models.stylegan2 import StyleGan2Mapper
+
+    return StyleGan2Mapper(weights.path, compute)
+
+
+def _stylegan2(weights: Weights, compute: Compute) -> FaceGenerator:
+    from models.stylegan2 import StyleGan2
+
+    return StyleGan2(weights.path, compute)
+
+
 # Artifact name, or suffix of a file that the catalogue does not know -> what opens it.
 _DETECTORS: dict[str, Callable[..., FaceDetector]] = {
     "centerface": _centerface,
@@ -239,10 +281,22 @@ _AGES: dict[str, Callable[..., AgeEstimator]] = {"dlib-age": _dlib_age}
 _GENDERS: dict[str, Callable[..., GenderClassifier]] = {"dlib-gender": _dlib_gender}
 _MASKS: dict[str, Callable[..., MaskClassifier]] = {".onnx": _mask}
 _LIVENESS: dict[str, Callable[..., LivenessDetector]] = {"minifasnet": _minifasnet}
+_MAPPERS: dict[str, Callable[..., LatentMapper]] = {
+    "mobilestylegan-mapper": _mobile_stylegan_mapper,
+    ".xml": _mobile_stylegan_mapper,
+    ".pkl": _stylegan2_mapper,
+}
+_GENERATORS: dict[str, Callable[..., FaceGenerator]] = {
+    "mobilestylegan-generator": _mobile_stylegan,
+    ".xml": _mobile_stylegan,
+    ".pkl": _stylegan2,
+}
 _BY_ROLE: dict[str, Mapping[str, Callable[..., Any]]] = {
     "embedder": _EMBEDDERS,
     "landmarks": _LANDMARKS,
     "age": _AGES,
     "gender": _GENDERS,
     "liveness": _LIVENESS,
+    "mapper": _MAPPERS,
+    "generator": _GENERATORS,
 }

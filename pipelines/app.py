@@ -11,12 +11,16 @@ from deployments.detector import Detector
 from deployments.embedder import Embedder
 from deployments.face_index import FaceIndex
 from deployments.gender import GenderClassifier
+from deployments.generator import Generator
+from deployments.identifier import Identifier
 from deployments.landmarks import LandmarkPredictor
 from deployments.liveness import LivenessDetector
 from deployments.mask import MaskClassifier
+from deployments.video_encoder import VideoEncoder
 from models.load import available
 from pipelines.faces import ModelHandles
-from pipelines.ingress import Ingress
+from pipelines.generation import GeneratorHandles
+from pipelines.ingress import Ingress, RecognitionHandles
 
 
 def options(deployment: Deployment, settings: DeploymentSettings) -> Deployment:
@@ -42,11 +46,9 @@ def options(deployment: Deployment, settings: DeploymentSettings) -> Deployment:
     )
 
 
-def build(args: dict[str, Any] | Settings) -> Application:
-    """The whole application. args: what `Settings` validates; anything wrong is an error before anything starts."""
-    settings = args if isinstance(args, Settings) else Settings.model_validate(args)
+def recognition(settings: Settings) -> RecognitionHandles:
+    """detect -> embed -> match, with the plugins whose models are here side by side."""
     models, resources = settings.models, settings.deployments
-
     detector = options(Detector, resources.detector).bind(
         models, settings.detection, settings.images, resources.detector
     )
@@ -64,6 +66,29 @@ def build(args: dict[str, Any] | Settings) -> Application:
         if available(models, role)
     }
     index = options(FaceIndex, resources.face_index).bind(settings.state, resources.face_index, embedder)
-    return options(Ingress, resources.ingress).bind(
-        settings, ModelHandles(detector, embedder, **plugins), index
+    identifier = None
+    if settings.serves("trueface"):
+        identifier = options(Identifier, resources.identifier).bind(
+            models, settings.detection, settings.state, resources.identifier, embedder
+        )
+    return RecognitionHandles(ModelHandles(detector, embedder, **plugins), index, identifier)
+
+
+def generation(settings: Settings) -> GeneratorHandles:
+    """latent -> generate -> encode-video."""
+    resources = settings.deployments
+    generator = options(Generator, resources.generator).bind(
+        settings.models, settings.generation, resources.generator
+    )
+    encoder = options(VideoEncoder, resources.video_encoder).bind(resources.video_encoder, generator)
+    return GeneratorHandles(generator, encoder)
+
+
+def build(args: dict[str, Any] | Settings) -> Application:
+    """The whole application. args: what `Settings` validates; anything wrong is an error before anything starts."""
+    settings = args if isinstance(args, Settings) else Settings.model_validate(args)
+    return options(Ingress, settings.deployments.ingress).bind(
+        settings,
+        recognition(settings) if settings.serves("compreface", "trueface", "facecheck") else None,
+        generation(settings) if settings.serves("checkface") else None,
     )

@@ -9,28 +9,85 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from configs.settings import Api, Settings
+from configs.settings import Api, Settings, StateSettings
 from deployments.state.keys import KeyStore
 from deployments.state.records import Records
 from models.calibration import SimilarityCurve
 from models.load import load_similarity
 from pipelines import health
 from pipelines.auth import Authenticator
+from pipelines.enrollments import Enrollments
 from pipelines.faces import FaceAnalyzer, ModelHandles
 from pipelines.galleries import Galleries
+from pipelines.generation import Generation, GeneratorHandles
 
 logger = logging.getLogger("ray.serve")
 
 
 @dataclass(frozen=True, slots=True)
-class Services:
-    """What routes may use. One per ingress process."""
+class RecognitionHandles:
+    """detect -> embed -> match: handles of its deployments."""
 
-    settings: Settings
-    keys: Authenticator
+    models: ModelHandles
+    index: DeploymentHandle
+    identifier: DeploymentHandle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """detect -> embed -> match: what routes use of it. enrollments: None where no API needs them."""
+
     faces: FaceAnalyzer
     similarity: SimilarityCurve
     galleries: Galleries
+    enrollments: Enrollments | None = None
+
+    @classmethod
+    async def connect(cls, handles: RecognitionHandles, state: StateSettings) -> "Recognition":
+        """Waits until every model is loaded."""
+        faces = await FaceAnalyzer.connect(handles.models)
+        enrollments = None
+        if handles.identifier:
+            enrollments = Enrollments(handles.index, handles.identifier, state)
+        return cls(
+            faces, load_similarity(faces.cards["embedder"].name), Galleries(handles.index), enrollments
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What routes may use. One per ingress process. A graph that no API of the settings needs is None."""
+
+    settings: Settings
+    keys: Authenticator
+    recognition_graph: Recognition | None = None
+    generation_graph: Generation | None = None
+
+    @property
+    def recognition(self) -> Recognition:
+        assert self.recognition_graph is not None
+        return self.recognition_graph
+
+    @property
+    def generation(self) -> Generation:
+        assert self.generation_graph is not None
+        return self.generation_graph
+
+    @property
+    def faces(self) -> FaceAnalyzer:
+        return self.recognition.faces
+
+    @property
+    def similarity(self) -> SimilarityCurve:
+        return self.recognition.similarity
+
+    @property
+    def galleries(self) -> Galleries:
+        return self.recognition.galleries
+
+    @property
+    def enrollments(self) -> Enrollments | None:
+        return self.recognition.enrollments
 
 
 def _compreface(services: Services) -> ASGIApp:
@@ -39,9 +96,38 @@ def _compreface(services: Services) -> ASGIApp:
     return create_app(services)
 
 
+def _trueface(services: Services) -> ASGIApp:
+    from pipelines.trueface import create_app
+
+    return create_app(services)
+
+
+def _checkface(services: Services) -> ASGIApp:
+    from pipelines.checkface import create_app
+
+    return create_app(services)
+
+
+_CHECKFACE_PATHS = (
+    "/status",
+    "/api/face",
+    "/api/hashdata",
+    "/api/gif",
+    "/api/webp",
+    "/api/mp4",
+    "/api/morphframe",
+    "/api/linkpreview",
+    "/api/registerlatent",
+    "/api/recoverlatent",
+    "/api/encodeimage",
+    "/api/queue",
+)
+
 # The order matters: the first prefix that fits wins.
 _APIS: dict[Api, tuple[tuple[str, ...], Callable[[Services], ASGIApp]]] = {
     "compreface": (("/api/v1/", "/openapi/compreface", "/docs/compreface"), _compreface),
+    "checkface": ((*_CHECKFACE_PATHS, "/openapi/checkface", "/docs/checkface"), _checkface),
+    "trueface": (("/v1/", "/openapi/trueface", "/docs/trueface"), _trueface),
 }
 
 
@@ -91,15 +177,18 @@ class Ingress:
     """Routes of every API that the settings name, over handles to the deployments behind them."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits an asynchronous constructor
-        self, settings: Settings, models: ModelHandles, index: DeploymentHandle
+        self,
+        settings: Settings,
+        recognition: RecognitionHandles | None,
+        generation: GeneratorHandles | None,
     ) -> None:
-        faces = await FaceAnalyzer.connect(models)
         self._services = Services(
             settings=settings,
             keys=Authenticator(KeyStore(Records(settings.state.database))),
-            faces=faces,
-            similarity=load_similarity(faces.cards["embedder"].name),
-            galleries=Galleries(index),
+            recognition_graph=await Recognition.connect(recognition, settings.state) if recognition else None,
+            generation_graph=await Generation.connect(generation, settings.generation, settings.state)
+            if generation
+            else None,
         )
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
