@@ -33,13 +33,15 @@ class MaskClassifierNet:
         self._session = create_session(path, compute)
 
     def probabilities(self, chips: Chips) -> Float32:
-        """``(N, 3)`` float32 in the order of `CLASSES`.
+        """``(N, 3)`` float32 in the order of `CLASSES`: the mean over each chip and its mirror image.
 
         chips: ``(N, 64, 64, 3)`` uint8 RGB, cut as `crop` says.
         """
         if not len(chips):
             return np.empty((0, len(CLASSES)), np.float32)
-        return run(self._session, np.ascontiguousarray(chips.transpose(0, 3, 1, 2), np.float32))[0]
+        both = np.concatenate([chips, chips[:, :, ::-1]]).transpose(0, 3, 1, 2)
+        found = run(self._session, np.ascontiguousarray(both, np.float32))[0]
+        return np.asarray(found.reshape(2, len(chips), len(CLASSES)).mean(axis=0), np.float32)
 
     def classify(self, chips: Chips) -> list[Mask]:
         """The likeliest class of each chip ``(N, 64, 64, 3)`` uint8 RGB."""

@@ -79,6 +79,14 @@ def report(results: list[Result], threshold: float) -> None:
     print(f"accuracy where any way to wear a mask counts as one {(right + incorrectly) / len(results):.4f}")
 
 
+def report_bare(folder: Path, detector: CenterFace, model: MaskClassifierNet) -> None:
+    """How often 1,200 faces of hard poses and light, none masked on purpose, are taken for masked ones."""
+    files = sorted(require(folder).glob("*.jpg"))
+    results = [judge(path, "without_mask", detector, model) for path in files]
+    counts = Counter(result.answer for result in results)
+    print(f"\n{folder.name}, {len(files)} bare faces: " + ", ".join(f"{counts[a]} {a}" for a in ANSWERS))
+
+
 def draw(results: Iterable[Result], path: Path, columns: int = 6) -> None:
     """Picture and chip of each result, side by side."""
     tiles = []
@@ -112,6 +120,7 @@ def main(
         print(f"wrong: {result.truth}/{result.name} {result.answer} {result.probability:.2f}")
     for threshold in (settings.score_threshold, SURE):
         report(results, threshold)
+    report_bare(DATA / "fairface", detector, model)
     batch = np.stack([result.chip for result in results[:64]])
     started = time.perf_counter()
     for _ in range(10):
