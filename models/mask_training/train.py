@@ -84,7 +84,7 @@ def assume_prior(network: MaskNet, labels: Tensor) -> None:
 def main(
     data: Annotated[Path, typer.Option(help="What models.mask_training.dataset wrote")],
     out: Annotated[Path, typer.Option(help="The ONNX file to write")],
-    epochs: int = 16,
+    epochs: int = 8,
     batch_size: int = 128,
     seed: int = 0,
     threads: int = 1,
