@@ -1,6 +1,8 @@
 """`prosopon serve`: everything that `serve run` needs, then `serve run`."""
 
+import contextlib
 import os
+import random
 import socket
 import sys
 import tempfile
@@ -18,6 +20,8 @@ _LOOPBACK_HAPROXY = Path(__file__).parent.parent / "haproxy_on_loopback.sh"
 
 _OBJECT_STORE_BYTES = 1 << 30
 _MAX_MESSAGE_BYTES = 256 << 20
+_MAX_HEADER_BYTES = 64 << 10
+_BLOCK = 100
 _READY_SECONDS = 300
 
 
@@ -74,6 +78,8 @@ def ray_environment() -> dict[str, str]:
         "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(_MAX_MESSAGE_BYTES),
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        # A request's line and headers must fit: CheckFace's texts of 10 kB are three times as long in a URL.
+        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(_MAX_HEADER_BYTES),
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(_LOOPBACK_HAPROXY),
         "PROSOPON_HAPROXY": get_haproxy_binary(),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
@@ -82,9 +88,25 @@ def ray_environment() -> dict[str, str]:
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
     }
+    first = _free_block()
+    environment["RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT"] = str(first)
+    environment["RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT"] = str(first + _BLOCK)
     for name in ("STATS", "METRICS"):
         environment[f"RAY_SERVE_HAPROXY_{name}_PORT"] = str(_free_port())
     return environment
+
+
+def _free_block() -> int:
+    """The first port of a block for ingress replicas.
+
+    Every instance of Ray begins at the same port and shares it with whom it finds there: two servers on one machine
+    would get each other's requests.
+    """
+    while True:
+        first = random.randrange(20_000, 30_000, _BLOCK)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", first))
+            return first
 
 
 def _free_port() -> int:
