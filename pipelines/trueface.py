@@ -472,7 +472,9 @@ def create_app(services: "Services") -> FastAPI:
         """Enroll a person with 1 to 10 pictures: all of them or, where one has no face, none."""
         document = await _json_object(request, all_pictures)
         new = NewEnrollment.model_validate(document)
-        collection = _as_uuid(new.collection_id, CollectionNotFound) if new.collection_id else None
+        collection = None
+        if new.collection_id is not None:
+            collection = _as_uuid(new.collection_id, CollectionNotFound)
         pictures = await all_enrolled(_pictures_in(document, max_bytes))
         enrollment = uuid.uuid4()
         await enrollments.enroll(caller.tenant, enrollment, new.name, collection, pictures)
