@@ -1,18 +1,15 @@
-"""Vectors: the view in memory against brute force, the writer, and the Milvus Lite process."""
+"""Vectors: the writer, and the Milvus Lite process."""
 
 import os
 import signal
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from deployments.state.errors import IndexUnavailable
 from deployments.state.vectors import Ids, IndexWriter, LiteIndex
-from deployments.state.views import GalleryView
 from models.types import Float32
 from models.vectors import normalize
 
@@ -21,113 +18,6 @@ DIM = 24
 
 def unit(rng: np.random.Generator, count: int) -> Float32:
     return normalize(rng.standard_normal((count, DIM), dtype=np.float32))
-
-
-class Plain:
-    """What a view does, by brute force over one array."""
-
-    def __init__(self) -> None:
-        self.ids, self.subjects = np.empty(0, np.int64), np.empty(0, np.int64)
-        self.embeddings: Float32 = np.empty((0, DIM), np.float32)
-
-    def add(self, ids: Ids, subjects: Ids, embeddings: Float32) -> None:
-        self.ids, self.subjects = np.append(self.ids, ids), np.append(self.subjects, subjects)
-        self.embeddings = np.concatenate([self.embeddings, embeddings])
-
-    def keep(self, rows: NDArray[np.bool_]) -> None:
-        self.ids, self.subjects = self.ids[rows], self.subjects[rows]
-        self.embeddings = self.embeddings[rows]
-
-    def nearest(self, probe: Float32, limit: int, by_subject: bool) -> list[int]:
-        order = np.argsort(np.linalg.norm(self.embeddings - probe, axis=1), kind="stable")
-        if by_subject:
-            _, first = np.unique(self.subjects[order], return_index=True)
-            order = order[np.sort(first)]
-        return [int(i) for i in self.ids[order][:limit]]
-
-
-def check(view: GalleryView, plain: Plain, rng: np.random.Generator) -> None:
-    assert len(view) == len(plain.ids)
-    for count, limit in ((1, 1), (1, 5), (3, 7), (20, 3), (2, 3000)):
-        probes = unit(rng, count)
-        for by_subject, search in ((True, view.nearest_subjects), (False, view.nearest_faces)):
-            for probe, hits in zip(probes, search(probes, limit), strict=True):
-                assert [hit.id for hit in hits] == plain.nearest(probe, limit, by_subject)
-                distances = [hit.distance for hit in hits]
-                assert distances == sorted(distances)
-
-
-@pytest.mark.parametrize("block", [16, 100, 65_536])
-def test_a_view_finds_what_brute_force_finds(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deployments.state.views._BLOCK", block)
-    rng = np.random.default_rng(block)
-    view, plain = GalleryView(DIM), Plain()
-    check(view, plain, rng)
-    next_id = 1
-    for step in range(40):
-        count = int(rng.integers(1, 60))
-        ids, next_id = np.arange(next_id, next_id + count), next_id + count
-        subjects = rng.integers(0, 8, count) ** 2
-        embeddings = unit(rng, count)
-        view.add(ids, subjects, embeddings)
-        plain.add(ids, subjects, embeddings)
-        if step % 3 == 0:
-            share = rng.choice([0.05, 0.5, 0.9])
-            dead = rng.random(len(plain.ids)) < share
-            view.remove(np.append(plain.ids[dead], 10**9))
-            gone = set(plain.subjects.tolist()) - set(plain.subjects[~dead].tolist())
-            plain.keep(~dead)
-            for subject in gone:
-                view.drop_subject(subject)
-        if step % 5 == 0:
-            old, new = (int(subject) for subject in rng.integers(0, 8, 2) ** 2)
-            if old != new:
-                view.move_subject(old, new)
-                plain.subjects[plain.subjects == old] = new
-        check(view, plain, rng)
-    view.remove(plain.ids)
-    assert len(view) == 0
-    assert view.nbytes == 0
-
-
-def test_memory_follows_the_data() -> None:
-    rng, view = np.random.default_rng(0), GalleryView(128)
-    for start in range(0, 300_000, 10_000):
-        ids = np.arange(start, start + 10_000)
-        view.add(ids, ids, rng.standard_normal((10_000, 128), dtype=np.float32))
-    assert view.nbytes < 1.2 * 300_000 * 128 * 4
-    view.remove(np.arange(290_000))
-    assert view.nbytes < 70_000 * 128 * 4 * 1.2
-
-
-def test_equal_embeddings_are_at_distance_zero() -> None:
-    view, embedding = GalleryView(DIM), unit(np.random.default_rng(0), 1)
-    view.add(np.array([1]), np.array([1]), embedding)
-    assert view.nearest_faces(embedding, 1)[0][0].distance == 0
-
-
-def test_searches_and_changes_at_once_do_not_disturb_each_other() -> None:
-    rng, view = np.random.default_rng(0), GalleryView(DIM)
-    fixed = unit(rng, 500)
-    view.add(np.arange(500), np.arange(500), fixed)
-    stop = threading.Event()
-
-    def change() -> None:
-        own = np.random.default_rng(1)
-        while not stop.is_set():
-            ids = np.arange(1000, 1100)
-            view.add(ids, ids, unit(own, 100))
-            view.remove(ids)
-
-    thread = threading.Thread(target=change)
-    thread.start()
-    try:
-        for i in range(300):
-            (hits,) = view.nearest_faces(fixed[i : i + 1], 1)
-            assert hits[0].id == i
-    finally:
-        stop.set()
-        thread.join()
 
 
 def test_a_milvus_lite_file_keeps_what_it_was_given(tmp_path: Path) -> None:
