@@ -18,6 +18,7 @@ from uuid import UUID
 
 import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
 from configs.settings import StateSettings
 from deployments.state import schema
@@ -589,14 +590,14 @@ class GalleryStore:
             recorded.append(ids)
             if self._server is None:
                 self._add_to_views(ids, galleries, subjects, embeddings)
-            missing = ~np.isin(ids, indexed, assume_unique=True)
+            missing = ~_among(ids, indexed)
             if missing.any():
                 added += int(missing.sum())
                 written = self._writer.upsert(ids[missing], galleries[missing], embeddings[missing])
                 if self._server is not None:
                     written.wait()
         known = np.concatenate(recorded) if recorded else np.empty(0, np.int64)
-        stale = np.setdiff1d(indexed, known, assume_unique=False)
+        stale = indexed[~_among(indexed, known)]
         if len(stale):
             self._writer.delete(stale)
         return Repair(len(known), added, len(stale))
@@ -641,6 +642,14 @@ def _face_rows() -> sa.Select[Any]:
 
 def _row(row: Any) -> _Row:
     return _Row(FaceRecord(row.id, row.gallery_id, row.name, row.image_id), row.subject_id, row.blob)
+
+
+def _among(ids: Ids, others: Ids) -> NDArray[np.bool_]:
+    """Which of the ids are among the others, which are sorted."""
+    if not len(others):
+        return np.zeros(len(ids), np.bool_)
+    found: NDArray[np.bool_] = others[np.minimum(np.searchsorted(others, ids), len(others) - 1)] == ids
+    return found
 
 
 def _matches(found: Sequence[tuple[tuple[str, UUID, bytes], float]], by: str) -> list[Match]:

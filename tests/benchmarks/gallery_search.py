@@ -32,8 +32,10 @@ TARGETS = {1_000: 5, 100_000: 15, 1_000_000: 60}
 """Milliseconds above an empty gallery's, at the median."""
 
 
-def resident_mb() -> float:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+def memory_mb() -> tuple[float, float]:
+    """Of this process alone, and of mapped files: pages of the database that the kernel may take back."""
+    _, resident, shared, *_ = map(int, Path("/proc/self/statm").read_text().split())
+    return (resident - shared) * 4096 / 2**20, shared * 4096 / 2**20
 
 
 def random_unit(rng: np.random.Generator, count: int) -> Float32:
@@ -124,14 +126,15 @@ def search(home: Path, sizes: list[int], probe_count: int) -> bool:
     started = time.perf_counter()
     reindex(settings, lambda done, total: None)
     print(f"reindex of {sum(sizes):,} faces: {time.perf_counter() - started:.1f} s", flush=True)
-    before, started = resident_mb(), time.perf_counter()
+    before, started = memory_mb(), time.perf_counter()
     store = GalleryStore(settings, FINGERPRINT, DIM)
     opened = time.perf_counter() - started
+    own, mapped = (after - then for after, then in zip(memory_mb(), before, strict=True))
     data = store.repaired.faces * DIM * 4 / 2**20
     print(
         f"open, load and check {store.repaired.faces:,} faces: {opened:.1f} s; {store.repaired}\n"
-        f"memory: {resident_mb() - before:.0f} MB more resident, {store.view_bytes / 2**20:.0f} MB in views, "
-        f"{data:.0f} MB of float32 data",
+        f"memory: {own:.0f} MB more of its own, {mapped:.0f} MB more of the database mapped; "
+        f"{store.view_bytes / 2**20:.0f} MB in views, {data:.0f} MB of float32 data",
         flush=True,
     )
     probes = random_unit(np.random.default_rng(1), probe_count)
