@@ -4,17 +4,23 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
+# The pip that venv brings can take an hour to resolve what a current one resolves in seconds.
+define MAKE_VENV
+@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+endef
+
 .PHONY: serve test bench lint format install clean
 
 # The virtual environment is complete once the stamp is newer than what it was made from.
 $(VENV)/.serve: pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(MAKE_VENV)
+	$(BIN)/python -m pip install --quiet -e .
 	@touch $@
 
 $(VENV)/.test: pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
+	$(MAKE_VENV)
+	$(BIN)/python -m pip install --quiet -e ".[test]"
 	@touch $@
 
 install: $(VENV)/.serve
