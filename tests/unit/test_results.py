@@ -1,0 +1,196 @@
+"""The cache of results and registered latents: bounded, least recently used first, whole or not at all; claims."""
+
+import asyncio
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pytest
+
+from deployments.state.blobs import Blob, BlobStore
+from deployments.state.latents import LatentStore
+from deployments.state.records import Records, now
+from deployments.state.results import CLAIM, ResultCache
+from models.latents import Latent, latent_of_seed
+from pipelines.results import Results
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.moment = now()
+
+    def __call__(self) -> datetime:
+        return self.moment
+
+    def advance(self, step: timedelta) -> None:
+        self.moment += step
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Records:
+    return Records(f"sqlite:///{tmp_path / 'records.db'}")
+
+
+@pytest.fixture
+def blobs(records: Records, tmp_path: Path) -> BlobStore:
+    return BlobStore(records, f"file://{tmp_path / 'blobs'}")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def cache(records: Records, blobs: BlobStore, clock: Clock) -> ResultCache:
+    return ResultCache(records, blobs, 1000, clock)
+
+
+def put(cache: ResultCache, key: str, data: bytes) -> None:
+    claimant = uuid4()
+    assert cache.claim(key, claimant)
+    cache.store(key, claimant, Blob(data, "image/png"))
+
+
+def test_what_is_stored_is_found_also_by_another_process(
+    cache: ResultCache, records: Records, blobs: BlobStore
+) -> None:
+    assert cache.find("a") is None
+    put(cache, "a", b"picture")
+    assert cache.find("a") == Blob(b"picture", "image/png")
+    assert ResultCache(records, blobs, 1000).find("a") == Blob(b"picture", "image/png")
+
+
+def test_the_least_recently_used_leave_first(cache: ResultCache, blobs: BlobStore, clock: Clock) -> None:
+    for key in "abc":
+        put(cache, key, key.encode() * 300)
+        clock.advance(timedelta(minutes=2))
+    assert cache.find("a") is not None
+    clock.advance(timedelta(minutes=2))
+    put(cache, "d", b"d" * 300)
+    assert [key for key in "abcd" if cache.find(key)] == ["a", "c", "d"]
+    assert cache.size() == 900 and len(blobs.files()) == 3
+
+
+def test_what_is_larger_than_the_cache_is_not_kept(cache: ResultCache, blobs: BlobStore) -> None:
+    put(cache, "small", b"s" * 900)
+    put(cache, "large", b"l" * 1001)
+    assert cache.find("large") is None and cache.find("small") is not None
+    assert cache.claim("large", uuid4())
+
+
+def test_two_keys_may_have_the_same_bytes(cache: ResultCache, blobs: BlobStore, clock: Clock) -> None:
+    put(cache, "a", b"same" * 100)
+    clock.advance(timedelta(minutes=2))
+    put(cache, "b", b"same" * 100)
+    assert len(blobs.files()) == 1
+    clock.advance(timedelta(minutes=2))
+    put(cache, "c", b"c" * 400)
+    assert cache.find("a") is None and cache.find("b") is not None
+
+
+def test_a_damaged_or_missing_file_is_forgotten_and_can_be_made_again(
+    cache: ResultCache, blobs: BlobStore, tmp_path: Path
+) -> None:
+    for spoil in (lambda path: path.write_bytes(b"other"), lambda path: path.unlink()):
+        put(cache, "a", b"picture")
+        spoil(next(path for path in (tmp_path / "blobs").rglob("*") if len(path.name) == 64))
+        assert cache.find("a") is None
+        put(cache, "a", b"picture")
+        assert cache.find("a") is not None
+        cache._forget(["a"])
+
+
+def test_one_claim_at_a_time(cache: ResultCache, clock: Clock) -> None:
+    first, second = uuid4(), uuid4()
+    assert cache.claim("a", first) and not cache.claim("a", second)
+    assert cache.computing() == 1
+    cache.abandon("a", second)
+    assert not cache.claim("a", second), "only the claimant can give up"
+    cache.abandon("a", first)
+    assert cache.computing() == 0 and cache.claim("a", second)
+
+
+def test_the_claim_of_a_dead_process_runs_out_unless_it_is_renewed(cache: ResultCache, clock: Clock) -> None:
+    first, second = uuid4(), uuid4()
+    assert cache.claim("a", first)
+    clock.advance(CLAIM / 2)
+    cache.renew("a", first)
+    clock.advance(CLAIM / 2 + timedelta(seconds=1))
+    assert not cache.claim("a", second)
+    clock.advance(CLAIM)
+    assert cache.claim("a", second)
+    cache.store("a", first, Blob(b"too late"))
+    assert cache.find("a") is None
+    cache.store("a", second, Blob(b"in time"))
+    assert cache.find("a") == Blob(b"in time")
+
+
+class Work:
+    """Something slow that counts how often it is done."""
+
+    def __init__(self, seconds: float = 0.2) -> None:
+        self.seconds, self.begun, self.done = seconds, 0, 0
+
+    async def __call__(self) -> bytes:
+        self.begun += 1
+        await asyncio.sleep(self.seconds)
+        self.done += 1
+        return b"result"
+
+
+def test_many_who_ask_for_the_same_wait_for_one_computation(cache: ResultCache) -> None:
+    async def scenario() -> None:
+        processes, work = [Results(cache), Results(cache)], Work()
+        got = await asyncio.gather(*(processes[i % 2].get("a", "image/png", work) for i in range(20)))
+        assert work.begun == 1 and {blob.data for blob in got} == {b"result"}
+
+    asyncio.run(scenario())
+
+
+def test_the_work_ends_when_the_last_has_gone_and_not_before(cache: ResultCache) -> None:
+    async def scenario() -> None:
+        results, work = Results(cache), Work(0.5)
+        first, second = (asyncio.create_task(results.get("a", "image/png", work)) for _ in range(2))
+        await asyncio.sleep(0.1)
+        first.cancel()
+        assert (await second).data == b"result" and work.done == 1
+        impatient = [asyncio.create_task(results.get("b", "image/png", work)) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        for task in impatient:
+            task.cancel()
+        await asyncio.sleep(0.7)
+        assert (work.begun, work.done) == (2, 1) and cache.computing() == 0
+        assert (await results.get("b", "image/png", work)).data == b"result"
+
+    asyncio.run(scenario())
+
+
+def test_a_failure_reaches_everybody_and_is_not_kept(cache: ResultCache) -> None:
+    async def fail() -> bytes:
+        await asyncio.sleep(0.1)
+        raise ValueError("no")
+
+    async def scenario() -> None:
+        results = Results(cache)
+        got = await asyncio.gather(
+            *(results.get("a", "image/png", fail) for _ in range(3)), return_exceptions=True
+        )
+        assert [type(error) for error in got] == [ValueError] * 3
+        assert (await results.get("a", "image/png", Work())).data == b"result"
+
+    asyncio.run(scenario())
+
+
+def test_registered_latents_come_back_to_the_last_bit(records: Records) -> None:
+    store = LatentStore(records)
+    z, plus = latent_of_seed(5), Latent(np.random.default_rng(0).standard_normal((23, 512)))
+    first, second = store.add(z, "generator-1", "test"), store.add(plus, "generator-1")
+    found = store.find(first)
+    assert found is not None and found.fingerprint is None, "z suits every generator"
+    np.testing.assert_array_equal(found.latent.numbers, z.numbers)
+    found = store.find(second)
+    assert found is not None and found.fingerprint == "generator-1"
+    np.testing.assert_array_equal(found.latent.numbers, plus.numbers)
+    assert store.find(uuid4()) is None
