@@ -184,7 +184,7 @@ class Settings(_Strict):
     development_key: create a key with every scope at the first start and print it.
     """
 
-    apis: tuple[Api, ...] = ("compreface", "trueface")
+    apis: tuple[Api, ...] = ("compreface", "trueface", "checkface")
     models: ModelSettings = ModelSettings()
     detection: DetectionSettings = DetectionSettings()
     images: ImageLimits = ImageLimits()
