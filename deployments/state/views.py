@@ -6,7 +6,7 @@ A search scans these and compares the rows that they find with the embeddings. H
 truth is measured in doing so; where a row that was left out could still be among the best, the whole gallery
 is read after all. In one run, one thread, a million embeddings without structure: one search 10.2 ms for
 43.0, and for each of 4, 16 and 64 that come together 4.6 ms for 33.4, 3.6 for 10.9 and 3.4 for 8.4. Codes
-take 16 bytes for 128 of embeddings, and are made in 0.1 s when a block of 65,536 is full.
+are made when a block of 65,536 embeddings is full, in 0.1 s.
 `tests/benchmarks/gallery_search.py` prints what this machine does.
 
 What else makes it fast: queries that wait together share one pass over memory, a matrix product instead of a
@@ -29,8 +29,9 @@ _BLOCK = 65_536
 _SMALLEST = 64
 _FEW = 1024
 """Up to so many results the best are kept while scanning; above, all scores are sorted at the end."""
-_MARGIN = 32
-"""So many more candidates than results are taken from each block's codes."""
+_MARGIN, _SURPLUS = 32, 15
+"""From each block's codes come so many more candidates than results, and of all blocks together so many times
+more: the best of few blocks lie closer to what is left out than the best of many."""
 _DEVIATIONS = 5
 """How far above the worst candidates' codes an answer must lie, in deviations of codes from the truth."""
 _PRODUCTS = 262_144
@@ -97,9 +98,9 @@ class _Block:
             self.codes.resize(size)
         self.size = size
 
-    def pays_to_search(self, count: int) -> bool:
+    def pays_to_search(self, candidates: int) -> bool:
         """Whether the codes leave few enough rows to compare."""
-        return self.codes is not None and self.size >= 4 * (count + _MARGIN)
+        return self.codes is not None and self.size >= 4 * candidates
 
     @property
     def nbytes(self) -> int:
@@ -220,10 +221,11 @@ class GalleryView:
             return [_highest(self._scores(probe), count) for probe in probes]
         best = [_Best(count) for _ in probes]
         blocks = self._numbered()
-        coded = [(start, block) for start, block in blocks if block.pays_to_search(count)]
+        candidates = _MARGIN + count * (1 + _SURPLUS // len(blocks))
+        coded = [(start, block) for start, block in blocks if block.pays_to_search(candidates)]
         self._scan(probes, best, [pair for pair in blocks if pair not in coded])
         if coded:
-            for doubtful in np.flatnonzero(~self._scan_codes(probes, best, coded)).tolist():
+            for doubtful in np.flatnonzero(~self._scan_codes(probes, best, coded, candidates)).tolist():
                 best[doubtful] = _Best(count)
                 self._scan(probes[doubtful : doubtful + 1], [best[doubtful]], blocks)
         return [kept.rows() for kept in best]
@@ -239,18 +241,19 @@ class GalleryView:
                 for kept, scores in zip(best, products, strict=True):
                     kept.offer(scores, rows)
 
-    def _scan_codes(self, probes: Float32, best: list["_Best"], blocks: list[_Numbered]) -> NDArray[np.bool_]:
-        """Offer the rows of these blocks whose codes are nearest. Returns ``(N,)``: whether no other row can
+    def _scan_codes(
+        self, probes: Float32, best: list["_Best"], blocks: list[_Numbered], candidates: int
+    ) -> NDArray[np.bool_]:
+        """Offer the rows of each of these blocks whose codes are nearest. Returns ``(N,)``: whether no other row can
         be among the best.
 
         A row that was left out scores at most what its block's worst candidate did, give or take the error
         of its codes. How large errors are is seen from the candidates, each of which is also compared exactly.
         """
-        count = best[0].count + _MARGIN
         exact, errors, left_out, rows = [], [], [], []
         for start, block in blocks:
             assert block.codes is not None
-            approximate, found = block.codes.search(probes, count)
+            approximate, found = block.codes.search(probes, candidates)
             products = (block.embeddings[found] @ probes[:, :, np.newaxis])[:, :, 0]
             exact.append(products)
             errors.append(products - approximate)
