@@ -88,7 +88,7 @@ def main() -> None:
     one, two = latency(1), latency(2)
     print(f"model-bound limit (2 processes x 1 thread): {bound:.1f} pictures/s")
     print(f"in process, one picture: {one:.1f} ms with 1 thread, {two:.1f} ms with 2 threads")
-    with serving() as server:
+    with serving({"apis": ["compreface"]}) as server:
         print(f"server ready after {server.started_seconds:.1f} s")
         headers = {"x-api-key": server.key}
         url = f"{server.url}/api/v1/recognition/recognize"

@@ -22,6 +22,7 @@ from tests.conformance.client import Client, new_key
 
 REPLICA_KILLS = 14
 INSTANCE_KILLS = 6
+APIS = {"apis": ["compreface"]}
 
 
 def marked(jpeg: bytes, text: str) -> bytes:
@@ -91,7 +92,7 @@ def test_nothing_acknowledged_is_lost_or_doubled(
     tmp_path: Path, london: list[Path], models_mirror: None
 ) -> None:
     dice = random.Random(0)
-    server = start(tmp_path)
+    server = start(tmp_path, APIS)
     key = new_key(server, "recognition")
     pictures = [path.read_bytes() for path in london[:8]]
     finished: list[Enroller] = []
@@ -119,7 +120,7 @@ def test_nothing_acknowledged_is_lost_or_doubled(
                 thread.join()
             finished += running
             began = time.monotonic()
-            server = start(tmp_path)
+            server = start(tmp_path, APIS)
             recoveries.append(time.monotonic() - began)
             running = enrollers()
         time.sleep(2)
