@@ -1,0 +1,112 @@
+"""Trueface under other settings than the laptop's: without liveness weights, and with two identifiers."""
+
+import contextlib
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from configs.settings import ModelSettings
+from tests.benchmarks.serving import Server, serving
+from tests.conformance.client import new_client, part
+from tests.conformance.trueface_client import TruefaceClient, b64, new_trueface_client, smiling
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Its weights are those that the other server has, but for MiniFASNet; no source can be reached."""
+    directory = tmp_path_factory.mktemp("models")
+    for folder in ModelSettings().directory.iterdir():
+        if folder.name != "minifasnet":
+            (directory / folder.name).symlink_to(folder)
+    identifiers = {"min_replicas": 2, "max_replicas": 2}
+    args = {
+        "models": {"directory": str(directory), "mirror": None},
+        "deployments": {"identifier": identifiers},
+    }
+    with contextlib.ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("ALL_PROXY", "http://127.0.0.1:9")  # HTTPS_PROXY would stop gRPC as well
+            running = stack.enter_context(serving(args))
+        yield running
+
+
+@pytest.fixture
+def client(server: Server) -> TruefaceClient:
+    return new_trueface_client(server, tenant=f"tenant-{uuid.uuid4()}")
+
+
+def test_without_weights_spoof_detection_names_the_command_that_brings_them(
+    client: TruefaceClient, london: list[Path]
+) -> None:
+    for answer in (
+        client.post_picture("/spdetect", london[0]),
+        client.post("/spdetect", {"img": b64(london[0])}),
+    ):
+        body = answer.json()
+        assert answer.status_code == 503
+        assert (body["data"], body["success"]) == (None, False)
+        assert "prosopon models pull minifasnet" in body["message"]
+
+
+def test_without_weights_everything_else_works(client: TruefaceClient, london: list[Path]) -> None:
+    assert len(client.post_picture("/facedetect", london[0]).json()["data"]["faces"]) == 1
+    enrollment = client.enroll(london[0], name="Ann")
+    matched = client.post("/match", {"img": b64(smiling(london[0])), "id": enrollment}).json()["data"]
+    assert matched["emb0_match"] is True
+    collection = client.collection(enrollment)
+    client.wait_for_classifier(collection)
+    assert client.identify(smiling(london[0]), collection).json()["data"]["name"] == "Ann"
+
+
+def test_the_liveness_plugin_is_listed_as_unavailable(server: Server, london: list[Path]) -> None:
+    compreface = new_client(server, "detection")
+    answer = compreface.post(
+        "/detection/detect", params={"face_plugins": "liveness"}, files={"file": part(london[0])}
+    )
+    assert answer.status_code == 400
+    assert "'liveness' is not available" in answer.json()["message"]
+    assert "liveness" not in answer.json()["message"].partition("available:")[2]
+
+
+def test_two_identifiers_agree_while_a_collection_is_trained_again_and_again(
+    client: TruefaceClient, london: list[Path]
+) -> None:
+    """Who has been identified once is identified ever after, by whichever replica answers."""
+    people = [client.enroll(picture) for picture in london[:4]]
+    collection = client.collection(people[0])
+    client.wait_for_classifier(collection)
+    stop, wrong = threading.Event(), list[object]()
+
+    def identify_the_first() -> None:
+        own = new_trueface_client_like(client)
+        while not stop.is_set():
+            answer = own.identify(smiling(london[0]), collection)
+            if answer.status_code != 200 or answer.json()["data"]["key"] != people[0]:
+                wrong.append(answer.text)
+
+    threads = [threading.Thread(target=identify_the_first) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for person, picture in list(zip(people, london, strict=False))[1:]:
+            serving_now = client.described(collection)["classifier_url"]
+            client.put("/collection", {"enrollment_id": person, "collection_id": collection})
+            client.wait_for_classifier(collection, other_than=serving_now)
+            answers = {client.identify(smiling(picture), collection).text for _ in range(6)}
+            assert len(answers) == 1, "both replicas give the same answer"
+            assert person in answers.pop()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
+
+
+def new_trueface_client_like(client: TruefaceClient) -> TruefaceClient:
+    return TruefaceClient(httpx.Client(base_url=client.http.base_url, timeout=60), client.key)
