@@ -10,7 +10,9 @@ BENCHMARKS = (
     "attributes",
     "mask",
     "liveness",
+    "identification",
     "server",
+    "trueface",
     "gallery_search",
 )
 

@@ -1,0 +1,26 @@
+"""`face_plugins=liveness`: an addition to CompreFace, where the weights are there."""
+
+import pytest
+
+from tests.benchmarks.serving import Server
+from tests.conformance.client import new_client, part
+from tests.paths import DATA, MIRROR, require
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("image_T1.jpg", "real"), ("image_F1.jpg", "fake"), ("image_F2.jpg", "fake")]
+)
+def test_the_liveness_plugin_tells_live_faces_from_attacks(server: Server, name: str, value: str) -> None:
+    require(MIRROR)
+    answer = new_client(server, "detection").post(
+        "/detection/detect",
+        params={"face_plugins": "liveness,age", "status": "true"},
+        files={"file": part(require(DATA / "minivision") / name)},
+    )
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    (face,) = body["result"]
+    assert set(face) == {"box", "age", "liveness", "execution_time"}
+    assert set(face["liveness"]) == {"probability", "value"}
+    assert face["liveness"]["value"] == value and 0.5 <= face["liveness"]["probability"] <= 1
+    assert face["execution_time"]["liveness"] > 0 and body["plugins_versions"]["liveness"] == "minifasnet"
