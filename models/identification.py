@@ -78,7 +78,8 @@ class OpenSetClassifier:
             strangers = logsumexp(KAPPA * self._evidence(probes, self.strangers), axis=1)
             mass = math.log(len(self.labels) / len(self.strangers))
             everybody = np.logaddexp(everybody, strangers + mass)
-        return (people + BETA * (KAPPA * people - everybody[:, np.newaxis])).astype(np.float32)
+        log_odds: Float32 = people + BETA * (KAPPA * people - everybody[:, np.newaxis])
+        return log_odds.astype(np.float32)
 
     def _evidence(self, probes: Float32, exemplars: Float32) -> NDArray[np.float64]:
         """``(P, M)`` logits of the similarity: with CompreFace's curve they are linear in the distance."""
