@@ -47,15 +47,23 @@ def serve(
     import ray
     from ray.serve.scripts import cli
 
-    ray.init(
-        address="local",
-        namespace="serve",
-        include_dashboard=dashboard,
-        dashboard_host="127.0.0.1",
-        object_store_memory=_OBJECT_STORE_BYTES,
-        log_to_driver=False,
-        logging_level="warning",
-    )
+    for attempts_left in (1, 0):
+        try:
+            ray.init(
+                address="local",
+                namespace="serve",
+                include_dashboard=dashboard,
+                dashboard_host="127.0.0.1",
+                object_store_memory=_OBJECT_STORE_BYTES,
+                log_to_driver=False,
+                logging_level="warning",
+            )
+            break
+        except Exception as error:  # Ray raises a bare Exception where its node is not up after 30 s.
+            ray.shutdown()
+            if not attempts_left:
+                raise
+            console.print(f"[yellow]Ray did not start, trying once more:[/yellow] {error}")
     threading.Thread(target=_announce, args=(url,), daemon=True).start()
     cli(["run", str(config)])
 
@@ -91,8 +99,8 @@ def ray_environment() -> dict[str, str]:
     first = _free_block()
     environment["RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT"] = str(first)
     environment["RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT"] = str(first + _BLOCK)
-    for name in ("STATS", "METRICS"):
-        environment[f"RAY_SERVE_HAPROXY_{name}_PORT"] = str(_free_port())
+    for name in ("HAPROXY_STATS", "HAPROXY_METRICS", "FALLBACK_PROXY_HTTP", "FALLBACK_PROXY_GRPC"):
+        environment[f"RAY_SERVE_{name}_PORT"] = str(_free_port())
     return environment
 
 
