@@ -8,7 +8,7 @@ from deployments.messages import GeneratorCard, PictureRequest
 from models.face_generator import Faces
 from models.latents import Mixture, Part, latent_of_seed
 from models.load import load_generator, load_mapper
-from models.pictures import encode_picture, resized
+from models.pictures import encode_picture
 from models.types import Float32, RGBImage
 
 
@@ -28,7 +28,8 @@ class Generator:
             batch=settings.max_batch_size if compute.device == "cuda" else 1,
         )
         self._pictures = Batched("generate", self._make, settings)
-        self._make([PictureRequest((Part(latent_of_seed(0)),), 10)])  # The first run allocates.
+        for dim in (10, 1024):  # The first run of each network allocates.
+            self._make([PictureRequest((Part(latent_of_seed(0)),), dim)])
 
     def describe(self) -> GeneratorCard:
         faces = self._faces
@@ -43,9 +44,8 @@ class Generator:
         return self._faces.styles(mixture)
 
     def _make(self, requests: list[PictureRequest]) -> list[RGBImage | bytes]:
-        pictures = self._faces.pictures([request.mixture for request in requests])
-        made: list[RGBImage | bytes] = []
-        for request, picture in zip(requests, pictures, strict=True):
-            pixels = resized(picture, request.dim)
-            made.append(encode_picture(pixels, request.format) if request.format else pixels)
-        return made
+        pictures = self._faces.pictures([(request.mixture, request.dim) for request in requests])
+        return [
+            encode_picture(picture, request.format) if request.format else picture
+            for request, picture in zip(requests, pictures, strict=True)
+        ]

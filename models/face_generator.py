@@ -1,11 +1,12 @@
 """A mapper and a generator as one: mixtures of latents to pictures of faces."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from models.fingerprint import combined
 from models.latents import Latent, LatentError, Mixture, in_z, sum_in_z
+from models.pictures import resized
 from models.roles import FaceGenerator, LatentMapper
 from models.types import Float32, RGBImage
 
@@ -52,13 +53,26 @@ class Faces:
             total += part.amount * self._in_w(part.latent)
         return total.astype(np.float32)
 
-    def pictures(self, mixtures: Sequence[Mixture]) -> Iterator[RGBImage]:
-        """One ``(R, R, 3)`` uint8 RGB for each mixture, at the generator's resolution. Raises `LatentError`."""
-        styles = np.stack([self.styles(mixture) for mixture in mixtures])
-        for start in range(0, len(styles), self._batch):
-            batch = styles[start : start + self._batch]
-            filled = np.concatenate([batch, np.repeat(batch[-1:], self._batch - len(batch), axis=0)])
-            yield from self._generator.generate(filled)[: len(batch)]
+    def pictures(self, wanted: Sequence[tuple[Mixture, int]]) -> list[RGBImage]:
+        """For each mixture and side in pixels one ``(dim, dim, 3)`` uint8 RGB. Raises `LatentError`.
+
+        It is shrunk from the smallest picture that the network makes and that is not smaller itself.
+        """
+        made: dict[int, RGBImage] = {}
+        for resolution in self._generator.resolutions:
+            chosen = [number for number, (_, dim) in enumerate(wanted) if self._enough(dim) == resolution]
+            for start in range(0, len(chosen), self._batch):
+                batch = chosen[start : start + self._batch]
+                styles = [self.styles(wanted[number][0]) for number in batch]
+                styles += styles[-1:] * (self._batch - len(batch))
+                pictures = self._generator.generate(np.stack(styles), resolution)
+                for number, picture in zip(batch, pictures, strict=False):
+                    made[number] = resized(picture, wanted[number][1])
+        return [made[number] for number in range(len(wanted))]
+
+    def _enough(self, dim: int) -> int:
+        resolutions = self._generator.resolutions
+        return next((resolution for resolution in resolutions if resolution >= dim), resolutions[-1])
 
     def _in_w(self, latent: Latent) -> Float32:
         return latent.numbers.astype(np.float32) if latent.layers else self._mapped(latent.numbers)

@@ -241,10 +241,10 @@ def _mobile_stylegan_mapper(weights: Weights, compute: Compute) -> LatentMapper:
 
 
 def _mobile_stylegan(weights: Weights, compute: Compute) -> FaceGenerator:
-    from models.mobile_stylegan import MobileStyleGan
+    from models.mobile_stylegan import MobileStyleGanPyramid
 
     graph, tensors = weights.paths
-    return MobileStyleGan(graph, tensors, compute)
+    return MobileStyleGanPyramid(graph, tensors, compute)
 
 
 def _stylegan2_mapper(weights: Weights, compute: Compute) -> LatentMapper:

@@ -20,7 +20,7 @@ from models.mobile_stylegan_network import (
 from models.openvino_ir import read, to_onnx
 from models.prepared import prepare
 from models.session import Compute, create_session, run
-from models.types import Float32, RGBImage
+from models.types import Float32, RGBImages
 
 Z_DIM = 512
 MEAN_SAMPLES = 8192
@@ -88,9 +88,30 @@ class MobileStyleGan:
         """
         return run(self._session, styles(w))[0]
 
-    def generate(self, w: Float32) -> RGBImage:
+    def generate(self, w: Float32) -> RGBImages:
         """As `synthesise`, to ``(N, R, R, 3)`` uint8 RGB."""
         return to_pixels(self.synthesise(w))
+
+
+class MobileStyleGanPyramid:
+    """The synthesis network at both of its resolutions. Below 512 px it has no output of its own.
+
+    512 px take an eighth less time than 1024 px; what could be had of the levels below is far from what shrinking gives
+    (`python -m tests.benchmarks.pyramid`).
+    """
+
+    name = MobileStyleGan.name
+    layer_resolutions = LAYER_RESOLUTIONS
+    resolutions: tuple[int, ...] = (RESOLUTION // 2, RESOLUTION)
+
+    def __init__(self, xml: Path, weights: Path, compute: Compute) -> None:
+        """Raises `models.openvino_ir.IrError` for other files."""
+        self._networks = {side: MobileStyleGan(xml, weights, compute, side) for side in self.resolutions}
+        self.fingerprint = self._networks[RESOLUTION].fingerprint
+
+    def generate(self, w: Float32, resolution: int) -> RGBImages:
+        """w+ ``(N, 23, 512)`` to ``(N, R, R, 3)`` uint8 RGB, R 512 or 1024."""
+        return self._networks[resolution].generate(w)
 
 
 def styles(w: Float32) -> Float32:
@@ -104,7 +125,7 @@ def styles(w: Float32) -> Float32:
     return np.ascontiguousarray(w, np.float32)
 
 
-def to_pixels(images: Float32) -> RGBImage:
+def to_pixels(images: Float32) -> RGBImages:
     """``(N, 3, H, W)`` in -1..1 to ``(N, H, W, 3)`` uint8."""
     levels = images * np.float32(127.5)
     levels += np.float32(128)

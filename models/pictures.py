@@ -16,7 +16,7 @@ _PILLOW: dict[PictureFormat, tuple[str, dict[str, object]]] = {
     "png": ("PNG", {"compress_level": 6}),
 }
 
-VERSION = f"pictures-1-pillow-{pillow_version}"
+VERSION = f"pictures-2-pillow-{pillow_version}"
 """Changes whenever the same pixels may give other bytes."""
 
 

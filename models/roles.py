@@ -112,13 +112,13 @@ class LatentMapper(Model, Protocol):
 
 
 class FaceGenerator(Model, Protocol):
-    resolution: int
-    """Side of the square pictures, in pixels."""
+    resolutions: tuple[int, ...]
+    """Sides of the square pictures that it can make, in pixels, the smallest first."""
     layer_resolutions: tuple[int, ...]
     """For each style of w+, coarse to fine, the side of the feature map that it shapes, in pixels."""
 
-    def generate(self, w: Float32) -> RGBImages:
-        """w+ ``(N, layers, 512)`` to ``(N, R, R, 3)`` uint8 RGB.
+    def generate(self, w: Float32, resolution: int) -> RGBImages:
+        """w+ ``(N, layers, 512)`` to ``(N, R, R, 3)`` uint8 RGB, R one of `resolutions`.
 
         Raises ValueError for another shape, or for numbers that are not finite.
         """

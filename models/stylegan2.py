@@ -50,7 +50,7 @@ class StyleGan2:
         self._device = _device(compute)
         network = synthesis_of(read_generator(path))
         self._network = network.to(self._device)
-        self.resolution = network.resolution
+        self.resolutions: tuple[int, ...] = (network.resolution,)
         self.layer_resolutions = tuple(4 << (style // 2) for style in range(network.styles))
         """As NVIDIA counts them, two styles to a resolution."""
 
@@ -67,8 +67,8 @@ class StyleGan2:
         images = self._network(torch.from_numpy(np.ascontiguousarray(w, np.float32)).to(self._device))
         return np.asarray(images.float().cpu().numpy(), np.float32)
 
-    def generate(self, w: Float32) -> RGBImages:
-        """As `synthesise`, to ``(N, R, R, 3)`` uint8 RGB."""
+    def generate(self, w: Float32, resolution: int) -> RGBImages:
+        """As `synthesise`, to ``(N, R, R, 3)`` uint8 RGB at the only resolution that there is."""
         return to_pixels(self.synthesise(w))
 
 

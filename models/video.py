@@ -19,7 +19,7 @@ from models.types import FilmFormat, RGBImage
 
 MEDIA_TYPES: dict[FilmFormat, str] = {"mp4": "video/mp4", "gif": "image/gif", "webp": "image/webp"}
 
-VERSION = "films-1-" + "-".join(
+VERSION = "films-2-" + "-".join(
     f"{name}-{'.'.join(map(str, version))}" for name, version in sorted(av.library_versions.items())
 )
 """Changes whenever the same frames may give other bytes."""
@@ -154,6 +154,7 @@ class _Sink:
         container_options: dict[str, str],
         bit_rate: int | None = None,
         time_base: Fraction | None = None,
+        colours: av.video.reformatter.Colorspace = av.video.reformatter.Colorspace.ITU709,
     ) -> None:
         self._container = av.open(str(path), "w", format=format, options={**_BITEXACT, **container_options})
         stream = self._container.add_stream(codec, rate=fps, options=codec_options)
@@ -169,6 +170,7 @@ class _Sink:
             stream.bit_rate = bit_rate
         self._fps = fps
         self._size = size
+        self._colours = colours
         self._open = True
         self.palette: av.VideoFrame | None = None
         self._graph: _PaletteUse | None = None
@@ -181,7 +183,7 @@ class _Sink:
         frame.pts = round(Fraction(number, self._fps) / self._tick)
         frame.time_base = self._tick
         if self._stream.pix_fmt == "yuv420p":
-            frame = _yuv420(frame)
+            frame = _yuv420(frame, self._colours)
         self._container.mux(self._stream.encode(frame))
 
     def _padded(self, picture: RGBImage) -> RGBImage:
@@ -199,12 +201,12 @@ class _Sink:
             self._open = False
 
 
-def _yuv420(frame: av.VideoFrame) -> av.VideoFrame:
-    """BT.709, limited range: what players assume of a film, and what the stream says."""
+def _yuv420(frame: av.VideoFrame, colours: av.video.reformatter.Colorspace) -> av.VideoFrame:
+    """Limited range: what decoders assume."""
     pts, tick = frame.pts, frame.time_base
     converted = frame.reformat(
         format="yuv420p",
-        dst_colorspace=av.video.reformatter.Colorspace.ITU709,
+        dst_colorspace=colours,
         dst_color_range=av.video.reformatter.ColorRange.MPEG,
     )
     converted.pts, converted.time_base = pts, tick
@@ -212,7 +214,7 @@ def _yuv420(frame: av.VideoFrame) -> av.VideoFrame:
 
 
 def _mp4(path: Path, dim: int, fps: int, kbitrate: int) -> _Sink:
-    """H.264 in yuv420p: half the pixels' colours, so an odd side gets one more column and row of its last pixels."""
+    """H.264 in yuv420p, BT.709. Two pixels share a colour, so an odd side gets one more of its last pixels."""
     sink = _Sink(
         path,
         "mp4",
@@ -248,6 +250,7 @@ def _gif(path: Path, dim: int, fps: int) -> _Sink:
 
 
 def _webp(path: Path, dim: int, fps: int) -> _Sink:
+    """Loops for ever. A webp's colours are those of BT.601 (RFC 9649)."""
     return _Sink(
         path,
         "webp",
@@ -258,6 +261,7 @@ def _webp(path: Path, dim: int, fps: int) -> _Sink:
         codec_options=_WEBP,
         container_options={"loop": "0"},
         time_base=Fraction(1, 1000),
+        colours=av.video.reformatter.Colorspace.ITU601,
     )
 
 

@@ -234,12 +234,12 @@ from configs.settings import GenerationSettings, ModelSettings
 from models.face_generator import Faces
 from models.latents import Part, latent_of_seed, seed_of
 from models.load import load_generator, load_mapper
-from models.pictures import encode_picture, resized
+from models.pictures import encode_picture
 from models.session import Compute
 models, compute, psi = ModelSettings(), Compute(), GenerationSettings()
 faces = Faces(load_mapper(models, compute), load_generator(models, compute), psi.truncation_psi, psi.truncated_pixels)
-(picture,) = faces.pictures([(Part(latent_of_seed(seed_of("prosopon"))),)])
-sys.stdout.buffer.write(encode_picture(resized(picture, 200), "png"))
+(picture,) = faces.pictures([((Part(latent_of_seed(seed_of("prosopon"))),), 200)])
+sys.stdout.buffer.write(encode_picture(picture, "png"))
 """
     made = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True)
     assert made.stdout == served

@@ -243,7 +243,7 @@ def test_a_file_in_nvidias_format_makes_the_pictures_of_its_tensors(tmp_path: Pa
     w = mapper.map(z.numpy())
     for row in range(2):
         torch.testing.assert_close(torch.from_numpy(w[row]), reference_w(saved, z[row]), atol=1e-5, rtol=1e-5)
-    assert generator.resolution == RESOLUTION and len(generator.layer_resolutions) == 2 * BLOCKS
+    assert generator.resolutions == (RESOLUTION,) and len(generator.layer_resolutions) == 2 * BLOCKS
     styles = np.random.default_rng(0).standard_normal((2, 2 * BLOCKS, DIM)).astype(np.float32)
     images = generator.synthesise(styles)
     assert images.shape == (2, 3, RESOLUTION, RESOLUTION) and images.std() > 0.1
@@ -302,7 +302,7 @@ def test_an_override_serves_both_roles_from_one_file(checkpoint: tuple[Path, Sav
     models = ModelSettings(overrides={"generator": str(path)})
     mapper, generator = load_mapper(models, Compute()), load_generator(models, Compute())
     np.testing.assert_allclose(mapper.mean_w, saved.modules["mapping"].buffers["w_avg"].numpy())
-    picture = generator.generate(np.zeros((1, 2 * BLOCKS, DIM), np.float32))
+    picture = generator.generate(np.zeros((1, 2 * BLOCKS, DIM), np.float32), RESOLUTION)
     assert picture.shape == (1, RESOLUTION, RESOLUTION, 3) and picture.dtype == np.uint8
     other = write(path.with_name("other.pkl"), generator_of(9))
     assert StyleGan2(other, Compute()).fingerprint != generator.fingerprint
