@@ -219,6 +219,19 @@ def test_strangers_that_are_new_make_only_collections_with_unknowns_due(state: S
     assert train(state, cohort="strangers-2") == with_unknowns
 
 
+def test_strangers_are_wanted_only_where_a_trained_collection_lacks_them(state: State) -> None:
+    enrolled = state.enroll(embedding(0))
+    state.collection(enrolled)
+    train(state)
+    assert not state.collections.lacks_strangers()
+    state.collection(enrolled, unknowns=True)
+    assert not state.collections.lacks_strangers(), "nothing was trained yet"
+    train(state)
+    assert state.collections.lacks_strangers()
+    train(state, cohort="strangers")
+    assert not state.collections.lacks_strangers()
+
+
 def test_one_trainer_at_a_time_until_it_is_given_up(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collection_store, "CLAIM_SECONDS", 0.3)
     state.collection(state.enroll(embedding(0)))
