@@ -10,7 +10,7 @@ from uuid import UUID
 
 from ray.serve.handle import DeploymentHandle
 
-from configs.settings import GenerationSettings, StateSettings
+from configs.settings import Settings
 from deployments.messages import FilmRequest, GeneratorCard, PictureRequest
 from deployments.state.blobs import Blob, BlobStore
 from deployments.state.latents import LatentStore
@@ -21,7 +21,7 @@ from models.latents import Latent, LatentError, Mixture, Part, between
 from models.link_preview import LinkPreview
 from models.pictures import encode_picture
 from models.types import Float32, PictureFormat, RGBImage
-from pipelines.calls import call
+from pipelines.calls import Overloaded, call
 from pipelines.results import Results
 
 
@@ -46,20 +46,28 @@ class Generation:
     """One per process. `face`, `film` and `link_preview` say what is wanted, `get` brings it, made or found."""
 
     def __init__(
-        self, handles: GeneratorHandles, card: GeneratorCard, latents: LatentStore, results: Results
+        self,
+        handles: GeneratorHandles,
+        card: GeneratorCard,
+        latents: LatentStore,
+        results: Results,
+        max_films: int,
     ) -> None:
+        """max_films: that this process has made or waits for at once; Serve's own bound lets a few more through."""
         self._handles, self._latents, self._results = handles, latents, results
+        self._max_films, self._films = max_films, 0
         self.card = card
 
     @classmethod
-    async def connect(
-        cls, handles: GeneratorHandles, settings: GenerationSettings, state: StateSettings
-    ) -> "Generation":
+    async def connect(cls, handles: GeneratorHandles, settings: Settings) -> "Generation":
         """Waits until the generator is loaded."""
         card: GeneratorCard = await handles.generator.describe.remote()
-        records = await asyncio.to_thread(Records, state.database)
-        cache = ResultCache(records, BlobStore(records, state.blobs), settings.cache_bytes)
-        return cls(handles, card, LatentStore(records), Results(cache))
+        records = await asyncio.to_thread(Records, settings.state.database)
+        blobs = BlobStore(records, settings.state.blobs)
+        results = Results(ResultCache(records, blobs, settings.generation.cache_bytes))
+        encoder = settings.deployments.video_encoder
+        max_films = encoder.max_replicas * encoder.max_ongoing_requests + encoder.max_queued_requests
+        return cls(handles, card, LatentStore(records), results, max_films)
 
     # ------------------------------------------------------------------------------------------------- latents
 
@@ -105,7 +113,13 @@ class Generation:
         """A morph."""
 
         async def make() -> bytes:
-            return cast(bytes, await call(self._handles.video_encoder.encode, film))
+            if self._films >= self._max_films:
+                raise Overloaded(f"{self._films} films are being made or waited for")
+            self._films += 1
+            try:
+                return cast(bytes, await call(self._handles.video_encoder.encode, film))
+            finally:
+                self._films -= 1
 
         ends = [film.start.digest, film.end.digest]
         bits = film.kbitrate if film.format == "mp4" else None

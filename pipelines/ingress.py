@@ -186,9 +186,7 @@ class Ingress:
             settings=settings,
             keys=Authenticator(KeyStore(Records(settings.state.database))),
             recognition_graph=await Recognition.connect(recognition, settings.state) if recognition else None,
-            generation_graph=await Generation.connect(generation, settings.generation, settings.state)
-            if generation
-            else None,
+            generation_graph=await Generation.connect(generation, settings) if generation else None,
         )
 
     def __serve_build_asgi_app__(self) -> ASGIApp:

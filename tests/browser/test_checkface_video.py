@@ -39,9 +39,11 @@ async ([path, seek]) => {
     };
     const facts = {duration: video.duration, width: video.videoWidth, height: video.videoHeight, shots: []};
     for (const time of seek) {
+        // The frame may be shown a moment after the seek is over.
+        const shown = new Promise(resolve => video.requestVideoFrameCallback(resolve));
         const sought = event('seeked');
         video.currentTime = time;
-        await sought;
+        await Promise.all([sought, shown]);
         facts.shots.push(shot());
     }
     const ended = event('ended');

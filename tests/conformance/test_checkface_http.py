@@ -169,7 +169,7 @@ def test_more_films_than_the_server_takes_are_refused_at_once(server: Server, ap
             async def ask(number: int) -> httpx.Response | None:
                 try:
                     path = film(f"flood-{number}-{uuid.uuid4()}", dim=1024, frames=200)
-                    return await client.get(path, timeout=6)
+                    return await client.get(path, timeout=15)
                 except httpx.ReadTimeout:
                     return None
 
