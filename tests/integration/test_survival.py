@@ -50,9 +50,9 @@ class Enroller(threading.Thread):
         return id(self)
 
     def run(self) -> None:
-        number = 0
+        number, name = 0, uuid.uuid4().hex  # Threads' own numbers are used again.
         while not self.stopping.is_set():
-            subject = f"{self.ident}-{number}"
+            subject = f"{name}-{number}"
             image = marked(self.pictures[number % len(self.pictures)], subject)
             number += 1
             self.attempted[subject] += 1
