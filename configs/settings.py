@@ -155,13 +155,18 @@ class Deployments(_Strict):
     after the other on two. One process with two worker threads shares the weights and never has one replica idle
     while the other's queue is full. The generator gains nothing from a second thread or from a batch (on a GPU it
     does: give it a larger max_batch_size there). A film may take a minute, so few wait.
+
+    What waits should wait in the replica (max_ongoing_requests): a caller that holds requests back asks again at
+    growing intervals, and the replica runs dry meanwhile.
     """
 
     ingress: DeploymentSettings = DeploymentSettings(max_ongoing_requests=1024)
     detector: DeploymentSettings = DeploymentSettings(
-        num_cpus=0.5, max_batch_size=1, concurrent_batches=2, max_ongoing_requests=16, max_queued_requests=64
+        num_cpus=0.5, max_batch_size=1, concurrent_batches=2, max_ongoing_requests=80, max_queued_requests=16
     )
-    embedder: DeploymentSettings = DeploymentSettings(num_cpus=0.2, concurrent_batches=2)
+    embedder: DeploymentSettings = DeploymentSettings(
+        num_cpus=0.2, concurrent_batches=2, max_ongoing_requests=256
+    )
     landmarks: DeploymentSettings = DeploymentSettings()
     age: DeploymentSettings = DeploymentSettings()
     gender: DeploymentSettings = DeploymentSettings()
