@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import signal
 import socket
 import sys
 import tempfile
@@ -64,6 +65,9 @@ def serve(
             if not attempts_left:
                 raise
             console.print(f"[yellow]Ray did not start, trying once more:[/yellow] {error}")
+    # A service manager ends with SIGTERM, and a shell's background job ignores SIGINT: both are a graceful stop.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     threading.Thread(target=_announce, args=(url,), daemon=True).start()
     cli(["run", str(config)])
 
