@@ -89,6 +89,8 @@ def ray_environment() -> dict[str, str]:
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         # Ten times a second, each of them costs a laptop a few per cent of a core while nothing happens.
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
+        # HAProxy, on the same machine, knows of a leaving ingress replica within a second.
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",
         "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "2000",
         "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(_MAX_MESSAGE_BYTES),
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
