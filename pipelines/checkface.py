@@ -16,6 +16,7 @@ from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
+from deployments.calls import ModelFailed, Overloaded, Unavailable
 from deployments.messages import FilmRequest
 from models.latents import (
     Latent,
@@ -32,7 +33,6 @@ from models.latents import (
     sum_in_z,
 )
 from models.types import FilmFormat, PictureFormat
-from pipelines.calls import ModelFailed, Overloaded, Unavailable
 from pipelines.cors import OpenToEveryOrigin
 from pipelines.downloads import download, etag_of, not_modified
 from pipelines.generation import Recipe

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from deployments.calls import ModelFailed, Overloaded, Unavailable
 from deployments.state.blobs import Blob
 from deployments.state.errors import (
     FingerprintMismatch,
@@ -30,7 +31,6 @@ from deployments.state.types import FaceRecord, Match, NewFace
 from deployments.state.types import Query as Probe
 from models.images import ImageError, RejectionReason, media_type
 from models.types import Float32
-from pipelines.calls import ModelFailed, Overloaded, Unavailable
 from pipelines.faces import Face, Picture, Plugin, inside
 from pipelines.uploads import BodyError, MissingPicture, Upload, read_pictures
 

@@ -8,13 +8,13 @@ from uuid import UUID
 from ray.serve.handle import DeploymentHandle
 
 from configs.settings import StateSettings
+from deployments.calls import call
 from deployments.identifier import Identified
 from deployments.state.blobs import BlobStore
 from deployments.state.collection_store import Collection, CollectionStore
 from deployments.state.enrollments import EnrolledPicture, EnrollmentStore, gallery_of
 from deployments.state.records import Records
 from models.types import Float32
-from pipelines.calls import call
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")

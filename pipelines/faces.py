@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from ray.serve.handle import DeploymentHandle
 
+from deployments.calls import call
 from deployments.messages import DetectRequest, FacesFound, ModelCard, Rejected, Timed
 from models.crops import Crop, CropSpec
 from models.head_pose import head_pose
 from models.images import ImageError
 from models.roles import Age, Gender, HeadPose, Mask
 from models.types import Float32
-from pipelines.calls import call
 
 
 class Plugin(StrEnum):

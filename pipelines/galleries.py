@@ -5,9 +5,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from ray.serve.handle import DeploymentHandle
 
+from deployments.calls import call
 from deployments.state.galleries import GalleryStore
 from deployments.state.types import FaceRecord, Match, NewFace, Query
-from pipelines.calls import call
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")

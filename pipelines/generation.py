@@ -11,6 +11,7 @@ from uuid import UUID
 from ray.serve.handle import DeploymentHandle
 
 from configs.settings import Settings
+from deployments.calls import Overloaded, call
 from deployments.messages import FilmRequest, GeneratorCard, PictureRequest
 from deployments.state.blobs import Blob, BlobStore
 from deployments.state.latents import LatentStore
@@ -21,7 +22,6 @@ from models.latents import Latent, LatentError, Mixture, Part, between
 from models.link_preview import LinkPreview
 from models.pictures import encode_picture
 from models.types import Float32, PictureFormat, RGBImage
-from pipelines.calls import Overloaded, call
 from pipelines.results import Results
 
 

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, S
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from deployments.calls import ModelFailed, Overloaded, Unavailable
 from deployments.state.blobs import Blob
 from deployments.state.collection_store import Collection
 from deployments.state.enrollments import EnrolledPicture
@@ -33,7 +34,6 @@ from deployments.state.records import Records
 from deployments.state.schema import MAX_SUBJECT_LENGTH
 from deployments.state.spoof_checks import SpoofChecks
 from models.images import ImageError, media_type
-from pipelines.calls import ModelFailed, Overloaded, Unavailable
 from pipelines.faces import Face, Picture, Plugin
 from pipelines.uploads import BodyError, BodyTooLarge, MissingPicture, decode_base64, read_body, read_json
 

@@ -101,7 +101,7 @@ def main() -> None:
         decibels = linear_head(synthesis, w, side)
         print(f"{side} px by a linear head: {np.mean(decibels):.1f} dB mean, {min(decibels):.1f} dB worst")
     print(
-        "8-bit pictures that cannot be told apart begin near 45 dB: below 512 px all of the network is computed"
+        "heads below 512 px differ from the shrunk picture as printed: there the half-resolution network is computed"
     )
 
 

@@ -4,9 +4,8 @@ The limit is decode + detect + embed in two processes of one thread each, both c
 """
 
 import asyncio
-import multiprocessing
 import time
-from multiprocessing.synchronize import Barrier as BarrierType
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from models.crops import cut
 from models.images import decode
 from models.load import load_detector, load_embedder
 from models.session import Compute
+from tests.benchmarks.limits import limit
 from tests.benchmarks.loadgen import closed_loop, multipart, post
 from tests.benchmarks.serving import serving
 from tests.paths import DATA
@@ -59,32 +59,8 @@ def latency(threads: int, repeats: int = 60) -> float:
     return float(np.median(times[5:])) * 1000
 
 
-def _busy(barrier: BarrierType, seconds: float, results: "multiprocessing.Queue[float]") -> None:
-    pipeline, data = InProcess(1), pictures()
-    pipeline(data[0])
-    barrier.wait()
-    start, count = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        pipeline(data[count % len(data)])
-        count += 1
-    results.put(count / (time.perf_counter() - start))
-
-
-def limit(processes: int = 2, seconds: float = SECONDS) -> float:
-    """Pictures per second with every core busy."""
-    context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(processes), context.Queue()
-    workers = [context.Process(target=_busy, args=(barrier, seconds, results)) for _ in range(processes)]
-    for worker in workers:
-        worker.start()
-    total = sum(results.get() for _ in workers)
-    for worker in workers:
-        worker.join()
-    return total
-
-
 def main() -> None:
-    bound = limit()
+    bound = limit(partial(InProcess, 1), pictures(), SECONDS)
     one, two = latency(1), latency(2)
     print(f"model-bound limit (2 processes x 1 thread): {bound:.1f} pictures/s")
     print(f"in process, one picture: {one:.1f} ms with 1 thread, {two:.1f} ms with 2 threads")

@@ -7,10 +7,9 @@ collection's new classifier serves.
 
 import argparse
 import asyncio
-import multiprocessing
 import time
 from collections.abc import Callable
-from multiprocessing.synchronize import Barrier as BarrierType
+from functools import partial
 from typing import Literal, get_args
 
 import httpx
@@ -21,6 +20,7 @@ from models.crops import cut
 from models.images import decode
 from models.load import load_detector, load_liveness
 from models.session import Compute
+from tests.benchmarks.limits import limit
 from tests.benchmarks.loadgen import closed_loop, post
 from tests.benchmarks.server import pictures
 from tests.benchmarks.serving import Server, serving
@@ -51,30 +51,6 @@ def in_process(route: Route) -> Callable[[bytes], object]:
         return liveness.score(crops)
 
     return check
-
-
-def _busy(route: Route, barrier: BarrierType, results: "multiprocessing.Queue[float]") -> None:
-    work, data = in_process(route), pictures()
-    work(data[0])
-    barrier.wait()
-    start, count = time.perf_counter(), 0
-    while time.perf_counter() - start < SECONDS:
-        work(data[count % len(data)])
-        count += 1
-    results.put(count / (time.perf_counter() - start))
-
-
-def limit(route: Route, processes: int = 2) -> float:
-    """Pictures per second with every core busy."""
-    context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(processes), context.Queue()
-    workers = [context.Process(target=_busy, args=(route, barrier, results)) for _ in range(processes)]
-    for worker in workers:
-        worker.start()
-    total = sum(results.get() for _ in workers)
-    for worker in workers:
-        worker.join()
-    return total
 
 
 def throughput(server: Server, route: Route, bound: float) -> None:
@@ -109,7 +85,7 @@ def main() -> None:
     arguments = parser.parse_args()
     weights("minifasnet")
     routes: tuple[Route, ...] = get_args(Route)
-    bounds = {route: limit(route) for route in routes}
+    bounds = {route: limit(partial(in_process, route), pictures(), SECONDS) for route in routes}
     with serving({"models": {"mirror": str(model_settings().mirror)}}) as server:
         print(
             f"{'':>12}{'limit/s':>10}{'clients':>9}{'per s':>8}{'of limit':>10}{'p50 ms':>9}{'p99 ms':>9}  answers"

@@ -1,0 +1,41 @@
+"""What the bare models can do with every core busy: the bound that a server's throughput is judged by."""
+
+import multiprocessing
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.synchronize import Barrier as BarrierType
+
+Work = Callable[[bytes], object]
+
+
+def _busy(
+    make: Callable[[], Work],
+    pictures: Sequence[bytes],
+    seconds: float,
+    barrier: BarrierType,
+    results: "multiprocessing.Queue[float]",
+) -> None:
+    work = make()
+    work(pictures[0])
+    barrier.wait()
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        work(pictures[count % len(pictures)])
+        count += 1
+    results.put(count / (time.perf_counter() - start))
+
+
+def limit(make: Callable[[], Work], pictures: Sequence[bytes], seconds: float, processes: int = 2) -> float:
+    """Pictures per second of so many processes of one thread each. make: loads the models; it is pickled."""
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(processes), context.Queue()
+    workers = [
+        context.Process(target=_busy, args=(make, pictures, seconds, barrier, results))
+        for _ in range(processes)
+    ]
+    for worker in workers:
+        worker.start()
+    total = sum(results.get() for _ in workers)
+    for worker in workers:
+        worker.join()
+    return total
