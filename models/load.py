@@ -11,6 +11,7 @@ from models.roles import (
     FaceDetector,
     FaceEmbedder,
     FaceGenerator,
+    FaceSwapper,
     GenderClassifier,
     LandmarkPredictor,
     LatentMapper,
@@ -33,6 +34,7 @@ __all__ = [
     "load_mapper",
     "load_mask",
     "load_similarity",
+    "load_swapper",
     "prepare_artifact",
 ]
 
@@ -106,12 +108,21 @@ def load_generator(models: ModelSettings, compute: Compute) -> FaceGenerator:
     return _open(resolve(models, "generator"), _GENERATORS, compute)
 
 
+def load_swapper(models: ModelSettings, compute: Compute) -> FaceSwapper:
+    """The project's own warp, which has no weights, unless overridden or in a pack of InsightFace's."""
+    from models.swap.warp import WarpSwapper
+
+    return WarpSwapper()
+
+
 def available(models: ModelSettings, role: Role) -> bool:
     """Whether a model can serve the role on this machine under these settings."""
     if role == "mask" and role not in models.overrides:
         from models.mask import WEIGHTS
 
         return WEIGHTS.exists()
+    if role == "swapper" and role not in models.overrides and not models.pack.startswith(INSIGHTFACE):
+        return True
     if pack := _insightface(models, role):
         from models.insightface_pack import serves
 

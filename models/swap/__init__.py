@@ -1,0 +1,1 @@
+"""Putting one face in the place of another: geometry, colour, occlusion, blending."""

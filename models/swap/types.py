@@ -1,0 +1,72 @@
+"""What a swapper is told about faces."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.crops import cut
+from models.roles import LandmarkPredictor
+from models.types import Detections, Float32, RGBImage
+
+DENSE = 68
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceGeometry:
+    """Where a face is, in pixels of its picture (pixel centres at integers).
+
+    box: ``(4,)`` float32, x1 y1 x2 y2; landmarks: ``(5, 2)`` in the order of `Detections.landmarks`;
+    dense: ``(68, 2)`` in iBUG's order. Raises ValueError for another shape or for numbers that are not finite.
+    """
+
+    box: Float32
+    landmarks: Float32
+    dense: Float32
+
+    def __post_init__(self) -> None:
+        for name, value, shape in (
+            ("box", self.box, (4,)),
+            ("landmarks", self.landmarks, (5, 2)),
+            ("dense", self.dense, (DENSE, 2)),
+        ):
+            if value.shape != shape or not np.isfinite(value).all():
+                raise ValueError(f"{name} of a face must be {shape} finite numbers, not {value.shape}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SourceFace:
+    """The face that is put in. picture: ``(H, W, 3)`` uint8 RGB, the whole picture it was found in."""
+
+    picture: RGBImage
+    geometry: FaceGeometry
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replacement:
+    """target: the face of the frame that gives way to source."""
+
+    target: FaceGeometry
+    source: SourceFace
+
+
+def face_geometries(
+    picture: RGBImage, faces: Detections, predictor: LandmarkPredictor
+) -> Sequence[FaceGeometry]:
+    """The faces of a picture as swappers want them, in the order of `faces`.
+
+    Raises ValueError where the predictor does not give iBUG's 68 points.
+    """
+    if predictor.count != DENSE:
+        raise ValueError(f"swapping needs {DENSE} landmarks, '{predictor.name}' gives {predictor.count}")
+    if not len(faces):
+        return []
+    crops = [
+        cut(picture, box, landmarks, predictor.crop)
+        for box, landmarks in zip(faces.boxes, faces.landmarks, strict=True)
+    ]
+    found = predictor.predict(np.stack([crop.pixels for crop in crops]))
+    return [
+        FaceGeometry(box, landmarks, crop.to_picture(points))
+        for box, landmarks, crop, points in zip(faces.boxes, faces.landmarks, crops, found, strict=True)
+    ]
