@@ -81,6 +81,20 @@ class ImageLimits(_Strict):
     max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
 
 
+class FetchSettings(_Strict):
+    """What the server may ask of other servers when a client names a URL.
+
+    Addresses that are not public are refused. allow: exceptions, each a host's name (``pictures.internal``,
+    ``*.internal``: whatever it resolves to), an address or a network (``10.1.0.0/16``). seconds: for one request
+    with all of its redirects; connect_seconds: for one connection.
+    """
+
+    allow: tuple[str, ...] = ()
+    seconds: Annotated[float, Field(gt=0)] = 20
+    connect_seconds: Annotated[float, Field(gt=0)] = 5
+    max_redirects: Annotated[int, Field(ge=0)] = 5
+
+
 def _home() -> Path:
     return Path(os.environ.get("PROSOPON_HOME", "~/.prosopon")).expanduser().absolute()
 
@@ -193,6 +207,7 @@ class Settings(_Strict):
     models: ModelSettings = ModelSettings()
     detection: DetectionSettings = DetectionSettings()
     images: ImageLimits = ImageLimits()
+    fetch: FetchSettings = FetchSettings()
     generation: GenerationSettings = GenerationSettings()
     state: StateSettings = StateSettings()
     deployments: Deployments = Deployments()
