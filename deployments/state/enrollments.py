@@ -81,7 +81,7 @@ class EnrollmentStore:
                 self._records.insert_missing(db, _members, [member])
                 touch_collections(db, enrollment)
 
-        self._galleries.add_together(_new_faces(gallery, enrollment, pictures), record)
+        self._galleries.add_together(gallery, _new_faces(gallery, enrollment, pictures), record)
 
     def add_pictures(self, tenant: int, enrollment: UUID, pictures: Sequence[EnrolledPicture]) -> None:
         """Raises EnrollmentNotFound, and what `GalleryStore.add_together` raises."""
@@ -91,7 +91,7 @@ class EnrollmentStore:
             _require(db, gallery, enrollment)
             touch_collections(db, enrollment)
 
-        self._galleries.add_together(_new_faces(gallery, enrollment, pictures), record)
+        self._galleries.add_together(gallery, _new_faces(gallery, enrollment, pictures), record)
 
     def delete(self, tenant: int, enrollment: UUID) -> None:
         """Delete a person: pictures, embeddings and the place in every collection.

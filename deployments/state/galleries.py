@@ -146,39 +146,52 @@ class GalleryStore:
         return [results[position] for position in range(len(faces))]
 
     def add_together(
-        self, faces: Sequence[NewFace], also: Callable[[sa.Connection], None] | None = None
-    ) -> list[FaceRecord]:
-        """Enrol all of these faces or none, in one transaction with what `also` writes before them.
+        self,
+        gallery: int,
+        faces: Sequence[NewFace],
+        also: Callable[[sa.Connection], Iterable[UUID] | None] | None = None,
+    ) -> int:
+        """Enrol all of these faces of one gallery or none, in one transaction with what `also` writes before
+        them, and without the faces whose image ids it returns. Returns how many faces are new.
 
         A repeated call with the same image ids adds nothing. Raises what `add_faces` returns, and what `also`
         raises; nothing has happened then.
         """
         units = []
         for face in faces:
+            if face.gallery != gallery:
+                raise ValueError(f"a face of gallery {face.gallery} among those of {gallery}")
             _check_subject(face.subject)
             units.append((face, self._unit(face.embedding)))
         self._require_index()
         images = {face.image.sha256: face.image for face in faces if face.image}
         self.blobs.stage(images)
+        kept: set[str] = set()
+        unreferenced: list[str] = []
         try:
             with self._writing:
                 with self.records.write() as db:
-                    galleries = {face.gallery for face in faces}
-                    locked = self._lock_galleries(db, galleries, required=True)
-                    for gallery in galleries:
-                        if refusal := self._refused(db, gallery, locked):
-                            raise refusal
-                    if also is not None:
-                        also(db)
-                    added = self._insert(db, units, images, set())
+                    locked = self._lock_galleries(db, {gallery}, required=True)
+                    if refusal := self._refused(db, gallery, locked):
+                        raise refusal
+                    replaced = list(also(db) or ()) if also is not None else []
+                    removed = [
+                        row for row in self._find(db, replaced).values() if row.record.gallery == gallery
+                    ]
+                    emptied, unreferenced = self._delete_rows(db, removed)
+                    added = self._insert(db, units, images, kept)
                     enrolled = self._find(db, [face.image_id for face in faces])
                     for face in faces:
-                        if enrolled[face.image_id].record.gallery != face.gallery:
+                        if enrolled[face.image_id].record.gallery != gallery:
                             raise ImageIdTaken(face.image_id)
+                self._follow_deleted(gallery, removed, emptied)
                 self._follow_added(added, enrolled)
+        except BaseException:
+            kept.clear()
+            raise
         finally:
-            self.blobs.sweep(sorted(images))
-        return [enrolled[face.image_id].record for face in faces]
+            self.blobs.sweep(sorted({*unreferenced, *images} - kept))
+        return len(added)
 
     def search(self, queries: Sequence[Query]) -> list[list[Match] | StateError]:
         """The nearest subjects or faces of each query, nearest first; an empty gallery gives none.

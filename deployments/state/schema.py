@@ -181,6 +181,23 @@ latents = sa.Table(
     sa.Column("created", Time(), nullable=False),
 )
 
+sources = sa.Table(
+    "sources",
+    metadata,
+    sa.Column(
+        "id", sa.Uuid, primary_key=True, comment="of where the picture is and what results show as its place"
+    ),
+    sa.Column("gallery_id", Id, sa.ForeignKey("galleries.id"), nullable=False),
+    sa.Column("stamp", sa.String(64), nullable=False, comment="of what is known without reading the picture"),
+    sa.Column(
+        "version", sa.String(64), nullable=False, comment="of the picture's bytes and of what was said of it"
+    ),
+    sa.Column("faces", sa.Integer, nullable=False),
+    sa.Column("reason", sa.String(32), comment="why it has no faces; null if it has"),
+    sa.Column("updated", Time(), nullable=False),
+    sa.Index(None, "gallery_id"),
+)
+
 results = sa.Table(
     "results",
     metadata,
