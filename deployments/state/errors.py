@@ -86,3 +86,23 @@ class CollectionEmpty(StateError):
 
 class CollectionUntrained(StateError):
     """The collection has no classifier yet."""
+
+
+class SearchNotFound(StateError):
+    """The tenant has no search with that id, or it has expired."""
+
+
+class SearchRunning(StateError):
+    """The search is being made, and its pictures stay as they are until it is done."""
+
+
+class SearchPictureNotFound(StateError):
+    """The search has no picture with that id."""
+
+
+class SearchWithoutPictures(StateError):
+    """A search needs a picture."""
+
+
+class TooManySearchPictures(StateError):
+    """A search takes no more pictures than a probe is made of."""

@@ -122,20 +122,16 @@ class KeyStore:
         One conditional UPDATE: however many charge at once, the balance never falls below zero.
         Raises KeyNotFound and NotEnoughCredits.
         """
-        if amount < 0:
-            raise StateError("an amount cannot be negative")
-        table = schema.keys
         with self._records.write() as db:
-            charged = db.execute(
-                sa.update(table)
-                .where(table.c.id == key, sa.or_(table.c.credits.is_(None), table.c.credits >= amount))
-                .values(credits=table.c.credits - amount)
-                .returning(table.c.credits)
-            ).first()
-            if charged is None:
-                known = db.execute(sa.select(table.c.id).where(table.c.id == key)).first()
-                raise (NotEnoughCredits if known else KeyNotFound)(f"key {key}")
-            return None if charged.credits is None else int(charged.credits)
+            return take_credits(db, key, amount)
+
+    def balance(self, key: int) -> int | None:
+        """The credits that are left; None for a key without limit. Raises KeyNotFound."""
+        with self._records.read() as db:
+            found = db.execute(sa.select(schema.keys.c.credits).where(schema.keys.c.id == key)).one_or_none()
+        if found is None:
+            raise KeyNotFound(f"no key {key}")
+        return None if found.credits is None else int(found.credits)
 
     def refund(self, key: int, amount: int) -> None:
         """Give back what a failed call was charged. Raises KeyNotFound."""
@@ -173,6 +169,29 @@ class KeyStore:
     def _update(self, db: sa.Connection, key: int, **values: object) -> None:
         if not db.execute(sa.update(schema.keys).where(schema.keys.c.id == key).values(values)).rowcount:
             raise KeyNotFound(f"no key {key}")
+
+
+def take_credits(db: sa.Connection, key: int, amount: int) -> int | None:
+    """`KeyStore.charge` inside the transaction `db`, together with what is paid for."""
+    if amount < 0:
+        raise StateError("an amount cannot be negative")
+    table = schema.keys
+    charged = db.execute(
+        sa.update(table)
+        .where(table.c.id == key, sa.or_(table.c.credits.is_(None), table.c.credits >= amount))
+        .values(credits=table.c.credits - amount)
+        .returning(table.c.credits)
+    ).first()
+    if charged is None:
+        known = db.execute(sa.select(table.c.id).where(table.c.id == key)).first()
+        raise (NotEnoughCredits if known else KeyNotFound)(f"key {key}")
+    return None if charged.credits is None else int(charged.credits)
+
+
+def give_back_credits(db: sa.Connection, key: int, amount: int) -> None:
+    """`KeyStore.refund` inside the transaction `db`. A key without limit stays without; one that is gone is gone."""
+    table = schema.keys
+    db.execute(sa.update(table).where(table.c.id == key).values(credits=table.c.credits + amount))
 
 
 def _digest(secret: str) -> str:

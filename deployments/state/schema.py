@@ -210,3 +210,43 @@ results = sa.Table(
     sa.Index(None, "used"),
     sa.Index(None, "blob"),
 )
+
+searches = sa.Table(
+    "searches",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("tenant_id", Id, sa.ForeignKey("tenants.id"), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False, comment="open, running, done or failed"),
+    sa.Column("demo", sa.Boolean, nullable=False, comment="of the first faces only"),
+    sa.Column("key_id", Id, sa.ForeignKey("keys.id"), comment="who pays"),
+    sa.Column("charged", sa.BigInteger, nullable=False, comment="credits taken for the run"),
+    sa.Column("attempts", sa.Integer, nullable=False, comment="how often the run was taken up"),
+    sa.Column("progress", sa.Integer, nullable=False, comment="0 to 100"),
+    sa.Column("message", sa.String(512)),
+    sa.Column("code", sa.String(32), comment="why it failed"),
+    sa.Column("created", Time(), nullable=False),
+    sa.Column("expires", Time(), nullable=False),
+    sa.Column("started", Time()),
+    sa.Column("claimed", Time(), comment="until when somebody is at work"),
+    sa.Column("claimant", sa.Uuid),
+    sa.Column("output", sa.String(64), sa.ForeignKey("blobs.sha256")),
+    sa.CheckConstraint("charged >= 0", name="ck_searches_charged"),
+    sa.Index(None, "state", "claimed"),
+    sa.Index(None, "expires"),
+    sa.Index(None, "output"),
+)
+
+search_pictures = sa.Table(
+    "search_pictures",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("search_id", sa.Uuid, sa.ForeignKey("searches.id"), nullable=False),
+    sa.Column("position", sa.Integer, nullable=False, comment="in the order of uploading"),
+    sa.Column("embedding", sa.LargeBinary, nullable=False, comment="unit norm, float32, little endian"),
+    sa.Column("fingerprint", sa.String(255), nullable=False),
+    sa.Column("quality", sa.Float, nullable=False, comment="its weight in the probe"),
+    sa.Column("preview", sa.LargeBinary, nullable=False, comment="the face, webp"),
+    sa.Column("blob", sa.String(64), sa.ForeignKey("blobs.sha256"), nullable=False),
+    sa.UniqueConstraint("search_id", "position"),
+    sa.Index(None, "blob"),
+)
