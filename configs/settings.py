@@ -74,6 +74,43 @@ class GenerationSettings(_Strict):
     cache_bytes: Annotated[int, Field(ge=0)] = 2 * 1024**3
 
 
+class SwapSettings(_Strict):
+    """Face swaps, and how much of them is kept.
+
+    format: of results; `source` is the format of the picture that was changed, where it can be written. png keeps
+    every pixel outside the faces exactly as it was, jpg does not. max_faces: replaced in one picture. result_hours:
+    for which a result can be fetched, and a failed task be retried; then its pictures are deleted. history_days: for
+    which a task without pictures stays on record. max_waiting: tasks that may be open at once, of one tenant at
+    most max_waiting_per_tenant; more are refused. lease_seconds: after which another worker takes over a task whose
+    worker died. max_attempts: of one task. public_url: how clients reach this server; empty is as they asked for it.
+    """
+
+    format: Literal["png", "webp", "jpg", "source"] = "png"
+    max_faces: Annotated[int, Field(ge=1, le=100)] = 16
+    result_hours: Annotated[float, Field(gt=0)] = 24
+    history_days: Annotated[float, Field(gt=0)] = 30
+    max_waiting: Annotated[int, Field(ge=1)] = 2000
+    max_waiting_per_tenant: Annotated[int, Field(ge=1)] = 500
+    lease_seconds: Annotated[float, Field(gt=0)] = 20
+    max_attempts: Annotated[int, Field(ge=1)] = 5
+    public_url: Annotated[str, Field(pattern=r"^(https?://[^/]+)?$")] = ""
+
+
+class WebhookSettings(_Strict):
+    """How webhooks are called. seconds: for one attempt; the pause after it starts at first_pause_seconds and doubles
+    up to max_pause_seconds. concurrency: attempts at once, of which at most per_host go to one host and per_key
+    belong to one key.
+    """
+
+    seconds: Annotated[float, Field(gt=0)] = 10
+    max_attempts: Annotated[int, Field(ge=1)] = 12
+    first_pause_seconds: Annotated[float, Field(gt=0)] = 5
+    max_pause_seconds: Annotated[float, Field(gt=0)] = 3600
+    concurrency: Annotated[int, Field(ge=1)] = 64
+    per_host: Annotated[int, Field(ge=1)] = 4
+    per_key: Annotated[int, Field(ge=1)] = 16
+
+
 class ImageLimits(_Strict):
     """Checked before a picture is decoded. Sizes in bytes and pixels."""
 
@@ -208,6 +245,8 @@ class Settings(_Strict):
     detection: DetectionSettings = DetectionSettings()
     images: ImageLimits = ImageLimits()
     fetch: FetchSettings = FetchSettings()
+    swap: SwapSettings = SwapSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     generation: GenerationSettings = GenerationSettings()
     state: StateSettings = StateSettings()
     deployments: Deployments = Deployments()

@@ -106,3 +106,19 @@ class SearchWithoutPictures(StateError):
 
 class TooManySearchPictures(StateError):
     """A search takes no more pictures than a probe is made of."""
+
+
+class TaskNotFound(StateError):
+    """The tenant has no task with that id, or no result has that name."""
+
+
+class TooManyTasks(StateError):
+    """More tasks wait than the operator allows, of this tenant or of all."""
+
+
+class ResultExpired(StateError):
+    """The result was kept for its time and is deleted."""
+
+
+class CannotRetry(StateError):
+    """The task has succeeded, or what it was made from is deleted."""

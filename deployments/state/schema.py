@@ -250,3 +250,79 @@ search_pictures = sa.Table(
     sa.UniqueConstraint("search_id", "position"),
     sa.Index(None, "blob"),
 )
+
+tasks = sa.Table(
+    "tasks",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("tenant_id", Id, sa.ForeignKey("tenants.id"), nullable=False),
+    sa.Column("key_id", Id, sa.ForeignKey("keys.id"), nullable=False, comment="who pays"),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("parameters", sa.JSON, nullable=False),
+    sa.Column("points", sa.Integer, nullable=False),
+    sa.Column("webhook", sa.Text),
+    sa.Column("results_url", sa.Text, nullable=False, comment="under which the result's name will be found"),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("due", Time(), comment="from when a worker may claim it; null once it has ended"),
+    sa.Column("claimant", sa.Uuid),
+    sa.Column("message", sa.Text),
+    sa.Column("result", sa.String(64), sa.ForeignKey("blobs.sha256")),
+    sa.Column("result_name", sa.String(64), unique=True, comment="unguessable"),
+    sa.Column("expires", Time(), comment="when its pictures are deleted; null once they are"),
+    sa.Column("created", Time(), nullable=False),
+    sa.Column("finished", Time()),
+    sa.Index(None, "result"),
+    sa.Index(None, "created"),
+    sa.Index(None, "expires"),
+)
+for _columns in (("due",), ("tenant_id", "due")):
+    sa.Index(
+        f"ix_tasks_open_{'_'.join(_columns)}",
+        *(tasks.c[name] for name in _columns),
+        sqlite_where=tasks.c.due.is_not(None),
+        postgresql_where=tasks.c.due.is_not(None),
+    )
+
+task_inputs = sa.Table(
+    "task_inputs",
+    metadata,
+    sa.Column("task_id", sa.Uuid, sa.ForeignKey("tasks.id"), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("blob", sa.String(64), sa.ForeignKey("blobs.sha256")),
+    sa.Column("url", sa.Text),
+    sa.Index(None, "blob"),
+)
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("task_id", sa.Uuid, sa.ForeignKey("tasks.id"), nullable=False),
+    sa.Column("key_id", Id, sa.ForeignKey("keys.id"), nullable=False, comment="whose secret signs"),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("host", sa.String(255), nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False, comment="the same bytes in every attempt"),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("due", Time(), comment="when to attempt next; null once it is delivered or given up"),
+    sa.Column("claimant", sa.Uuid),
+    sa.Column("status", sa.Integer, comment="of the last answer"),
+    sa.Column("error", sa.Text, comment="of the last attempt"),
+    sa.Column("created", Time(), nullable=False),
+    sa.Column("delivered", Time()),
+    sa.Index(None, "task_id"),
+)
+sa.Index(
+    "ix_deliveries_open_due",
+    deliveries.c.due,
+    sqlite_where=deliveries.c.due.is_not(None),
+    postgresql_where=deliveries.c.due.is_not(None),
+)
+
+webhook_secrets = sa.Table(
+    "webhook_secrets",
+    metadata,
+    sa.Column("key_id", Id, sa.ForeignKey("keys.id"), primary_key=True, autoincrement=False),
+    sa.Column("secret", sa.LargeBinary, nullable=False),
+    sa.Column("created", Time(), nullable=False),
+)
