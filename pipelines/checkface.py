@@ -161,7 +161,7 @@ def create_app(services: "Services") -> FastAPI:
         title="CheckFace API",
         version="1.0.0",
         openapi_url="/openapi/checkface.json",
-        docs_url="/docs/checkface",
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         responses={status: {"model": Failure} for status in (400, 404, 500, 503)},

@@ -428,7 +428,7 @@ def create_app(services: "Services") -> FastAPI:
         title="CompreFace API",
         version="1.2.0",
         openapi_url="/openapi/compreface.json",
-        docs_url="/docs/compreface",
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         responses={status: {"model": Failure} for status in (400, 404, 500, 503)},

@@ -1,4 +1,4 @@
-"""What is not an API: liveness, readiness, and a 404 that names what is served."""
+"""What is not an API: liveness, readiness, the console, and a 404 that names what is served."""
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -7,6 +7,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from configs.settings import Settings
+from pipelines import console
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -25,5 +26,6 @@ def create_app(settings: Settings) -> Starlette:
         return JSONResponse(body, status_code=error.status_code)
 
     return Starlette(
-        routes=[Route("/healthz", ok), Route("/readyz", ok)], exception_handlers={HTTPException: not_found}
+        routes=[Route("/healthz", ok), Route("/readyz", ok), *console.routes(settings)],
+        exception_handlers={HTTPException: not_found},
     )

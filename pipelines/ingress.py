@@ -125,9 +125,9 @@ _CHECKFACE_PATHS = (
 
 # The order matters: the first prefix that fits wins.
 _APIS: dict[Api, tuple[tuple[str, ...], Callable[[Services], ASGIApp]]] = {
-    "compreface": (("/api/v1/", "/openapi/compreface", "/docs/compreface"), _compreface),
-    "checkface": ((*_CHECKFACE_PATHS, "/openapi/checkface", "/docs/checkface"), _checkface),
-    "trueface": (("/v1/", "/openapi/trueface", "/docs/trueface"), _trueface),
+    "compreface": (("/api/v1/", "/openapi/compreface"), _compreface),
+    "checkface": ((*_CHECKFACE_PATHS, "/openapi/checkface"), _checkface),
+    "trueface": (("/v1/", "/openapi/trueface"), _trueface),
 }
 
 

@@ -338,7 +338,7 @@ def create_app(services: "Services") -> FastAPI:
         title="Trueface API",
         version="1",
         openapi_url="/openapi/trueface.json",
-        docs_url="/docs/trueface",
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         responses={status: {"model": Failure} for status in (400, 401, 403, 404, 406, 429, 500, 503)},

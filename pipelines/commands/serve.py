@@ -178,4 +178,5 @@ def _announce(url: str) -> None:
             console.print(f"[red]not ready after {_READY_SECONDS} s[/red]")
             os._exit(1)
     console.print(f"[bold green]ready[/bold green] at {url} after {time.monotonic() - started:.1f} s")
+    console.print(f"console: {url}/console")
     sys.stderr.flush()

@@ -1,0 +1,47 @@
+// Pictures: decoded off the page's thread, shown small, sent as they are.
+
+const SHOWN_SIDE = 1400;
+
+/** A file with what is needed to show it. width, height: upright, in pixels; bitmap: at most SHOWN_SIDE; all null where
+ *  the browser cannot decode it (tiff): the server can. */
+export async function loadPicture(file, side = SHOWN_SIDE) {
+  let full;
+  try {
+    full = await createImageBitmap(file, { imageOrientation: "from-image" });
+  } catch {
+    return { file, width: null, height: null, bitmap: null };
+  }
+  const { width, height } = full;
+  const scale = side / Math.max(width, height);
+  if (scale >= 1) return { file, width, height, bitmap: full };
+  const options = { resizeWidth: Math.round(width * scale), resizeHeight: Math.round(height * scale), resizeQuality: "high" };
+  const bitmap = await createImageBitmap(full, options);
+  full.close();
+  return { file, width, height, bitmap };
+}
+
+/** A canvas with the bitmap on it. */
+export function drawn(bitmap, label) {
+  const canvas = document.createElement("canvas");
+  canvas.width = bitmap.width;
+  canvas.height = bitmap.height;
+  canvas.getContext("2d").drawImage(bitmap, 0, 0);
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", label);
+  return canvas;
+}
+
+/** A square canvas with a box of the picture, a little wider than the box. */
+export function cut(picture, [x1, y1, x2, y2], label, side = 96) {
+  if (!picture.bitmap) return null;
+  const scale = picture.bitmap.width / picture.width;
+  const half = (Math.max(x2 - x1, y2 - y1) / 2) * 1.25 * scale;
+  const x = ((x1 + x2) / 2) * scale - half;
+  const y = ((y1 + y2) / 2) * scale - half;
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = side;
+  canvas.getContext("2d").drawImage(picture.bitmap, x, y, 2 * half, 2 * half, 0, 0, side, side);
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", label);
+  return canvas;
+}

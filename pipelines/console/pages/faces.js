@@ -1,0 +1,162 @@
+// Any text becomes a face, two faces become a film, and a picture becomes a latent.
+
+import { call } from "../lib/api.js";
+import { announce, el, field, pageHead, saveAs, slider } from "../lib/dom.js";
+import { OneAtATime } from "../lib/latest.js";
+import { bytes } from "../lib/words.js";
+import { FaceEnd } from "../parts/face_end.js";
+import { PictureInput } from "../parts/picture_input.js";
+import { Work } from "../parts/work.js";
+
+const MORPH_STEPS = 25;
+const MORPH_SIDE = 300;
+const FORMATS = { mp4: "mp4, for players", webp: "webp, for pages", gif: "gif, for everywhere" };
+
+export function faces() {
+  const morph = morphing();
+  const from = new FaceEnd("From", "example", () => morph.change());
+  const to = new FaceEnd("To", "yeet", () => morph.change());
+  morph.between(from, to);
+  const film = filming(from, to);
+  const inversion = inverting((guid, end) => ({ from, to })[end].set("guid", guid));
+  const element = el(
+    "section",
+    {},
+    pageHead("Faces", "Of people who do not exist. The same text is the same face, today and on every machine."),
+    el("div", { class: "ends" }, from.element, morph.element, to.element),
+    film,
+    inversion,
+  );
+  let started = false;
+  const onshow = () => {
+    if (started) return;
+    started = true;
+    from.show().then(() => to.show());
+  };
+  return { element, onshow };
+}
+
+function morphing() {
+  const picture = el("img", { class: "face", alt: "", hidden: true });
+  const problem = el("p", { class: "hint", role: "alert" });
+  const frames = new OneAtATime();
+  let ends = null;
+  const position = slider(
+    "Between the two",
+    { min: 0, max: MORPH_STEPS - 1, step: 1, value: (MORPH_STEPS - 1) / 2 },
+    { show: (value) => `${Math.round((value / (MORPH_STEPS - 1)) * 100)} %`, onInput: () => change() },
+  );
+
+  function change() {
+    if (ends.some((end) => end.picture.hidden)) return;
+    // Frames that were begun are finished and kept by the server: the way back is quick.
+    frames.run(async () => {
+      const [from, to] = ends;
+      const query = { ...from.query("from_"), ...to.query("to_"), num_frames: MORPH_STEPS, frame_num: position.value, linear: true, dim: MORPH_SIDE, format: "webp" };
+      try {
+        const blob = await call({ api: "checkface", path: "/api/morphframe/", query, as: "blob", saveTo: "frame.webp" });
+        if (picture.src) URL.revokeObjectURL(picture.src);
+        picture.src = URL.createObjectURL(blob);
+        picture.alt = `The face at ${position.control.getAttribute("aria-valuetext")} of the way`;
+        picture.hidden = false;
+        problem.textContent = "";
+      } catch (error) {
+        problem.textContent = error.message;
+      }
+    });
+  }
+
+  return {
+    element: el("div", { class: "card morph" }, picture, position.element, problem),
+    between: (...both) => (ends = both),
+    change,
+  };
+}
+
+function filming(from, to) {
+  const work = new Work();
+  const number = (properties) => (ties) => el("input", { type: "number", required: true, ...properties, ...ties });
+  const inputs = {};
+  const made = (name, label, properties, hint) => field(label, (ties) => (inputs[name] = number(properties)(ties)), { hint });
+  let format;
+  const fields = el(
+    "div",
+    { class: "grid-fields" },
+    field("Format", (ties) => (format = el("select", ties, Object.entries(FORMATS).map(([value, name]) => el("option", { value }, name))))),
+    made("num_frames", "Frames", { min: 3, max: 200, value: 32 }),
+    made("fps", "Frames a second", { min: 1, max: 100, value: 16 }),
+    made("dim", "Pixels", { min: 10, max: 1024, value: 300 }),
+  );
+  const shown = el("div", { class: "film" });
+
+  async function make(event) {
+    event.preventDefault();
+    const kind = format.value;
+    const values = Object.fromEntries(Object.entries(inputs).map(([name, { value }]) => [name, value]));
+    const query = { ...from.query("from_"), ...to.query("to_"), ...values };
+    const blob = await work.run("Making the film, frame by frame…", (signal) =>
+      call({ api: "checkface", path: `/api/${kind}/`, query, as: "blob", signal, saveTo: `film.${kind}` }),
+    );
+    if (!blob) return;
+    const source = URL.createObjectURL(blob);
+    const label = `A film from ${from.text.value} to ${to.text.value}`;
+    const view = kind === "mp4"
+      ? el("video", { src: source, controls: true, loop: true, muted: true, autoplay: true, playsInline: true, "aria-label": label })
+      : el("img", { src: source, alt: label });
+    shown.replaceChildren(view, el("button", { type: "button", onclick: () => saveAs(blob, `film.${kind}`) }, `Download ${kind} (${bytes(blob.size)})`));
+    announce("The film is ready.");
+  }
+
+  return el(
+    "form",
+    { class: "card stack", onsubmit: make },
+    el("h2", {}, "A film"),
+    el("p", { class: "muted" }, "From the one face to the other and back."),
+    fields,
+    el("div", { class: "row" }, el("button", { type: "submit", class: "primary" }, "Make the film")),
+    work.element,
+    shown,
+  );
+}
+
+function inverting(use) {
+  const work = new Work();
+  const shown = el("div", { class: "stack" });
+  const button = el("button", { type: "button", class: "primary", disabled: true, onclick: () => run() }, "Find its latent");
+  const input = new PictureInput("A picture of a face", { onchange: () => (button.disabled = !input.picture), compact: true });
+
+  async function run() {
+    const { picture } = input;
+    if (!picture) return;
+    const guid = await work.run("Searching the generator for this face; this takes a while…", (signal) =>
+      call({ api: "checkface", method: "POST", path: "/api/recoverlatent/", form: [["usrimg", picture.file]], as: "text", signal }),
+    );
+    if (!guid) return;
+    const blob = await work.run("Drawing the face…", (signal) => call({ api: "checkface", path: "/api/face/", query: { guid: guid.trim(), dim: 512, format: "webp" }, as: "blob", signal, quiet: true }));
+    if (!blob) return;
+    const original = URL.createObjectURL(picture.file);
+    const take = (end, text) => el("button", { type: "button", onclick: () => { use(guid.trim(), end); announce(text); scrollTo({ top: 0 }); } }, text);
+    shown.replaceChildren(
+      el(
+        "div",
+        { class: "pair" },
+        el("figure", {}, el("img", { class: "face", src: original, alt: "The picture that was given" }), el("figcaption", {}, "given")),
+        el("figure", {}, el("img", { class: "face", src: URL.createObjectURL(blob), alt: "The generator's face for it" }), el("figcaption", {}, "generated from its latent")),
+      ),
+      el("p", {}, "Its latent: ", el("code", {}, guid.trim())),
+      el("div", { class: "row" }, take("from", "Use as the first face"), take("to", "Use as the second face")),
+    );
+    announce("The latent is found.");
+  }
+
+  return el(
+    "div",
+    { class: "card stack" },
+    el("h2", {}, "The latent of a picture"),
+    el("p", { class: "muted" }, "The generator's own version of a face, to morph with others."),
+    input.element,
+    el("div", { class: "row" }, button),
+    work.element,
+    shown,
+  );
+}

@@ -1,0 +1,141 @@
+// A face among all that were indexed.
+
+import { call } from "../lib/api.js";
+import { announce, checkbox, el, pageHead } from "../lib/dom.js";
+import { count } from "../lib/words.js";
+import { PictureInput } from "../parts/picture_input.js";
+import { wait } from "../parts/wait.js";
+import { Work } from "../parts/work.js";
+
+const POLL_MILLISECONDS = 600;
+const BANDS = [
+  [90, "Certain", "good", "90 to 100"],
+  [83, "Confident", "", "83 to 89"],
+  [70, "Uncertain", "warn", "70 to 82"],
+  [50, "Weak", "plain", "50 to 69"],
+  [0, "Below 50", "plain", "hardly a likeness"],
+];
+
+export function search() {
+  const work = new Work();
+  const balance = el("p", { class: "hint" });
+  const demo = checkbox("Only the first 100,000 faces");
+  const previews = el("div", { class: "chosen" });
+  const outcome = el("div");
+  const input = new PictureInput("Pictures of one person", { max: 3, hint: "Several make a better search than one.", onchange: () => changed() });
+  const button = el("button", { type: "button", class: "primary", disabled: true, onclick: () => run() }, "Search");
+  // The search that the pictures were uploaded to, until they change.
+  let uploaded = null;
+
+  const ask = (request) => call({ api: "facecheck", method: "POST", ...request });
+
+  function changed() {
+    button.disabled = !input.pictures.length;
+    uploaded = null;
+    previews.replaceChildren();
+  }
+
+  async function info() {
+    try {
+      const { faces, remaining_credits: credits, has_credits_to_search: enough, is_online: online } = await ask({ path: "/api/info", quiet: true });
+      balance.textContent = [
+        `${(faces ?? 0).toLocaleString("en")} faces are indexed.`,
+        enough ? (credits >= 2 ** 31 - 1 ? "This key searches without limit." : `${count(credits, "credit")} left.`) : "No credits are left for a search.",
+        online ? "" : "The search engine is offline.",
+      ].join(" ");
+    } catch (error) {
+      work.fail(error, info);
+    }
+  }
+
+  async function run() {
+    if (!input.pictures.length) return;
+    button.disabled = true;
+    const found = await work.run("Uploading…", async (signal, progress) => {
+      if (!uploaded) {
+        const answer = await ask({ path: "/api/upload_pic", form: input.files.map((file) => ["images", file]), signal });
+        uploaded = answer.id_search;
+        previews.replaceChildren(...(answer.input ?? []).map((picture, index) => preview(picture, index)));
+      }
+      progress("Searching…", 0);
+      const json = { id_search: uploaded, with_progress: true, status_only: false, demo: demo.control.checked };
+      for (;;) {
+        const answer = await ask({ path: "/api/search", json, signal, quiet: json.status_only });
+        if (answer.output) return answer.output;
+        progress(answer.message || "Searching…", (answer.progress ?? 0) / 100);
+        // From now on a call only asks how far it is.
+        json.status_only = true;
+        await wait(POLL_MILLISECONDS, signal);
+      }
+    });
+    button.disabled = !input.pictures.length;
+    info();
+    if (!found) return;
+    // The next search, also of the same pictures, is a new one.
+    uploaded = null;
+    draw(found);
+  }
+
+  function preview({ base64 }, index) {
+    const source = base64?.startsWith("data:") ? base64 : `data:image/webp;base64,${base64}`;
+    return el("figure", {}, el("img", { src: source, alt: `The face found in picture ${index + 1}`, class: "face" }), el("figcaption", {}, `probe ${index + 1}`));
+  }
+
+  function draw(output) {
+    const items = output.items ?? [];
+    const facts = [
+      `${(output.searchedFaces ?? 0).toLocaleString("en")} faces searched`,
+      output.tookSeconds === null || output.tookSeconds === undefined ? null : `in ${output.tookSeconds.toFixed(2)} s`,
+      output.demo ? "(the first 100,000 only)" : null,
+    ].filter(Boolean).join(" ");
+    const bands = BANDS.map(([least, name, kind, range], index) => {
+      const below = index ? BANDS[index - 1][0] : Infinity;
+      const members = items.filter(({ score }) => score >= least && score < below);
+      if (!members.length) return null;
+      return el(
+        "section",
+        { class: "band", "aria-label": `${name}, ${range}` },
+        el("div", { class: "row" }, el("span", { class: `badge ${kind}` }, name), el("span", { class: "muted" }, `${range} · ${count(members.length, "face")}`)),
+        el("ul", { class: "results" }, members.map(result)),
+      );
+    });
+    outcome.replaceChildren(
+      el("div", { class: "card" }, el("h2", {}, items.length ? count(items.length, "result") : "Nothing alike was found"), el("p", { class: "muted" }, `${facts}.`), ...bands.filter(Boolean)),
+    );
+    announce(`${count(items.length, "result")}, the best ${output.max_score ?? 0} of 100.`);
+  }
+
+  const element = el(
+    "section",
+    {},
+    pageHead("Search", "One to three pictures of a person, among every face that was indexed."),
+    el(
+      "div",
+      { class: "card fields" },
+      input.element,
+      el("div", { class: "row" }, button, demo.element),
+      balance,
+      work.element,
+      previews,
+    ),
+    outcome,
+  );
+  return { element, onshow: info };
+}
+
+function result({ score, base64, url, group }, index) {
+  const source = base64?.startsWith("data:") ? base64 : `data:image/webp;base64,${base64}`;
+  const web = /^https?:\/\//i.test(url ?? "");
+  return el(
+    "li",
+    { class: "result" },
+    base64 ? el("img", { src: source, alt: `Result ${index + 1}, ${score} of 100`, loading: "lazy" }) : el("div", { class: "face" }),
+    el(
+      "div",
+      {},
+      el("b", {}, String(score)),
+      group ? el("span", { class: "muted" }, ` · group ${group}`) : null,
+      web ? el("a", { href: url, target: "_blank", rel: "noopener noreferrer", title: url }, new URL(url).host) : el("span", { class: "where", title: url ?? "" }, url ?? ""),
+    ),
+  );
+}

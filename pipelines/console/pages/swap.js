@@ -1,0 +1,144 @@
+// Faces into a picture: find them, choose who comes in for whom, wait, compare.
+
+import { call } from "../lib/api.js";
+import { announce, el, pageHead, saveAs } from "../lib/dom.js";
+import { cut } from "../lib/picture.js";
+import { count } from "../lib/words.js";
+import { annotated } from "../parts/annotated.js";
+import { compare } from "../parts/compare.js";
+import { PictureInput } from "../parts/picture_input.js";
+import { wait } from "../parts/wait.js";
+import { Work } from "../parts/work.js";
+
+const BASE = "/api/aifaceswap/v1";
+const POLL_MILLISECONDS = 800;
+
+export function swap() {
+  const finding = new Work();
+  const work = new Work();
+  const state = { faces: null };
+  const source = new PictureInput("The picture to change", { shown: false, onchange: () => reset() });
+  const single = new PictureInput("The face to put in", { compact: true, onchange: () => enable() });
+  const find = el("button", { type: "button", disabled: true, onclick: () => extract() }, "Find its faces");
+  const view = el("div");
+  const slots = el("div");
+  const outcome = el("div");
+  const button = el("button", { type: "button", class: "primary", disabled: true, onclick: () => run() }, "Swap");
+  const cost = el("span", { class: "hint" });
+  let inputs = [];
+
+  const ask = async (request) => (await call({ api: "aifaceswap", ...request })).data;
+  const chosen = () => inputs.map((input, index) => [index, input.picture]).filter(([, picture]) => picture);
+
+  function reset() {
+    state.faces = null;
+    finding.clear();
+    find.disabled = !source.picture;
+    view.replaceChildren(source.picture ? annotated(source.picture, []).element : "");
+    drawSlots();
+  }
+
+  function enable() {
+    const several = chosen().length;
+    button.disabled = !source.picture || !(state.faces ? several : single.picture);
+    cost.textContent = button.disabled ? "" : `Costs ${count(state.faces ? 1 + 2 * several : 2, "point")}.`;
+  }
+
+  async function extract() {
+    const picture = source.picture;
+    const answer = await finding.run("Looking for faces…", (signal) => ask({ method: "POST", path: `${BASE}/extract_face`, form: [["img", picture.file]], signal }));
+    if (!answer || picture !== source.picture) return;
+    state.faces = answer.faces;
+    drawSlots();
+    announce(`${count(answer.faces.length, "face")} found.`);
+  }
+
+  function drawSlots() {
+    const { faces } = state;
+    inputs = [];
+    if (!faces) {
+      slots.replaceChildren(el("p", { class: "muted" }, "Without looking for faces first, the biggest face is replaced."), single.element);
+    } else {
+      const { picture } = source;
+      inputs = faces.map((_, index) => new PictureInput(`For face ${index}`, { compact: true, onchange: () => enable() }));
+      const shown = annotated(picture, faces.map((box, index) => ({ box, label: String(index), name: `Face ${index}: choose who comes in` })), { onpick: (index) => inputs[index].input.focus() });
+      view.replaceChildren(shown.element);
+      const slot = (box, index) => el("div", {}, el("div", { class: "row" }, cut(picture, box, `Face ${index}`, 56), el("h3", {}, `Face ${index}`)), inputs[index].element);
+      slots.replaceChildren(
+        faces.length ? el("p", { class: "muted" }, "Choose who comes in for whom; faces without a picture stay as they are.") : el("p", { class: "notice warn" }, "No face was found in this picture."),
+        el("div", { class: "slots" }, faces.map(slot)),
+      );
+    }
+    enable();
+  }
+
+  async function run() {
+    const { picture } = source;
+    const several = state.faces ? chosen() : null;
+    const form = [["source_image", picture.file]];
+    if (several) {
+      for (const [, { file }] of several) form.push(["face_image", file]);
+      for (const [index] of several) form.push(["index", String(index)]);
+    } else {
+      form.push(["face_image", single.picture.file]);
+    }
+    button.disabled = true;
+    const blob = await work.run("Sending the pictures…", async (signal, progress) => {
+      const { task_id: task } = await ask({ method: "POST", path: `${BASE}/${several ? "multi_faceswap" : "faceswap"}`, form, signal });
+      for (;;) {
+        const answer = await ask({ path: `${BASE}/task/${task}`, signal, quiet: true });
+        if (answer.success === 1 || answer.result_image) {
+          progress("Fetching the result…");
+          return fetchResult(answer.result_image, signal);
+        }
+        if (answer.finished) throw new Error(answer.message || "The swap failed; its points are given back.");
+        progress(`The task is ${answer.status}…`);
+        await wait(POLL_MILLISECONDS, signal);
+      }
+    });
+    enable();
+    if (!blob) return;
+    const extension = { "image/png": "png", "image/webp": "webp" }[blob.type] ?? "jpg";
+    const before = await shownSource(picture);
+    outcome.replaceChildren(
+      el(
+        "div",
+        { class: "card stack" },
+        el("h2", {}, "The result"),
+        compare(before, URL.createObjectURL(blob), ["The picture before", "The picture after"]),
+        el("div", { class: "row" }, el("button", { type: "button", onclick: () => saveAs(blob, `swapped.${extension}`) }, "Download")),
+      ),
+    );
+    outcome.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    announce("The result is ready.");
+  }
+
+  reset();
+  const element = el(
+    "section",
+    {},
+    pageHead("Swap", "The new face takes over pose, light and expression; the rest of the picture stays as it is."),
+    el(
+      "div",
+      { class: "halves" },
+      el("div", { class: "card stack" }, el("h2", {}, "1. The picture"), source.element, view, el("div", { class: "row" }, find, el("span", { class: "hint" }, "Costs 2 points.")), finding.element),
+      el("div", { class: "card stack" }, el("h2", {}, "2. Who comes in"), slots, el("div", { class: "row" }, button, cost), work.element),
+    ),
+    outcome,
+  );
+  return { element };
+}
+
+/** Results lie on this server under an address that cannot be guessed: no key goes with the request. */
+async function fetchResult(address, signal) {
+  const { pathname, search } = new URL(address, location.origin);
+  return call({ api: "checkface", path: pathname + search, as: "blob", signal, quiet: true });
+}
+
+/** An address of the source as an upright picture that every browser shows. */
+async function shownSource({ file, bitmap }) {
+  if (!bitmap) return URL.createObjectURL(file);
+  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+  canvas.getContext("2d").drawImage(bitmap, 0, 0);
+  return URL.createObjectURL(await canvas.convertToBlob({ type: "image/png" }));
+}

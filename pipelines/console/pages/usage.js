@@ -1,0 +1,100 @@
+// What this key has, and what this page has asked for.
+
+import { call, calls } from "../lib/api.js";
+import { masked } from "../lib/curl.js";
+import { el, pageHead } from "../lib/dom.js";
+import { server, session } from "../lib/session.js";
+import { bytes, milliseconds } from "../lib/words.js";
+import { copyButton } from "../parts/request_bar.js";
+import { Work } from "../parts/work.js";
+
+const SHOWN = 100;
+
+export function usage() {
+  const work = new Work();
+  const figures = el("div", { class: "figures" });
+  const summary = el("p", { class: "muted" });
+  const rows = el("tbody");
+  const figure = (value, name) => el("div", { class: "figure" }, el("b", {}, typeof value === "number" ? value.toLocaleString("en") : value), el("span", {}, name));
+
+  async function load() {
+    const opens = new Set(session.opens);
+    const found = await work.run("Counting…", async (signal) => {
+      const parts = [];
+      if (opens.has("Recognition")) {
+        const ask = (request) => call({ api: "compreface", signal, quiet: true, ...request });
+        const [{ subjects }, { total_elements: examples }] = await Promise.all([
+          ask({ path: "/api/v1/recognition/subjects" }),
+          ask({ path: "/api/v1/recognition/faces", query: { size: 1 } }),
+        ]);
+        parts.push([subjects.length, "people"], [examples, "examples"]);
+      }
+      if (opens.has("Trueface")) {
+        const { data } = await call({ api: "trueface", path: "/v1/collection", signal, quiet: true });
+        parts.push([data.length, "collections"]);
+      }
+      if (opens.has("Search")) {
+        const info = await call({ api: "facecheck", method: "POST", path: "/api/info", signal, quiet: true });
+        const unlimited = info.remaining_credits >= 2 ** 31 - 1;
+        parts.push([unlimited ? "no limit" : info.remaining_credits, "credits"], [info.faces ?? 0, "faces in the index"]);
+      }
+      return parts;
+    });
+    if (!found) return;
+    figures.replaceChildren(figure(masked(session.key), "key"), ...found.map(([value, name]) => figure(value, name)));
+  }
+
+  function drawCalls() {
+    const { list } = calls;
+    const times = list.map((one) => one.milliseconds).toSorted((a, b) => a - b);
+    const failed = list.filter(({ status }) => status === 0 || status >= 400).length;
+    summary.textContent = list.length
+      ? `${list.length} calls since this page was loaded, ${failed} refused or failed; half of them took less than ${milliseconds(times[Math.floor(times.length / 2)])}.`
+      : "No calls since this page was loaded.";
+    rows.replaceChildren(...list.slice(0, SHOWN).map(row));
+  }
+
+  const row = (one) =>
+    el(
+      "tr",
+      {},
+      el("td", {}, one.when.toLocaleTimeString()),
+      el("td", {}, el("code", {}, `${one.method} ${one.path}`)),
+      el("td", {}, el("span", { class: `badge ${one.status >= 200 && one.status < 400 ? "good" : "bad"}` }, one.status || "none")),
+      el("td", { class: "number" }, milliseconds(one.milliseconds)),
+      el("td", { class: "number" }, bytes(one.size)),
+      el("td", {}, named(copyButton(() => one.curl), one)),
+    );
+
+  const opened = session.opens;
+  const element = el(
+    "section",
+    {},
+    pageHead("Usage", opened.length ? `This key opens ${opened.join(", ")}.` : "This key opens detection or verification alone."),
+    el("div", { class: "card" }, el("h2", {}, "This key"), figures, work.element),
+    el(
+      "div",
+      { class: "card" },
+      el("div", { class: "row" }, el("h2", { id: "calls" }, "Calls of this page"), el("span", { class: "spring" }), el("button", { type: "button", class: "small", onclick: () => calls.clear() }, "Clear")),
+      summary,
+      el(
+        "div",
+        { class: "scroll", tabIndex: 0, role: "region", "aria-labelledby": "calls" },
+        el(
+          "table",
+          {},
+          el("thead", {}, el("tr", {}, ["When", "Call", "Answer"].map((name) => el("th", { scope: "col" }, name)), ["Took", "Size"].map((name) => el("th", { scope: "col", class: "number" }, name)), el("th", { scope: "col" }, "curl"))),
+          rows,
+        ),
+      ),
+    ),
+    server.serves("checkface") ? el("p", { class: "hint" }, "Faces need no key and cost nothing.") : "",
+  );
+  calls.addEventListener("call", () => element.isConnected && !element.hidden && drawCalls());
+  return { element, onshow: () => { drawCalls(); load(); } };
+}
+
+function named(button, { method, path }) {
+  button.setAttribute("aria-label", `Copy the curl line of ${method} ${path}`);
+  return button;
+}

@@ -1,0 +1,30 @@
+// Where everything is.
+
+import { el, pageHead } from "../lib/dom.js";
+import { server, session } from "../lib/session.js";
+
+const WAYS = [
+  ["recognise", "Recognise", "Who is in a picture, with age, gender, mask, pose and more.", "compreface"],
+  ["people", "People", "The subjects that are known, and the pictures they are known by.", "compreface"],
+  ["verify", "Verify", "Whether two pictures show one person.", "compreface"],
+  ["search", "Search", "A face among all that were indexed.", "facecheck"],
+  ["faces", "Faces", "Any text becomes a face; two faces become a film.", "checkface"],
+  ["swap", "Swap", "A face into a picture.", "aifaceswap"],
+];
+
+export function welcome() {
+  const element = el("section");
+  const onshow = () => {
+    const cards = WAYS.filter(([, , , api]) => server.serves(api)).map(([path, title, text]) =>
+      el("a", { class: "card way", href: `#/${path}` }, el("h2", {}, title), el("span", {}, text)),
+    );
+    element.replaceChildren(
+      pageHead("Faces, by five APIs and one set of models", "Everything here calls the public routes and shows the line of curl that does the same."),
+      session.key ? null : el("p", { class: "notice" }, "Most pages need an API key. ", el("a", { href: "#/sign-in" }, "Sign in with one"), "."),
+      el("div", { class: "ways" }, cards),
+    );
+    if (!session.key) return;
+    element.querySelector(".notice")?.remove();
+  };
+  return { element, onshow };
+}

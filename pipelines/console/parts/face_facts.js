@@ -1,0 +1,22 @@
+// What the plugins say about one face.
+
+import { el } from "../lib/dom.js";
+import { milliseconds } from "../lib/words.js";
+
+const percent = (value) => `${Math.round(value * 100)} %`;
+const MASKS = { without_mask: "none", mask_worn_correctly: "worn correctly", mask_worn_incorrectly: "worn incorrectly" };
+
+export function faceFacts(face) {
+  const rows = [["Face", percent(face.box.probability)]];
+  if (face.age) rows.push(["Age", `${face.age.low} to ${face.age.high} (${percent(face.age.probability)})`]);
+  if (face.gender) rows.push(["Gender", `${face.gender.value} (${percent(face.gender.probability)})`]);
+  if (face.mask) rows.push(["Mask", `${MASKS[face.mask.value] ?? face.mask.value} (${percent(face.mask.probability)})`]);
+  if (face.liveness) rows.push(["Liveness", `${face.liveness.value} (${percent(face.liveness.probability)})`]);
+  if (face.pose) {
+    const { pitch, yaw, roll } = face.pose;
+    rows.push(["Pose", `pitch ${Math.round(pitch)}°, yaw ${Math.round(yaw)}°, roll ${Math.round(roll)}°`]);
+  }
+  const times = Object.entries(face.execution_time ?? {});
+  if (times.length) rows.push(["Time", milliseconds(times.reduce((sum, [, cost]) => sum + cost, 0))]);
+  return el("dl", { class: "facts-list" }, rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+}

@@ -1,0 +1,117 @@
+// A place to drop, choose or paste pictures.
+
+import { announce, el, freshId } from "../lib/dom.js";
+import { drawn, loadPicture } from "../lib/picture.js";
+import { server } from "../lib/session.js";
+import { bytes } from "../lib/words.js";
+
+const ACCEPTED = "image/*,.jpg,.jpeg,.png,.webp,.bmp,.gif,.tif,.tiff,.ico";
+const inputs = new Set();
+
+export class PictureInput {
+  /** max: how many pictures; shown: whether the input shows what was chosen itself; onchange(pictures): after each change. */
+  constructor(label, { max = 1, hint = null, compact = false, shown = true, onchange = () => {} } = {}) {
+    Object.assign(this, { max, onchange, shown });
+    this.pictures = [];
+    const id = freshId("pictures");
+    const rules = `${max > 1 ? `Up to ${max} pictures` : "One picture"}, ${bytes(server.limits.max_bytes)} at most${max > 1 ? " each" : ""}.`;
+    this.input = el("input", {
+      type: "file", id, accept: ACCEPTED, multiple: max > 1, "aria-describedby": `${id}-hint`,
+      onchange: () => { this.add([...this.input.files]); this.input.value = ""; },
+    });
+    this.drop = el(
+      "div",
+      { class: compact ? "drop compact" : "drop" },
+      el("label", { htmlFor: id }, label),
+      el("span", { "aria-hidden": "true" }, el("strong", {}, "Choose"), ", drop or paste"),
+      el("span", { class: "hint", id: `${id}-hint` }, hint ? `${hint} ${rules}` : rules),
+      this.input,
+    );
+    this.problem = el("div", { class: "work" });
+    this.chosen = el("div", { class: "chosen" });
+    this.element = el("div", { class: "picture-input" }, this.drop, this.problem, this.chosen);
+    for (const name of ["dragenter", "dragover"]) this.drop.addEventListener(name, () => this.drop.classList.add("over"));
+    for (const name of ["dragleave", "drop"]) this.drop.addEventListener(name, () => this.drop.classList.remove("over"));
+    this.drop.addEventListener("dragover", (event) => event.preventDefault());
+    this.drop.addEventListener("drop", (event) => {
+      event.preventDefault();
+      this.add([...event.dataTransfer.files]);
+    });
+    inputs.add(this);
+  }
+
+  get picture() {
+    return this.pictures[0] ?? null;
+  }
+
+  get files() {
+    return this.pictures.map(({ file }) => file);
+  }
+
+  /** Takes what fits and says what does not; what was chosen before stays where nothing fits. */
+  async add(files) {
+    this.problem.replaceChildren();
+    const large = files.filter(({ size }) => size > server.limits.max_bytes);
+    const empty = files.filter(({ size }) => size === 0);
+    for (const file of large) this.#refuse(`${file.name} has ${bytes(file.size)}; the server accepts ${bytes(server.limits.max_bytes)}.`);
+    for (const file of empty) this.#refuse(`${file.name} is empty.`);
+    const fitting = files.filter((file) => !large.includes(file) && !empty.includes(file));
+    if (!fitting.length) return;
+    const kept = this.max === 1 ? [] : this.pictures;
+    const room = this.max - kept.length;
+    if (fitting.length > room) this.#refuse(room ? `Only ${this.max} pictures fit: the others were left out.` : `There are ${this.max} pictures already: remove one first.`);
+    const loaded = await Promise.all(fitting.slice(0, room).map((file) => loadPicture(file)));
+    if (!loaded.length) return;
+    this.pictures = [...kept, ...loaded];
+    this.#show();
+    announce(`${loaded.map(({ file }) => file.name).join(", ")} chosen`);
+    this.onchange(this.pictures);
+  }
+
+  clear() {
+    this.pictures = [];
+    this.problem.replaceChildren();
+    this.#show();
+    this.onchange(this.pictures);
+  }
+
+  #refuse(text) {
+    this.problem.append(el("p", { class: "notice warn", role: "alert" }, text));
+  }
+
+  #show() {
+    if (!this.shown) return;
+    this.chosen.replaceChildren(...this.pictures.map((picture) => this.#figure(picture)));
+  }
+
+  #figure(picture) {
+    const { file, bitmap } = picture;
+    const remove = () => {
+      this.pictures = this.pictures.filter((other) => other !== picture);
+      this.#show();
+      this.input.focus();
+      this.onchange(this.pictures);
+    };
+    return el(
+      "figure",
+      {},
+      bitmap ? drawn(bitmap, file.name) : el("div", { class: "empty" }, "no preview"),
+      el("figcaption", { title: file.name }, file.name),
+      el("button", { type: "button", class: "cross", "aria-label": `Remove ${file.name}`, onclick: remove }, "×"),
+    );
+  }
+}
+
+/** What is pasted goes to the focused input, else to the first on the page that has room, else to the first. */
+document.addEventListener("paste", (event) => {
+  const files = [...(event.clipboardData?.files ?? [])].filter(({ type }) => type.startsWith("image/"));
+  const visible = [...inputs].filter(({ element }) => element.isConnected && element.checkVisibility());
+  if (!files.length || !visible.length) return;
+  const focused = visible.find(({ element }) => element.contains(document.activeElement));
+  const target = focused ?? visible.find((input) => input.pictures.length < input.max) ?? visible[0];
+  event.preventDefault();
+  target.add(files);
+});
+
+// A picture that misses its place must not replace the page.
+for (const name of ["dragover", "drop"]) document.addEventListener(name, (event) => event.preventDefault());
