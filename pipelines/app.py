@@ -20,7 +20,8 @@ from deployments.video_encoder import VideoEncoder
 from models.load import available
 from pipelines.faces import ModelHandles
 from pipelines.generation import GeneratorHandles
-from pipelines.ingress import Ingress, RecognitionHandles
+from pipelines.ingress import Ingress
+from pipelines.recognition import RecognitionHandles
 
 
 def options(deployment: Deployment, settings: DeploymentSettings) -> Deployment:

@@ -27,11 +27,11 @@ from deployments.state.errors import (
 )
 from deployments.state.galleries import GalleryStore
 from deployments.state.keys import Key, Scope
-from deployments.state.types import FaceRecord, Match, NewFace
-from deployments.state.types import Query as Probe
+from deployments.state.types import FaceRecord, NewFace
 from models.images import ImageError, RejectionReason, media_type
 from models.types import Float32
 from pipelines.faces import Face, Picture, Plugin, inside
+from pipelines.recognition import NoFace, Recognition, SeveralFaces
 from pipelines.uploads import BodyError, MissingPicture, Upload, read_pictures
 
 if TYPE_CHECKING:
@@ -243,6 +243,10 @@ def _translate(error: Exception) -> CompreFaceError:
             return CompreFaceError(503, 0, f"{kind}: try again", error.retry_after)
         case ModelFailed():
             return CompreFaceError(500, 41, "the model service failed; the server's log says why")
+        case NoFace():
+            return CompreFaceError(400, 28, str(error))
+        case SeveralFaces():
+            return CompreFaceError(400, 31, str(error))
         case HTTPException():
             return CompreFaceError(error.status_code, 0, str(error.detail))
         case StateError():
@@ -349,7 +353,6 @@ class Answers:
 
     def __init__(self, services: "Services") -> None:
         self._faces = services.faces
-        self._similarity = services.similarity
 
     def plugins(self, asked: Asked) -> frozenset[Plugin]:
         """Raises `CompreFaceError` that lists the known plugins."""
@@ -407,10 +410,6 @@ class Answers:
                 used[name] = self._faces.card(plugin).name
         return used
 
-    def similarities(self, distances: Float32) -> list[float]:
-        """Of distances ``(N,)``: 0..1, five decimals."""
-        return [round(float(value), 5) for value in self._similarity.similarity(distances)]
-
 
 _COMPREFACE_STAGE = {"embedder": "calculator", "landmarks": "pose"}
 
@@ -434,7 +433,7 @@ def create_app(services: "Services") -> FastAPI:
         responses={status: {"model": Failure} for status in (400, 404, 500, 503)},
     )
     answers = Answers(services)
-    galleries = services.galleries
+    recognition, galleries = services.recognition, services.galleries
     max_bytes = services.settings.images.max_bytes
 
     async def on_error(_: Request, error: Exception) -> Response:
@@ -446,7 +445,7 @@ def create_app(services: "Services") -> FastAPI:
 
     for kind in (
         CompreFaceError, RequestValidationError, HTTPException, BodyError, ImageError, StateError,
-        Overloaded, Unavailable, ModelFailed,
+        NoFace, SeveralFaces, Overloaded, Unavailable, ModelFailed,
     ):  # fmt: skip
         app.add_exception_handler(kind, on_error)
 
@@ -466,8 +465,8 @@ def create_app(services: "Services") -> FastAPI:
 
         return Depends(dependency)
 
-    Recognition = Annotated[Key, key_with("recognition")]
-    Detection = Annotated[Key, key_with("detection")]
+    RecognitionKey = Annotated[Key, key_with("recognition")]
+    DetectionKey = Annotated[Key, key_with("detection")]
     VerificationKey = Annotated[Key, key_with("verification")]
     Faces = Annotated[Asked, Depends()]
 
@@ -480,7 +479,7 @@ def create_app(services: "Services") -> FastAPI:
     async def faces_of(
         image: bytes, asked: Asked, plugins: frozenset[Plugin], *, whole_picture: bool = False
     ) -> Picture:
-        """At least one face. Raises `CompreFaceError` 28 where there is none."""
+        """At least one face. Raises `NoFace`."""
         picture = await services.faces.analyze(
             image,
             plugins,
@@ -489,45 +488,37 @@ def create_app(services: "Services") -> FastAPI:
             whole_picture=whole_picture,
         )
         if not picture.faces:
-            raise CompreFaceError(400, 28, "No face is found in the given image")
-        return picture
-
-    async def one_face(image: bytes, threshold: float | None, plugins: frozenset[Plugin]) -> Picture:
-        picture = await services.faces.analyze(image, plugins, limit=2, score_threshold=threshold)
-        if not picture.faces:
-            raise CompreFaceError(400, 28, "No face is found in the given image")
-        if len(picture.faces) > 1:
-            raise CompreFaceError(400, 31, "Found more than one face")
+            raise NoFace("No face is found in the given image")
         return picture
 
     # ------------------------------------------------------------------------------------------------- subjects
 
     @app.post(f"{BASE}/recognition/subjects", status_code=201, response_model=Subject, tags=["subjects"])
-    async def add_subject(key: Recognition, body: SubjectName) -> Response:
+    async def add_subject(key: RecognitionKey, body: SubjectName) -> Response:
         """Create a subject without an example."""
         await galleries.run(GalleryStore.create_subject, key.gallery, body.subject)
         return Subject(subject=body.subject).response(201)
 
     @app.get(f"{BASE}/recognition/subjects", response_model=Subjects, tags=["subjects"])
     @app.get(f"{BASE}/recognition/subjects/", response_model=Subjects, include_in_schema=False)
-    async def list_subjects(key: Recognition) -> Response:
+    async def list_subjects(key: RecognitionKey) -> Response:
         """Every subject of the face collection."""
         return Subjects(subjects=await galleries.run(GalleryStore.subjects, key.gallery)).response()
 
     @app.delete(f"{BASE}/recognition/subjects", response_model=Deleted, tags=["subjects"])
     @app.delete(f"{BASE}/recognition/subjects/", response_model=Deleted, include_in_schema=False)
-    async def delete_all_subjects(key: Recognition) -> Response:
+    async def delete_all_subjects(key: RecognitionKey) -> Response:
         """Delete every subject with all examples and images."""
         return Deleted(deleted=await galleries.run(GalleryStore.delete_all_subjects, key.gallery)).response()
 
     @app.put(f"{BASE}/recognition/subjects/{{subject:path}}", response_model=Updated, tags=["subjects"])
-    async def rename_subject(key: Recognition, subject: str, body: SubjectName) -> Response:
+    async def rename_subject(key: RecognitionKey, subject: str, body: SubjectName) -> Response:
         """Rename a subject; where the new name exists, the two are merged."""
         await galleries.run(GalleryStore.rename_subject, key.gallery, subject, body.subject)
         return Updated(updated=True).response()
 
     @app.delete(f"{BASE}/recognition/subjects/{{subject:path}}", response_model=Subject, tags=["subjects"])
-    async def delete_subject(key: Recognition, subject: str) -> Response:
+    async def delete_subject(key: RecognitionKey, subject: str) -> Response:
         """Delete a subject with all its examples and images."""
         await galleries.run(GalleryStore.delete_subject, key.gallery, subject)
         return Subject(subject=subject).response()
@@ -543,7 +534,7 @@ def create_app(services: "Services") -> FastAPI:
     )
     async def add_example(
         request: Request,
-        key: Recognition,
+        key: RecognitionKey,
         subject: Annotated[str, Query()],
         det_prob_threshold: Threshold = None,
     ) -> Response:
@@ -551,7 +542,7 @@ def create_app(services: "Services") -> FastAPI:
         if not subject.strip():
             raise CompreFaceError(400, 26, "'subject' must not be blank")
         (image,) = await pictures(request, "file")
-        picture = await one_face(image, det_prob_threshold, frozenset({Plugin.EMBEDDING}))
+        picture = await recognition.one_face(image, frozenset({Plugin.EMBEDDING}), det_prob_threshold)
         embedding = picture.faces[0].embedding
         assert embedding is not None
         blob = Blob(image, media_type(image))
@@ -560,7 +551,7 @@ def create_app(services: "Services") -> FastAPI:
 
     @app.get(f"{BASE}/recognition/faces", response_model=Examples, tags=["examples"])
     async def list_examples(
-        key: Recognition,
+        key: RecognitionKey,
         page: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
         size: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = 20,
         subject: Annotated[str | None, Query()] = None,
@@ -576,21 +567,23 @@ def create_app(services: "Services") -> FastAPI:
         ).response()
 
     @app.delete(f"{BASE}/recognition/faces", response_model=Deleted, tags=["examples"])
-    async def delete_examples(key: Recognition, subject: Annotated[str | None, Query()] = None) -> Response:
+    async def delete_examples(
+        key: RecognitionKey, subject: Annotated[str | None, Query()] = None
+    ) -> Response:
         """Delete every example of a subject, or of all."""
         count = await galleries.run(GalleryStore.delete_all_faces, key.gallery, subject or None)
         return Deleted(deleted=count).response()
 
     @app.post(f"{BASE}/recognition/faces/delete", response_model=list[Example], tags=["examples"])
     async def delete_examples_by_id(
-        key: Recognition, ids: Annotated[list[uuid.UUID], Body(max_length=10_000)]
+        key: RecognitionKey, ids: Annotated[list[uuid.UUID], Body(max_length=10_000)]
     ) -> Response:
         """Delete several examples; unknown ids are ignored."""
         gone = await galleries.run(GalleryStore.delete_faces, key.gallery, ids)
         return JSONResponse([_example(face).model_dump(mode="json") for face in gone])
 
     @app.delete(f"{BASE}/recognition/faces/{{image_id}}", response_model=Example, tags=["examples"])
-    async def delete_example(key: Recognition, image_id: ImageId) -> Response:
+    async def delete_example(key: RecognitionKey, image_id: ImageId) -> Response:
         """Delete one example and its image."""
         gone = await galleries.run(GalleryStore.delete_faces, key.gallery, [image_id])
         if not gone:
@@ -615,7 +608,7 @@ def create_app(services: "Services") -> FastAPI:
         responses=binary,
         response_class=Response,
     )
-    async def download_example(key: Recognition, image_id: ImageId) -> Response:
+    async def download_example(key: RecognitionKey, image_id: ImageId) -> Response:
         """The stored image."""
         return await image_of(key, image_id)
 
@@ -639,7 +632,7 @@ def create_app(services: "Services") -> FastAPI:
     )
     async def recognize(
         request: Request,
-        key: Recognition,
+        key: RecognitionKey,
         asked: Faces,
         prediction_count: PredictionCount = 1,
         detect_faces: Annotated[bool, Query()] = True,
@@ -659,14 +652,13 @@ def create_app(services: "Services") -> FastAPI:
         ).response()
 
     async def best_subjects(key: Key, embeddings: list[Float32], count: int) -> list[list[SubjectSimilarity]]:
-        probes = (galleries.search(Probe(key.gallery, embedding, count)) for embedding in embeddings)
-        return [scored(matches) for matches in await asyncio.gather(*probes)]
-
-    def scored(matches: list[Match]) -> list[SubjectSimilarity]:
-        similarities = answers.similarities(np.array([match.distance for match in matches], np.float32))
+        found = await recognition.candidates(key.gallery, embeddings, count)
         return [
-            SubjectSimilarity(subject=match.subject, similarity=similarity)
-            for match, similarity in zip(matches, similarities, strict=True)
+            [
+                SubjectSimilarity(subject=one.subject, similarity=round(one.similarity, 5))
+                for one in candidates
+            ]
+            for candidates in found
         ]
 
     @app.post(
@@ -675,7 +667,9 @@ def create_app(services: "Services") -> FastAPI:
         tags=["recognition"],
         openapi_extra=_picture_body("file"),
     )
-    async def verify_example(request: Request, key: Recognition, image_id: ImageId, asked: Faces) -> Response:
+    async def verify_example(
+        request: Request, key: RecognitionKey, image_id: ImageId, asked: Faces
+    ) -> Response:
         """How similar each face of the picture is to one example."""
         plugins = answers.plugins(asked) | {Plugin.EMBEDDING}
         example = await embedding_of(key, image_id)
@@ -693,9 +687,9 @@ def create_app(services: "Services") -> FastAPI:
 
     def compared(embedding: Float32, picture: Picture, asked: Asked) -> list[ComparedFace]:
         others = np.stack([face.embedding for face in picture.faces if face.embedding is not None])
-        similarities = answers.similarities(np.linalg.norm(others - embedding, axis=1))
+        similarities = recognition.similarities(embedding, others)
         return [
-            ComparedFace(**answers.face(face, picture, asked), similarity=similarity)
+            ComparedFace(**answers.face(face, picture, asked), similarity=round(float(similarity), 5))
             for face, similarity in zip(picture.faces, similarities, strict=True)
         ]
 
@@ -705,7 +699,7 @@ def create_app(services: "Services") -> FastAPI:
         f"{BASE}/recognition/embeddings/recognize", response_model=RecognizedEmbeddings, tags=["recognition"]
     )
     async def recognize_embeddings(
-        key: Recognition, body: Embeddings, prediction_count: PredictionCount = 1
+        key: RecognitionKey, body: Embeddings, prediction_count: PredictionCount = 1
     ) -> Response:
         """Who the embeddings belong to."""
         vectors = _vectors("embeddings", body.embeddings, dim)
@@ -722,11 +716,11 @@ def create_app(services: "Services") -> FastAPI:
         response_model=ComparedEmbeddings,
         tags=["recognition"],
     )
-    async def verify_embeddings(key: Recognition, image_id: ImageId, body: Embeddings) -> Response:
+    async def verify_embeddings(key: RecognitionKey, image_id: ImageId, body: Embeddings) -> Response:
         """How similar each embedding is to one example."""
         vectors = _vectors("embeddings", body.embeddings, dim)
         example = await embedding_of(key, image_id)
-        return _compared_embeddings(answers, example, vectors, body.embeddings)
+        return _compared_embeddings(recognition, example, vectors, body.embeddings)
 
     # ------------------------------------------------------------------------------- detection and verification
 
@@ -736,7 +730,7 @@ def create_app(services: "Services") -> FastAPI:
         tags=["detection"],
         openapi_extra=_picture_body("file"),
     )
-    async def detect(request: Request, key: Detection, asked: Faces) -> Response:
+    async def detect(request: Request, key: DetectionKey, asked: Faces) -> Response:
         """Every face of the picture."""
         plugins = answers.plugins(asked)
         (image,) = await pictures(request, "file")
@@ -757,7 +751,7 @@ def create_app(services: "Services") -> FastAPI:
         plugins = answers.plugins(asked) | {Plugin.EMBEDDING}
         source, target = await pictures(request, "source_image", "target_image")
         source_picture, target_picture = await asyncio.gather(
-            one_face(source, asked.threshold, plugins), faces_of(target, asked, plugins)
+            recognition.one_face(source, plugins, asked.threshold), faces_of(target, asked, plugins)
         )
         source_face = source_picture.faces[0]
         assert source_face.embedding is not None
@@ -774,7 +768,7 @@ def create_app(services: "Services") -> FastAPI:
     async def verify_embedding_pairs(key: VerificationKey, body: SourceAndTargets) -> Response:
         """How similar each target embedding is to the source."""
         source = _vectors("source", [body.source], dim)[0]
-        return _compared_embeddings(answers, source, _vectors("targets", body.targets, dim), body.targets)
+        return _compared_embeddings(recognition, source, _vectors("targets", body.targets, dim), body.targets)
 
     return app
 
@@ -784,12 +778,12 @@ def _example(face: FaceRecord) -> Example:
 
 
 def _compared_embeddings(
-    answers: Answers, one: Float32, vectors: Float32, embeddings: list[list[float]]
+    recognition: Recognition, one: Float32, vectors: Float32, embeddings: list[list[float]]
 ) -> Response:
-    similarities = answers.similarities(np.linalg.norm(vectors - one, axis=1))
+    similarities = recognition.similarities(one, vectors)
     return ComparedEmbeddings(
         result=[
-            EmbeddingSimilarity(embedding=embedding, similarity=similarity)
+            EmbeddingSimilarity(embedding=embedding, similarity=round(float(similarity), 5))
             for embedding, similarity in zip(embeddings, similarities, strict=True)
         ]
     ).response()

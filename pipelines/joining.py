@@ -1,0 +1,52 @@
+"""Joining a running application from another process: where it is, and with which settings of Ray one talks to it."""
+
+import os
+from pathlib import Path
+
+from configs.settings import StateSettings
+
+_ADDRESS_FILE = "ray-address"
+MAX_MESSAGE_BYTES = 256 << 20
+
+HANDLE_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(MAX_MESSAGE_BYTES),
+}
+"""What both ends of a call must agree on. Ray Serve reads it when `ray.serve` is first imported."""
+
+
+class NotRunning(ConnectionError):
+    """No application of Prosopon is running where it was looked for."""
+
+
+def announce(home: Path) -> None:
+    """Write down where the Ray instance of this process is, for those who share its home."""
+    import ray
+
+    home.mkdir(parents=True, exist_ok=True)
+    partial = home / f"{_ADDRESS_FILE}.{os.getpid()}"
+    partial.write_text(ray.get_runtime_context().gcs_address)
+    partial.replace(home / _ADDRESS_FILE)
+
+
+def join(address: str | None = None, home: Path | None = None) -> None:
+    """Join the Ray instance that serves, unless this process has joined one already.
+
+    address: of its GCS, ``host:port``; otherwise `RAY_ADDRESS`, and otherwise what `prosopon serve` announced in the
+    home (None: the configured one). Raises `NotRunning`.
+    """
+    import ray
+
+    if ray.is_initialized():
+        return
+    for name, value in HANDLE_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    file = (home or StateSettings().home) / _ADDRESS_FILE
+    address = address or os.environ.get("RAY_ADDRESS") or (file.read_text() if file.exists() else None)
+    if address is None:
+        raise NotRunning(f"nobody serves with {file.parent}: start `prosopon serve`, or name an address")
+    try:
+        ray.init(address=address, namespace="serve", log_to_driver=False, logging_level="warning")
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise NotRunning(f"no application answers at {address}: {error}") from error
