@@ -89,6 +89,10 @@ class Generation:
         """w+ ``(layers, 512)``. Raises what `call` raises."""
         return cast(Float32, await call(self._handles.generator.styles, mixture))
 
+    async def pixels(self, request: PictureRequest) -> RGBImage:
+        """``(dim, dim, 3)`` uint8 RGB, made anew. Raises what `call` raises."""
+        return cast(RGBImage, await call(self._handles.generator.picture, request))
+
     # ------------------------------------------------------------------------------------------------- results
 
     async def get(self, recipe: Recipe) -> Blob:

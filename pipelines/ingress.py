@@ -18,6 +18,7 @@ from pipelines.enrollments import Enrollments
 from pipelines.faces import FaceAnalyzer
 from pipelines.galleries import Galleries
 from pipelines.generation import Generation, GeneratorHandles
+from pipelines.graphs import Graphs
 from pipelines.recognition import Recognition, RecognitionHandles
 
 logger = logging.getLogger("ray.serve")
@@ -151,12 +152,17 @@ class Ingress:
         recognition: RecognitionHandles | None,
         generation: GeneratorHandles | None,
     ) -> None:
+        self._graphs = Graphs(settings, recognition, generation)
         self._services = Services(
             settings=settings,
             keys=Authenticator(KeyStore(Records(settings.state.database))),
             recognition_graph=await Recognition.connect(recognition, settings.state) if recognition else None,
             generation_graph=await Generation.connect(generation, settings) if generation else None,
         )
+
+    def graphs(self) -> Graphs:
+        """Everything that `pipelines.handles` needs, for those who join the application."""
+        return self._graphs
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         apis = [_APIS[api] for api in settings_order(self._services.settings)]

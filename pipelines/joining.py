@@ -1,11 +1,14 @@
 """Joining a running application from another process: where it is, and with which settings of Ray one talks to it."""
 
+import contextlib
 import os
+import secrets
 from pathlib import Path
 
 from configs.settings import StateSettings
 
 _ADDRESS_FILE = "ray-address"
+_TOKEN_FILE = "ray-token"
 MAX_MESSAGE_BYTES = 256 << 20
 
 HANDLE_ENVIRONMENT = {
@@ -20,11 +23,22 @@ class NotRunning(ConnectionError):
     """No application of Prosopon is running where it was looked for."""
 
 
+def guard(home: Path) -> None:
+    """Let Ray ask everybody who joins for a token, which whoever may read the home has. Before Ray is started."""
+    home.mkdir(parents=True, exist_ok=True)
+    token = home / _TOKEN_FILE
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(token))
+
+
 def announce(home: Path) -> None:
     """Write down where the Ray instance of this process is, for those who share its home."""
     import ray
 
-    home.mkdir(parents=True, exist_ok=True)
     partial = home / f"{_ADDRESS_FILE}.{os.getpid()}"
     partial.write_text(ray.get_runtime_context().gcs_address)
     partial.replace(home / _ADDRESS_FILE)
@@ -37,15 +51,18 @@ def join(address: str | None = None, home: Path | None = None) -> None:
     home (None: the configured one). Raises `NotRunning`.
     """
     import ray
+    from ray._raylet import Config  # type: ignore[attr-defined]
 
     if ray.is_initialized():
         return
-    for name, value in HANDLE_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    file = (home or StateSettings().home) / _ADDRESS_FILE
+    home = home or StateSettings().home
+    file = home / _ADDRESS_FILE
     address = address or os.environ.get("RAY_ADDRESS") or (file.read_text() if file.exists() else None)
     if address is None:
-        raise NotRunning(f"nobody serves with {file.parent}: start `prosopon serve`, or name an address")
+        raise NotRunning(f"nobody serves with {home}: start `prosopon serve`, or name an address")
+    if (home / _TOKEN_FILE).exists():
+        guard(home)
+        Config.initialize("")  # Ray has read its environment when it was imported.
     try:
         ray.init(address=address, namespace="serve", log_to_driver=False, logging_level="warning")
     except (ConnectionError, RuntimeError, ValueError) as error:

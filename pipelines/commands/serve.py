@@ -44,10 +44,12 @@ def serve(
     url = f"http://{http.get('host', '127.0.0.1')}:{http.get('port', 8000)}"
     prepare(settings, url)
 
+    from pipelines.joining import announce, guard
+
+    guard(settings.state.home)
+
     import ray
     from ray.serve.scripts import cli
-
-    from pipelines.joining import announce
 
     for attempts_left in (1, 0):
         try:

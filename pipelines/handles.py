@@ -1,0 +1,469 @@
+"""Prosopon from Python: the pipelines of a running application, typed, without HTTP.
+
+::
+
+    from pipelines.handles import Plugin, Prosopon
+
+    with Prosopon.connect() as prosopon:                     # joins the application that `prosopon serve` started
+        picture = prosopon.detect(Path("party.jpg"), {Plugin.AGE}).result()
+        people = prosopon.gallery("friends")
+        people.enrol("Ann", Path("ann.jpg")).result()
+        for person in people.recognise(Path("party.jpg")).result():
+            print(person.face.box, person.candidates)
+        film = await prosopon.morph("example", "yeet")       # the same call in a coroutine
+        for picture in prosopon.each(prosopon.embeddings, Path("album").glob("*.jpg")):
+            ...                                               # bounded: a few pictures are under way, the rest wait
+
+Every method returns an `Answer` at once: ask it for `result()`, or await it. All of them raise, when asked,
+`Overloaded` and `Unavailable` (try again), `ModelFailed`, and `ImageError` where bytes are no picture.
+Who can join the Ray instance can do everything: there are no keys here.
+"""
+
+import asyncio
+import os
+import uuid
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from configs.settings import Settings
+from deployments.calls import ModelFailed, Overloaded, Unavailable
+from deployments.messages import FilmRequest, PictureRequest
+from deployments.state.blobs import Blob
+from deployments.state.errors import StateError
+from deployments.state.galleries import GalleryStore
+from deployments.state.keys import KeyStore
+from deployments.state.records import Records
+from deployments.state.types import FacePage, FaceRecord, NewFace
+from models.images import ImageError, media_type
+from models.latents import Latent, LatentError, Mixture, Part, latent_of_seed, seed_of
+from models.types import FilmFormat, Float32, PictureFormat, RGBImage
+from pipelines.connection import Answer, Loop
+from pipelines.faces import Face, Picture, Plugin
+from pipelines.galleries import Galleries
+from pipelines.generation import Generation
+from pipelines.graphs import Graphs
+from pipelines.joining import NotRunning, join
+from pipelines.recognition import Candidate, NoFace, Recognition, SeveralFaces
+
+if TYPE_CHECKING:
+    from ray.serve.handle import DeploymentHandle
+
+__all__ = [
+    "Answer", "Candidate", "Face", "Gallery", "ImageError", "LatentError", "ModelFailed", "NoFace", "NotRunning",
+    "NotServed", "Overloaded", "Picture", "Plugin", "Prosopon", "RecognisedFace", "SeveralFaces", "StateError",
+    "Unavailable", "Verification", "VerifiedFace",
+]  # fmt: skip
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+Image = bytes | os.PathLike[str]
+"""A picture's file: its bytes, or its path, which is read in this process."""
+
+FaceSource = str | int | uuid.UUID | Latent | Mixture
+"""A face to be made: of a text, of a seed, of a registered latent's id, of a latent, or of a mixture of latents."""
+
+
+class NotServed(LookupError):
+    """The application's settings leave out the graph that the method needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecognisedFace:
+    """A face and who it may be, the most similar subject first; nobody in an empty gallery."""
+
+    face: Face
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedFace:
+    """similarity: to the source's face, 0..1; from 0.5 on the two are taken for one person."""
+
+    face: Face
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The source's only face, and every face of the target, the biggest first."""
+
+    source: Face
+    targets: tuple[VerifiedFace, ...]
+
+
+class Prosopon:
+    """A running application. Safe to use from any thread and any event loop. A context manager."""
+
+    def __init__(self, app: "DeploymentHandle", max_in_flight: int = 16, patience: float = 30) -> None:
+        """app: of `serve.get_app_handle`; the rest as for `connect`."""
+        self._loop = Loop(max_in_flight, patience)
+        self._records: Records | None = None
+        self._recognition: Recognition | None = None
+        self._generation: Generation | None = None
+        try:
+            self.settings = self._loop.submit(lambda: self._open(app)).result()
+        except BaseException:
+            self._loop.close()
+            raise
+
+    @classmethod
+    def connect(
+        cls,
+        address: str | None = None,
+        *,
+        home: Path | None = None,
+        application: str = "prosopon",
+        max_in_flight: int = 16,
+        patience: float = 30,
+    ) -> "Prosopon":
+        """Join the running application.
+
+        address: of Ray's GCS, ``host:port``; None finds it by `RAY_ADDRESS`, or in `home`, the state's home of a
+        server on this machine. application: its name in the Serve config. max_in_flight: calls at once, the others
+        wait their turn. patience: seconds that a call tries again for while the application is overloaded.
+        Raises `NotRunning`.
+        """
+        join(address, home)
+        from ray import serve
+        from ray.serve.exceptions import RayServeException
+
+        try:
+            return cls(serve.get_app_handle(application), max_in_flight, patience)
+        except RayServeException as error:
+            raise NotRunning(str(error)) from error
+
+    async def _open(self, app: "DeploymentHandle") -> Settings:
+        graphs: Graphs = await app.graphs.remote()
+        settings = graphs.settings
+        if graphs.recognition is not None:
+            self._recognition = await Recognition.connect(graphs.recognition, settings.state)
+            self._records = await asyncio.to_thread(Records, settings.state.database)
+        if graphs.generation is not None:
+            self._generation = await Generation.connect(graphs.generation, settings)
+        return settings
+
+    def close(self) -> None:
+        """End what is under way. The application goes on, and this process stays in its Ray instance."""
+        self._loop.close()
+
+    def __enter__(self) -> "Prosopon":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---------------------------------------------------------------------------------------------- many at once
+
+    def each(
+        self, method: Callable[[Item], Answer[Result]], items: Iterable[Item], ahead: int | None = None
+    ) -> Iterator[Result]:
+        """`method` of every item, in order: ``prosopon.each(prosopon.detect, paths)``.
+
+        The items are taken as they are needed: `ahead` of them (None: `max_in_flight`) are under way, however many
+        there are. Raises what the first failing call raises.
+        """
+        waiting: deque[Answer[Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(method(item))
+                if len(waiting) >= (ahead or self._loop.max_in_flight):
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for answer in waiting:
+                answer.cancel()
+
+    # --------------------------------------------------------------------------------------------------- pictures
+
+    def detect(
+        self,
+        image: Image,
+        plugins: Collection[Plugin] = (),
+        *,
+        limit: int = 0,
+        score_threshold: float | None = None,
+    ) -> Answer[Picture]:
+        """Every face of a picture, the biggest first, with what the plugins say of it.
+
+        limit: at most so many; 0 is all. score_threshold: None is the configured one.
+        """
+        return self._submit(
+            lambda: self._analyze(image, frozenset(plugins), limit=limit, score_threshold=score_threshold)
+        )
+
+    def embeddings(self, image: Image, *, limit: int = 0) -> Answer[Float32]:
+        """``(N, D)`` float32, unit norm: of every face of a picture, the biggest first."""
+
+        async def embed() -> Float32:
+            picture = await self._analyze(image, frozenset({Plugin.EMBEDDING}), limit=limit)
+            dim = self.recognition.faces.card(Plugin.EMBEDDING).dim or 0
+            return np.array([face.embedding for face in picture.faces], np.float32).reshape(-1, dim)
+
+        return self._submit(embed)
+
+    def similarities(self, embedding: Float32, others: Float32) -> Float32:
+        """Of an embedding ``(D,)`` to others ``(N, D)``, all of unit norm: ``(N,)``, 0..1. Computed here, at once."""
+        return self.recognition.similarities(embedding, others)
+
+    def verify(self, source: Image, target: Image, plugins: Collection[Plugin] = ()) -> Answer[Verification]:
+        """How similar the source's only face is to every face of the target. Raises `NoFace`, `SeveralFaces`."""
+        wanted = frozenset({*plugins, Plugin.EMBEDDING})
+
+        async def verified() -> Verification:
+            one, many = await asyncio.gather(
+                self.recognition.one_face(await _read(source), wanted), self._analyze(target, wanted)
+            )
+            probe = one.faces[0]
+            others = np.array([face.embedding for face in many.faces], np.float32)
+            assert probe.embedding is not None
+            scores = self.recognition.similarities(probe.embedding, others) if len(others) else others
+            return Verification(
+                probe,
+                tuple(
+                    VerifiedFace(face, float(score)) for face, score in zip(many.faces, scores, strict=True)
+                ),
+            )
+
+        return self._submit(verified)
+
+    # -------------------------------------------------------------------------------------------------- galleries
+
+    def gallery(
+        self, name: str | None = None, *, key: str | None = None, tenant: str = "default"
+    ) -> "Gallery":
+        """A gallery by its name, made with the first use where it is not there, or the one of an API key.
+
+        The name is what `prosopon keys create --gallery` takes: keys and handles can share a gallery.
+        """
+        if (name is None) == (key is None):
+            raise ValueError("a gallery has a name or an API key")
+        return Gallery(self, lambda: self._gallery_id(name, key, tenant))
+
+    def _gallery_id(self, name: str | None, key: str | None, tenant: str) -> int:
+        assert self.recognition and self._records is not None
+        if key is not None:
+            found = KeyStore(self._records).find(key)
+            if found is None:
+                raise StateError("the API key is unknown or revoked")
+            return found.gallery
+        assert name is not None
+        with self._records.write() as db:
+            return self._records.ensure_gallery(
+                db, self._records.ensure_tenant(db, tenant), "compreface", name
+            )
+
+    # ------------------------------------------------------------------------------------------- faces of nobody
+
+    def generate(self, face: FaceSource, *, dim: int = 300, format: PictureFormat = "jpg") -> Answer[bytes]:
+        """A face as a picture's file of `dim` pixels. What was made before is found. Raises `LatentError`."""
+
+        async def made() -> bytes:
+            recipe = self.generation.face(await self._mixture(face), dim, format)
+            return (await self.generation.get(recipe)).data
+
+        return self._submit(made)
+
+    def pixels(self, face: FaceSource, *, dim: int = 300) -> Answer[RGBImage]:
+        """A face as ``(dim, dim, 3)`` uint8 RGB. Raises `LatentError`."""
+
+        async def made() -> RGBImage:
+            return await self.generation.pixels(PictureRequest(await self._mixture(face), dim))
+
+        return self._submit(made)
+
+    def morph(
+        self,
+        start: FaceSource,
+        end: FaceSource,
+        *,
+        format: FilmFormat = "mp4",
+        dim: int = 300,
+        fps: int = 16,
+        frames: int = 50,
+        kbitrate: int = 2400,
+        linear: bool = False,
+    ) -> Answer[bytes]:
+        """A film from one face to another and, unless it is linear, back. Raises `LatentError`.
+
+        kbitrate: of an mp4, in 1000 bits a second.
+        """
+
+        async def made() -> bytes:
+            ends = [await self._latent(start), await self._latent(end)]
+            film = FilmRequest(ends[0], ends[1], format, dim, fps, frames, kbitrate, linear)
+            return (await self.generation.get(self.generation.film(film))).data
+
+        return self._submit(made)
+
+    def styles(self, face: FaceSource) -> Answer[Float32]:
+        """w+ ``(layers, 512)`` float32: one style for each layer, coarse to fine. `Latent` makes a face of it again."""
+
+        async def mapped() -> Float32:
+            return await self.generation.styles(await self._mixture(face))
+
+        return self._submit(mapped)
+
+    def register(self, latent: Latent, kind: str | None = None) -> Answer[uuid.UUID]:
+        """Keep a latent under a new id, which the CheckFace API knows as its guid. Raises `LatentError`."""
+        return self._submit(lambda: self.generation.register(latent, kind))
+
+    async def _mixture(self, face: FaceSource) -> Mixture:
+        return face if isinstance(face, tuple) else (Part(await self._latent(face)),)
+
+    async def _latent(self, face: FaceSource) -> Latent:
+        match face:
+            case Latent():
+                return face
+            case uuid.UUID():
+                latent = await self.generation.registered(face)
+                if latent is None:
+                    raise LatentError(f"no latent is registered under {face}")
+                return latent
+            case int():
+                return latent_of_seed(face)
+            case str():
+                return latent_of_seed(seed_of(face))
+        return Latent((await self.generation.styles(face)).astype(np.float64))
+
+    # ------------------------------------------------------------------------------------------------------ inside
+
+    @property
+    def recognition(self) -> Recognition:
+        if self._recognition is None:
+            raise NotServed("no API of the application's settings recognises faces")
+        return self._recognition
+
+    @property
+    def generation(self) -> Generation:
+        if self._generation is None:
+            raise NotServed("no API of the application's settings generates faces: add checkface")
+        return self._generation
+
+    def _submit(self, make: Callable[[], Awaitable[Result]]) -> Answer[Result]:
+        async def run() -> Result:
+            return await make()
+
+        return self._loop.submit(run)
+
+    async def _analyze(
+        self,
+        image: Image,
+        plugins: frozenset[Plugin],
+        *,
+        limit: int = 0,
+        score_threshold: float | None = None,
+    ) -> Picture:
+        faces = self.recognition.faces
+        if missing := [plugin.value for plugin in plugins if not faces.available(plugin)]:
+            raise NotServed(f"no model is in service for {', '.join(sorted(missing))}")
+        return await faces.analyze(await _read(image), plugins, limit=limit, score_threshold=score_threshold)
+
+
+class Gallery:
+    """The faces of one gallery: `Prosopon.gallery` opens it. Every answer may raise `StateError`."""
+
+    def __init__(self, prosopon: Prosopon, find: Callable[[], int]) -> None:
+        self._prosopon, self._find = prosopon, find
+        self._known: int | None = None
+
+    def enrol(self, subject: str, image: Image, *, keep_image: bool = True) -> Answer[FaceRecord]:
+        """Add the only face of a picture to a subject, which is made if it is not there.
+
+        Raises `NoFace`, `SeveralFaces`.
+        """
+        image_id = uuid.uuid4()
+
+        async def enrolled() -> FaceRecord:
+            recognition, data = self._prosopon.recognition, await _read(image)
+            picture = await recognition.one_face(data, frozenset({Plugin.EMBEDDING}))
+            embedding = picture.faces[0].embedding
+            assert embedding is not None
+            blob = Blob(data, media_type(data)) if keep_image else None
+            return await recognition.galleries.add(
+                NewFace(await self._id(), subject, image_id, embedding, blob)
+            )
+
+        return self._prosopon._submit(enrolled)
+
+    def recognise(
+        self, image: Image, *, count: int = 1, plugins: Collection[Plugin] = (), limit: int = 0
+    ) -> Answer[tuple[RecognisedFace, ...]]:
+        """Who is in a picture: its faces, the biggest first, each with at most `count` subjects."""
+
+        async def recognised() -> tuple[RecognisedFace, ...]:
+            wanted = frozenset({*plugins, Plugin.EMBEDDING})
+            picture = await self._prosopon._analyze(image, wanted, limit=limit)
+            embeddings = [face.embedding for face in picture.faces if face.embedding is not None]
+            found = await self._prosopon.recognition.candidates(await self._id(), embeddings, count)
+            return tuple(
+                RecognisedFace(face, tuple(candidates))
+                for face, candidates in zip(picture.faces, found, strict=True)
+            )
+
+        return self._prosopon._submit(recognised)
+
+    def search(self, embedding: Float32, *, count: int = 10) -> Answer[tuple[Candidate, ...]]:
+        """The subjects nearest to an embedding ``(D,)`` float32, the most similar first."""
+
+        async def found() -> tuple[Candidate, ...]:
+            (candidates,) = await self._prosopon.recognition.candidates(await self._id(), [embedding], count)
+            return tuple(candidates)
+
+        return self._prosopon._submit(found)
+
+    def subjects(self) -> Answer[list[str]]:
+        """Names of all subjects, the oldest first."""
+        return self._run(lambda galleries, gallery: galleries.run(GalleryStore.subjects, gallery))
+
+    def faces(self, *, page: int = 0, size: int = 100, subject: str | None = None) -> Answer[FacePage]:
+        """One page of the enrolled faces, the oldest first."""
+        return self._run(
+            lambda galleries, gallery: galleries.run(GalleryStore.list_faces, gallery, page, size, subject)
+        )
+
+    def image(self, image_id: uuid.UUID) -> Answer[Blob | None]:
+        """The picture that was kept of a face."""
+        return self._run(lambda galleries, gallery: galleries.run(GalleryStore.image, gallery, image_id))
+
+    def rename(self, subject: str, new_name: str) -> Answer[None]:
+        """Rename a subject; where the new name exists, the two are merged."""
+        return self._run(
+            lambda galleries, gallery: galleries.run(GalleryStore.rename_subject, gallery, subject, new_name)
+        )
+
+    def delete(self, image_ids: Collection[uuid.UUID]) -> Answer[list[FaceRecord]]:
+        """Delete faces with their pictures; those that were there."""
+        return self._run(
+            lambda galleries, gallery: galleries.run(GalleryStore.delete_faces, gallery, list(image_ids))
+        )
+
+    def delete_subject(self, subject: str) -> Answer[int]:
+        """Delete a subject with its faces and pictures; how many faces it had."""
+        return self._run(
+            lambda galleries, gallery: galleries.run(GalleryStore.delete_subject, gallery, subject)
+        )
+
+    def _run(self, ask: Callable[[Galleries, int], Awaitable[Result]]) -> Answer[Result]:
+        async def asked() -> Result:
+            return await ask(self._prosopon.recognition.galleries, await self._id())
+
+        return self._prosopon._submit(asked)
+
+    async def _id(self) -> int:
+        if self._known is None:
+            self._known = await asyncio.to_thread(self._find)
+        return self._known
+
+
+async def _read(image: Image) -> bytes:
+    return image if isinstance(image, bytes) else await asyncio.to_thread(Path(image).read_bytes)

@@ -1,0 +1,170 @@
+"""The pipelines of the running server from Python: what HTTP answers, without HTTP."""
+
+import asyncio
+import io
+import stat
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.latents import Latent, Part, latent_of_seed
+from pipelines.handles import (
+    Answer,
+    ImageError,
+    LatentError,
+    NoFace,
+    NotRunning,
+    Picture,
+    Plugin,
+    Prosopon,
+    SeveralFaces,
+    StateError,
+)
+from tests.benchmarks.serving import Server
+from tests.conformance.client import Client, new_key
+
+
+@pytest.fixture(scope="module")
+def prosopon(server: Server) -> Iterator[Prosopon]:
+    with Prosopon.connect(home=server.home, max_in_flight=4) as running:
+        yield running
+
+
+def test_a_picture_is_what_the_http_api_says(prosopon: Prosopon, server: Server, group_picture: Path) -> None:
+    picture = prosopon.detect(group_picture, {Plugin.AGE, Plugin.POSE}).result()
+    client = Client(httpx.Client(base_url=server.url, timeout=60), new_key(server, "detection"))
+    answer = client.post(
+        "/detection/detect", params={"face_plugins": "age,pose"}, files={"file": group_picture.open("rb")}
+    ).json()["result"]
+    assert len(picture.faces) == len(answer) == 6
+    for face, wire in zip(picture.faces, answer, strict=True):
+        assert face.age and face.pose and face.embedding is None
+        assert (face.age.low, face.age.high) == (wire["age"]["low"], wire["age"]["high"])
+        assert face.pose.yaw == pytest.approx(wire["pose"]["yaw"], abs=1e-3)
+        assert face.score == pytest.approx(wire["box"]["probability"], abs=1e-5)
+
+
+def test_people_are_enrolled_recognised_renamed_and_deleted(prosopon: Prosopon, london: list[Path]) -> None:
+    people = prosopon.gallery(f"test-{uuid.uuid4()}")
+    assert people.recognise(london[0]).result()[0].candidates == ()
+    records = list(prosopon.each(lambda path: people.enrol(path.stem, path), london[:6]))
+    assert sorted(people.subjects().result()) == [path.stem for path in london[:6]]
+    for path, faces in zip(london, prosopon.each(people.recognise, london[:6]), strict=False):
+        assert faces[0].candidates[0].subject == path.stem
+        assert faces[0].candidates[0].similarity > 0.99
+    stored = people.image(records[0].image_id).result()
+    assert stored is not None and stored.data == london[0].read_bytes()
+    people.rename(london[0].stem, "Ann").result()
+    (probe,) = prosopon.embeddings(london[0]).result()
+    assert people.search(probe, count=2).result()[0].subject == "Ann"
+    assert people.delete_subject("Ann").result() == 1
+    assert people.faces().result().total == 5
+
+
+def test_a_key_and_a_handle_share_a_gallery(prosopon: Prosopon, server: Server, london: list[Path]) -> None:
+    key = new_key(server, "recognition")
+    client = Client(httpx.Client(base_url=server.url, timeout=60), key)
+    client.post("/recognition/faces", params={"subject": "Bo"}, files={"file": london[0].open("rb")})
+    assert prosopon.gallery(key=key).subjects().result() == ["Bo"]
+    with pytest.raises(StateError, match="unknown or revoked"):
+        prosopon.gallery(key=str(uuid.uuid4())).subjects().result()
+
+
+def test_two_pictures_are_verified(prosopon: Prosopon, london: list[Path], group_picture: Path) -> None:
+    smiling = london[0].with_name(london[0].name.replace("neutral", "smiling"))
+    same = prosopon.verify(london[0], smiling).result()
+    other = prosopon.verify(london[0], group_picture).result()
+    assert same.targets[0].similarity > 0.5
+    assert len(other.targets) == 6 and all(face.similarity < 0.5 for face in other.targets)
+    with pytest.raises(SeveralFaces):
+        prosopon.verify(group_picture, london[0]).result()
+
+
+def test_faces_of_texts_are_those_of_the_http_api(prosopon: Prosopon, server: Server) -> None:
+    made = prosopon.generate("example", dim=100).result()
+    assert made == httpx.get(f"{server.url}/api/face/?value=example&dim=100", timeout=60).content
+    film = prosopon.morph("example", "yeet", format="webp", dim=64, frames=4).result()
+    with Image.open(io.BytesIO(film)) as frames:
+        assert (frames.size, frames.n_frames) == ((64, 64), 4)
+
+
+def test_styles_mix_and_are_registered(prosopon: Prosopon) -> None:
+    coarse, fine = (prosopon.styles(text).result() for text in ("example", "yeet"))
+    mixed = Latent(np.concatenate([coarse[:8], fine[8:]]).astype(np.float64))
+    registered = prosopon.register(mixed).result()
+    one = prosopon.pixels(registered, dim=64).result()
+    assert one.shape == (64, 64, 3)
+    np.testing.assert_array_equal(one, prosopon.pixels(mixed, dim=64).result())
+    assert np.any(one != prosopon.pixels("example", dim=64).result())
+    halves = (Part(latent_of_seed(1), 0.5), Part(latent_of_seed(2), 0.5))
+    assert prosopon.pixels(halves, dim=64).result().shape == (64, 64, 3)
+    with pytest.raises(LatentError, match="registered"):
+        prosopon.generate(uuid.uuid4()).result()
+
+
+def test_answers_are_awaited_in_any_loop(prosopon: Prosopon, london: list[Path]) -> None:
+    async def both() -> list[Picture]:
+        return list(await asyncio.gather(*(prosopon.detect(path) for path in london[:2])))
+
+    assert [len(picture.faces) for picture in asyncio.run(both())] == [1, 1]
+    assert [len(picture.faces) for picture in asyncio.run(both())] == [1, 1]
+
+
+def test_a_batch_takes_its_items_as_they_are_needed(prosopon: Prosopon, london: list[Path]) -> None:
+    data, under_way, most, guard = london[0].read_bytes(), 0, 0, threading.Lock()
+
+    def items() -> Iterator[bytes]:
+        nonlocal under_way, most
+        for _ in range(12):
+            with guard:
+                under_way += 1
+                most = max(most, under_way)
+            yield data
+
+    def detect(image: bytes) -> Answer[Picture]:
+        return prosopon.detect(image)
+
+    for picture in prosopon.each(detect, items(), ahead=3):
+        with guard:
+            under_way -= 1
+        assert len(picture.faces) == 1
+    assert most == 3
+
+
+def test_errors_are_the_pipelines_own(prosopon: Prosopon, group_picture: Path) -> None:
+    with pytest.raises(ImageError):
+        prosopon.detect(b"not a picture").result()
+    with pytest.raises(SeveralFaces):
+        prosopon.gallery("errors").enrol("six", group_picture).result()
+    grey = io.BytesIO()
+    Image.new("RGB", (64, 64), "grey").save(grey, "png")
+    with pytest.raises(NoFace):
+        prosopon.gallery("errors").enrol("nobody", grey.getvalue()).result()
+    assert prosopon.gallery("errors").subjects().result() == []
+    with pytest.raises(FileNotFoundError):
+        prosopon.detect(Path("no such file.jpg")).result()
+
+
+def test_only_the_owner_of_the_home_can_join(server: Server) -> None:
+    assert stat.S_IMODE((server.home / "ray-token").stat().st_mode) == 0o600
+
+
+def test_an_application_that_is_not_there_is_said_so(prosopon: Prosopon, tmp_path: Path) -> None:
+    with pytest.raises(NotRunning):
+        Prosopon.connect(application="another")
+
+
+def test_nobody_is_joined_where_nobody_serves(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from pipelines.handles import Prosopon; Prosopon.connect(home=Path('.'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode and "NotRunning: nobody serves" in done.stderr
