@@ -24,10 +24,11 @@ class DeploymentSettings(_Strict):
     """Resources of one deployment.
 
     num_cpus and num_gpus are what Ray reserves for a replica; ONNX, OpenCV and torch get as many threads as the
-    share rounds up to. Replicas follow load between min_replicas and max_replicas. A replica takes at most
-    max_ongoing_requests at once; up to max_queued_requests more wait at each caller and the rest are refused.
-    Requests that wait together form a batch of at most max_batch_size; a replica works on concurrent_batches of them
-    at a time, each with its own threads.
+    share rounds up to. Replicas follow load between min_replicas and max_replicas: one is added for every
+    target_ongoing_requests once load has lasted upscale_seconds, and taken away once it has lacked downscale_seconds.
+    A replica takes at most max_ongoing_requests at once; up to max_queued_requests more wait at each caller and the
+    rest are refused. Requests that wait together form a batch of at most max_batch_size; a replica works on
+    concurrent_batches of them at a time, each with its own threads.
     """
 
     num_cpus: Annotated[float, Field(gt=0)] = 0.1
@@ -35,6 +36,8 @@ class DeploymentSettings(_Strict):
     min_replicas: Annotated[int, Field(ge=1)] = 1
     max_replicas: Annotated[int, Field(ge=1)] = 1
     target_ongoing_requests: Annotated[float, Field(gt=0)] = 4
+    upscale_seconds: Annotated[float, Field(ge=0)] = 10
+    downscale_seconds: Annotated[float, Field(ge=0)] = 300
     max_ongoing_requests: Annotated[int, Field(ge=1)] = 64
     max_queued_requests: Annotated[int, Field(ge=-1)] = 256
     max_batch_size: Annotated[int, Field(ge=1)] = 8
@@ -241,16 +244,24 @@ class Settings(_Strict):
     """
 
     apis: tuple[Api, ...] = ("compreface", "trueface", "checkface")
-    models: ModelSettings = ModelSettings()
+    models: ModelSettings = Field(default_factory=ModelSettings)
     detection: DetectionSettings = DetectionSettings()
     images: ImageLimits = ImageLimits()
     fetch: FetchSettings = FetchSettings()
     swap: SwapSettings = SwapSettings()
     webhooks: WebhookSettings = WebhookSettings()
     generation: GenerationSettings = GenerationSettings()
-    state: StateSettings = StateSettings()
+    state: StateSettings = Field(default_factory=StateSettings)
     deployments: Deployments = Deployments()
     development_key: bool = True
+
+    @model_validator(mode="after")
+    def _one_writer(self) -> "Settings":
+        if self.state.vectors_are_local and self.deployments.face_index.max_replicas > 1:
+            raise ValueError(
+                "face_index: a Milvus Lite file has one writer; several replicas need a Milvus server"
+            )
+        return self
 
     def serves(self, *apis: Api) -> bool:
         """Whether one of the APIs is served."""

@@ -23,6 +23,9 @@ from pipelines.generation import GeneratorHandles
 from pipelines.ingress import Ingress
 from pipelines.recognition import RecognitionHandles
 
+_METRICS_SECONDS = 2.0
+"""How often replicas and callers report their load."""
+
 
 def options(deployment: Deployment, settings: DeploymentSettings) -> Deployment:
     """The deployment with the resources that the settings give it."""
@@ -33,6 +36,11 @@ def options(deployment: Deployment, settings: DeploymentSettings) -> Deployment:
                 "min_replicas": settings.min_replicas,
                 "max_replicas": settings.max_replicas,
                 "target_ongoing_requests": settings.target_ongoing_requests,
+                "upscale_delay_s": settings.upscale_seconds,
+                "downscale_delay_s": settings.downscale_seconds,
+                "metrics_interval_s": _METRICS_SECONDS,
+                # What is averaged must not reach further back than what is waited for.
+                "look_back_period_s": min(30.0, max(2 * _METRICS_SECONDS, settings.upscale_seconds)),
             }
         }
     return deployment.options(

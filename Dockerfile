@@ -1,0 +1,38 @@
+# Prosopon on CPUs, with the models of pack `open` inside.
+#
+#   docker build -t prosopon:0.1.0 .
+#   docker run --init -p 127.0.0.1:8000:8000 -v prosopon:/data --shm-size 2g prosopon:0.1.0
+#
+# PIP_ARGUMENTS: of pip, such as the index of a mirror.
+FROM python:3.11-slim-bookworm
+
+ARG PIP_ARGUMENTS=""
+# What OpenCV and FFmpeg load; wget is what KubeRay's probes of Ray's pods call.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libgl1 libglib2.0-0 wget \
+    && rm -rf /var/lib/apt/lists/*
+
+WORKDIR /opt/prosopon
+COPY pyproject.toml README.md ./
+COPY configs configs
+COPY deployments deployments
+COPY models models
+COPY pipelines pipelines
+RUN python -m pip install --no-cache-dir --upgrade pip \
+    && python -m pip install --no-cache-dir ${PIP_ARGUMENTS} ".[postgres,s3]"
+
+# The container's port is open to whom `docker run -p` opens it to.
+COPY serve_config.yaml config.yaml
+RUN sed -i 's/host: 127.0.0.1/host: 0.0.0.0/' config.yaml && grep -q 'host: 0.0.0.0' config.yaml
+
+RUN useradd --create-home --uid 1000 prosopon && install -d -o prosopon -g prosopon /data /opt/models
+USER prosopon
+# The second line is how replicas of a cluster talk to each other; `prosopon serve` sets it by itself.
+ENV PROSOPON_HOME=/data PROSOPON_MODELS=/opt/models \
+    RAY_USAGE_STATS_ENABLED=0 RAY_SERVE_THROUGHPUT_OPTIMIZED=1 RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH=268435456
+RUN prosopon models pull
+
+VOLUME /data
+EXPOSE 8000
+HEALTHCHECK --start-period=120s CMD wget -q -O /dev/null http://127.0.0.1:8000/readyz
+CMD ["prosopon", "serve", "config.yaml", "--no-dashboard"]

@@ -1,0 +1,175 @@
+"""The ready-made configurations: what Ray Serve, the settings and Kubernetes ask of them."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+from ray.serve import Application
+from ray.serve.schema import ServeDeploySchema
+
+from configs.settings import DeploymentSettings, Settings
+from pipelines.app import build
+from tests.paths import ROOT
+
+SERVER = {
+    "PROSOPON_DATABASE_URL": "postgresql://prosopon@db/prosopon",
+    "PROSOPON_VECTORS_URI": "http://milvus:19530",
+    "PROSOPON_BLOBS_URL": "s3://bucket/prosopon",
+}
+NODE_CPUS = 8
+
+
+def document(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((ROOT / name).read_text())
+    if content.get("kind") == "RayService":
+        content = yaml.safe_load(content["spec"]["serveConfigV2"])
+    return content
+
+
+def settings_of(name: str) -> Settings:
+    return Settings.model_validate(document(name)["applications"][0]["args"])
+
+
+def resources(settings: Settings) -> list[DeploymentSettings]:
+    deployments = settings.deployments
+    return [getattr(deployments, name) for name in type(deployments).model_fields]
+
+
+@pytest.fixture
+def servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SERVER.items():
+        monkeypatch.setenv(name, value)
+
+
+ALL = ("serve_config.yaml", "configs/gpu.yaml", "configs/cluster.yaml", "configs/kubernetes.yaml")
+CLUSTERS = ("configs/cluster.yaml", "configs/kubernetes.yaml")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_configuration_is_one_that_ray_serve_deploys(name: str, servers: None) -> None:
+    schema = ServeDeploySchema.model_validate(document(name))
+    assert [application.import_path for application in schema.applications] == ["pipelines.app:build"]
+    assert isinstance(build(settings_of(name)), Application)
+
+
+@pytest.mark.parametrize("name", ["serve_config.yaml", "configs/gpu.yaml"])
+def test_one_machine_listens_on_loopback_and_keeps_its_state(name: str) -> None:
+    assert document(name)["http_options"]["host"] == "127.0.0.1"
+    assert settings_of(name).state.vectors_are_local
+
+
+def test_the_laptop_needs_two_cores() -> None:
+    assert sum(one.num_cpus * one.max_replicas for one in resources(settings_of("serve_config.yaml"))) <= 2
+
+
+def test_the_gpu_box_packs_several_replicas_on_one_card() -> None:
+    deployments = resources(settings_of("configs/gpu.yaml"))
+    shares = [one for one in deployments if one.num_gpus]
+    assert all(one.num_gpus < 1 for one in shares)
+    assert any(one.max_replicas > 1 for one in shares)
+    assert sum(one.num_gpus * one.max_replicas for one in shares) <= 1
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_a_cluster_without_servers_for_its_state_is_refused(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in SERVER:
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(ValidationError, match="Milvus server"):
+        settings_of(name)
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_a_cluster_reads_its_servers_from_the_environment(name: str, servers: None) -> None:
+    settings = settings_of(name)
+    assert [settings.state.database, settings.state.vectors, settings.state.blobs] == list(SERVER.values())
+    assert settings.development_key is False
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_a_cluster_has_two_of_everything_that_recognition_needs(name: str, servers: None) -> None:
+    deployments = settings_of(name).deployments
+    needed = (deployments.ingress, deployments.detector, deployments.embedder, deployments.face_index)
+    assert all(one.min_replicas >= 2 for one in needed)
+    assert max(one.num_cpus for one in resources(settings_of(name))) <= NODE_CPUS
+
+
+def test_kubernetes_and_the_cluster_serve_the_same() -> None:
+    assert document("configs/kubernetes.yaml") == document("configs/cluster.yaml")
+
+
+def pods(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    cluster = manifest["spec"]["rayClusterConfig"]
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    return [group["template"]["spec"] for group in groups]
+
+
+def test_the_manifest_starts_with_room_for_every_replica(servers: None) -> None:
+    manifest = yaml.safe_load((ROOT / "configs/kubernetes.yaml").read_text())
+    assert (manifest["apiVersion"], manifest["kind"]) == ("ray.io/v1", "RayService")
+    (workers,) = manifest["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    assert workers["minReplicas"] <= workers["replicas"] <= workers["maxReplicas"]
+    deployments = resources(settings_of("configs/kubernetes.yaml"))
+    cpus = int(workers["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"])
+    assert cpus == NODE_CPUS
+    assert sum(one.num_cpus * one.min_replicas for one in deployments) <= cpus * workers["minReplicas"]
+    most = sum(one.num_cpus * one.max_replicas for one in deployments)
+    assert most <= cpus * workers["maxReplicas"], "the autoscaler could not follow"
+
+
+def test_every_pod_has_the_servers_of_the_state_and_ray_asks_for_a_token() -> None:
+    text = (ROOT / "configs/kubernetes.yaml").read_text()
+    manifest = yaml.safe_load(text)
+    for pod in pods(manifest):
+        (container,) = pod["containers"]
+        assert container["envFrom"] == [{"secretRef": {"name": "prosopon"}}]
+        assert 8000 in [port["containerPort"] for port in container["ports"]]
+    assert manifest["spec"]["rayClusterConfig"]["authOptions"] == {"mode": "token"}
+    head = text.partition("apiVersion")[0]
+    assert set(SERVER) <= set(re.findall(r"--from-literal=(\w+)", head))
+
+
+# --------------------------------------------------------------------------------------------------------- images
+
+
+def instructions(name: str) -> list[tuple[str, str]]:
+    """Instruction and arguments of each line of a Dockerfile, continued lines joined."""
+    lines = [line for line in (ROOT / name).read_text().splitlines() if not line.lstrip().startswith("#")]
+    joined = "\n".join(lines).replace("\\\n", " ")
+    return [tuple(line.split(None, 1)) for line in joined.splitlines() if line.strip()]  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.gpu"])
+def test_an_image_copies_what_is_there_and_is_not_ignored(name: str) -> None:
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    for source in [
+        part for kind, text in instructions(name) if kind == "COPY" for part in shlex.split(text)[:-1]
+    ]:
+        assert (ROOT / source).exists()
+        assert Path(source).parts[0] in kept
+    packages = {"configs", "deployments", "models", "pipelines"}
+    assert packages <= {shlex.split(text)[0] for kind, text in instructions(name) if kind == "COPY"}
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.gpu"])
+def test_an_image_serves_without_being_root(name: str) -> None:
+    kinds = [kind for kind, _ in instructions(name)]
+    assert kinds[-1] == "CMD" and "USER" in kinds and "HEALTHCHECK" in kinds
+    assert [text for kind, text in instructions(name) if kind == "USER"][-1] == "prosopon"
+    environment = " ".join(text for kind, text in instructions(name) if kind == "ENV")
+    from pipelines.joining import HANDLE_ENVIRONMENT
+
+    assert all(f"{key}={value}" in environment for key, value in HANDLE_ENVIRONMENT.items())
+
+
+def test_the_gpu_image_swaps_onnxruntime() -> None:
+    (install,) = [text for kind, text in instructions("Dockerfile.gpu") if kind == "RUN" and "gpu]" in text]
+    gone, back = install.index("uninstall --yes onnxruntime onnxruntime-gpu"), install.index("--no-deps")
+    assert gone < back < install.index("CUDAExecutionProvider")
+    assert "torchvision" not in (ROOT / "Dockerfile").read_text()
+    assert all("onnxruntime-gpu" not in text for _, text in instructions("Dockerfile"))
