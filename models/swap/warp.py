@@ -1,18 +1,29 @@
-"""The swapper of pack `open`: the source's face warped onto the target's landmarks."""
+"""The swapper of pack `open`: the source's face warped onto the target's landmarks, and set into its light."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
-from scipy.spatial import Delaunay
 
+from models.swap import geometry, identity, light, mask, skin
+from models.swap.filters import blur, smoothstep
+from models.swap.maps import Maps, Texture, maps, render, texture
+from models.swap.paint import Window, paint
+from models.swap.region import Region, region_around
 from models.swap.types import Replacement
-from models.types import RGBImage
+from models.types import Float32, RGBImage
+
+_MARGIN = 0.35
+_PROPORTIONS = 1.0
+"""How far the features of the new face sit where the source's do; the rest is the target's shape."""
+_SMALLEST_FACE = 2.0
+"""Distance between the eyes in pixels under which there is no face to change."""
 
 
 class WarpSwapper:
     name = "warp"
-    fingerprint = "warp-0"
+    fingerprint = "warp-2"
 
     def swap(self, frame: RGBImage, replacements: Sequence[Replacement]) -> RGBImage:
         """As `models.roles.FaceSwapper.swap`."""
@@ -25,33 +36,90 @@ class WarpSwapper:
 
 
 def _replace(frame: RGBImage, replacement: Replacement) -> None:
-    target, source = replacement.target.dense, replacement.source.geometry.dense
-    height, width = frame.shape[:2]
-    x1, y1 = np.clip(np.floor(target.min(axis=0)).astype(int), 0, (width, height))
-    x2, y2 = np.clip(np.ceil(target.max(axis=0)).astype(int) + 1, 0, (width, height))
-    if x2 <= x1 or y2 <= y1:
+    target = geometry.with_forehead(replacement.target.dense)
+    source = geometry.with_forehead(replacement.source.geometry.dense)
+    region = region_around(target, _MARGIN * geometry.interocular(target), frame)
+    if region is None:
         return
-    mesh = Delaunay(target)
-    x, y = np.meshgrid(np.arange(x1, x2, dtype=np.float32), np.arange(y1, y2, dtype=np.float32))
-    points = np.stack([x.ravel(), y.ravel()], axis=1)
-    triangle = mesh.find_simplex(points)
-    transform = mesh.transform[triangle]
-    partial = np.einsum("nij,nj->ni", transform[:, :2], points - transform[:, 2])
-    weights = np.column_stack([partial, 1 - partial.sum(axis=1)])
-    places = np.einsum("nk,nkd->nd", weights, source[mesh.simplices[triangle]]).astype(np.float32)
-    maps = places.reshape(*x.shape, 2)
-    face = cv2.remap(
-        replacement.source.picture,
-        maps[..., 0],
-        maps[..., 1],
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    inside = (triangle >= 0).reshape(x.shape).astype(np.float32)
-    sigma = max(1.0, float(x2 - x1) / 30)
-    mask = np.clip(cv2.GaussianBlur(inside, (0, 0), sigma) * 2 - 1, 0, 1)[..., None] * inside[..., None]
-    region = frame[y1:y2, x1:x2].astype(np.float32)
-    solid = inside > 0
-    fresh = face.astype(np.float32)
-    fresh += region[solid].mean(axis=0) - fresh[solid].mean(axis=0)
-    frame[y1:y2, x1:x2] = np.clip(region + mask * (fresh - region) + 0.5, 0, 255).astype(np.uint8)
+    small = cv2.resize(region.of(frame), region.small[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
+    own_mouth = mask.keeps_mouth(target[:68], source[:68])
+    wanted = identity.with_proportions(target, source, _PROPORTIONS, not own_mouth)
+    points = region.to_small(wanted)
+    unit = geometry.interocular(points)
+    if unit < _SMALLEST_FACE:
+        return
+    coarse = texture(replacement.source, source, unit)
+    way = maps(points, target, coarse, region.small, mask.shuts_mouth(target[:68], source[:68]))
+    features = skin.parts(points, region.small)
+    target_skin = skin.likelihood(small, points, features.features)
+    face, source_skin, way = _seen(coarse, way, points, features, unit)
+
+    soft = mask.face_mask(points, way.place, way.within(coarse.picture))
+    stays = mask.occlusion(target_skin, source_skin, features, way.place, unit)
+    stays = np.maximum(stays, mask.glasses(target_skin, features.eyes, way.place, unit))
+    kept = mask.kept_eyes(target[:68], source[:68])
+    if own_mouth:
+        kept.append(geometry.MOUTH)
+    stays = np.maximum(stays, mask.kept_features(points, kept, region.small, unit))
+    alpha = soft * (1 - stays)
+
+    bare = (1 - features.features) * (soft > 0.02)
+    tone = light.transfer(small, face, target_skin * bare, source_skin * bare, features, unit)
+    tone = light.close_seam(tone, small, face, target_skin * source_skin * bare, alpha, unit)
+    _paint(frame, region, replacement, source, target, way, coarse, tone, alpha)
+
+
+def _seen(
+    coarse: Texture, way: Maps, points: Float32, features: skin.Parts, unit: float
+) -> tuple[Float32, Float32, Maps]:
+    """The source through the maps, its skin, and the maps: where hair covers one half, the other is mirrored."""
+    face = render(coarse.picture, way.direct, way.mirrored, way.share)
+    source_skin = skin.likelihood(face, points, features.features)
+    hair = mask.strange(source_skin, features, way.place)
+    if float(hair.sum()) < 0.02 * unit**2:
+        return face, source_skin, way
+    other = render(coarse.picture, way.mirrored, way.direct, way.share)
+    other_skin = skin.likelihood(other, points, features.features)
+    covered = np.asarray(cv2.dilate(hair, mask.disc(0.10 * unit)), np.float32)
+    free = 1 - np.asarray(cv2.dilate(mask.strange(other_skin, features, way.place), mask.disc(0.05 * unit)))
+    flip = smoothstep(0.2, 0.8, blur((covered * free).astype(np.float32), 0.05 * unit))
+    way = replace(way, share=(way.share + flip - 2 * way.share * flip).astype(np.float32))
+    face = render(coarse.picture, way.direct, way.mirrored, way.share)
+    return face, skin.likelihood(face, points, features.features), way
+
+
+def _paint(
+    frame: RGBImage,
+    region: Region,
+    replacement: Replacement,
+    source: Float32,
+    target: Float32,
+    way: Maps,
+    coarse: Texture,
+    tone: light.Tone,
+    alpha: Float32,
+) -> None:
+    wanted, there = geometry.interocular(target), geometry.interocular(source)
+    scale = min(1.0, 1.25 * there / wanted)
+    fine = texture(replacement.source, source, wanted * scale)
+    # Both textures show the same part of the picture: one scale and one shift lead from one to the other.
+    ratio = fine.points.std(axis=0) / np.maximum(coarse.points.std(axis=0), 1e-6)
+    shift = (fine.points - coarse.points * ratio).mean(axis=0)
+    direct, mirrored = (places * ratio + shift for places in (way.direct, way.mirrored))
+
+    def rendered(window: Window, scale: float) -> Float32:
+        def large(raster: Float32) -> Float32:
+            return region.enlarged(raster, window, scale)
+
+        picture = render(fine.picture, large(direct), large(mirrored), large(way.share))
+        local = light.Tone(
+            large(tone.given),
+            large(tone.wanted),
+            large(tone.contrast),
+            large(tone.offset),
+            tone.balance,
+            large(tone.pale),
+        )
+        return local.apply(picture)
+
+    paint(frame, region, alpha, rendered, scale)

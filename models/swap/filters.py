@@ -1,0 +1,66 @@
+"""Filters over small float rasters that the steps of a swap share."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.types import Float32
+
+
+def blur(image: Float32, sigma: float) -> Float32:
+    """Gaussian blur. A wide one is made on a smaller raster: nothing finer than sigma is left to lose."""
+    if sigma < 0.3:
+        return image
+    if image.ndim == 3 and image.shape[2] > 4:  # OpenCV resizes up to four channels.
+        return np.concatenate([blur(image[..., :4], sigma), blur(image[..., 4:], sigma)], axis=2)
+    factor = int(sigma / 3)
+    if factor < 2:
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE), np.float32)
+    height, width = image.shape[:2]
+    size = (max(1, width // factor), max(1, height // factor))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), sigma * size[0] / width, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
+
+
+def weighted_blur(image: Float32, weights: Float32, sigma: float, floor: float = 1e-4) -> Float32:
+    """Normalised convolution (Knutsson & Westin 1993): the local mean of ``(H, W, C)`` under weights ``(H, W)``.
+
+    floor: the weight of zero that is mixed in everywhere, so that the mean fades where no weight is near.
+    """
+    total = np.maximum(blur(weights, sigma), 0) + np.float32(floor)
+    return blur(image * weights[..., None], sigma) / total[..., None]
+
+
+def spread(image: Float32, weights: Float32, sigma: float) -> Float32:
+    """The local mean under weights, from farther and farther away where nothing near has any."""
+    total = float(weights.sum())
+    if total < 1e-3:
+        weights, total = np.ones_like(weights), float(weights.size)
+    weighted = image * weights[..., None]
+    result: Float32 = np.broadcast_to(weighted.sum(axis=(0, 1)) / np.float32(total), image.shape)
+    for scale, prior in ((4.0, np.float32(0.002)), (2.0, np.float32(0.02)), (1.0, np.float32(0.05))):
+        near = np.maximum(blur(weights, sigma * scale), np.float32(0))[..., None]
+        result = np.asarray((blur(weighted, sigma * scale) + prior * result) / (near + prior), np.float32)
+    return result
+
+
+def guided(guide: Float32, signal: Float32, radius: int, epsilon: float) -> Float32:
+    """The guided filter (He et al. 2010) with a guide of one channel: edges of the guide stay sharp."""
+
+    def mean(raster: Float32) -> Float32:
+        return np.asarray(cv2.blur(raster, (2 * radius + 1, 2 * radius + 1)), np.float32)
+
+    mean_guide, mean_signal = mean(guide), mean(signal)
+    slope = (mean(guide * signal) - mean_guide * mean_signal) / (
+        mean(guide * guide) - mean_guide**2 + epsilon
+    )
+    return mean(slope) * guide + mean(mean_signal - slope * mean_guide)
+
+
+def smoothstep(low: float, high: float, value: NDArray[np.floating[Any]] | float) -> Float32:
+    """0 below low, 1 above high, smooth between; falls where high is below low."""
+    t = np.clip((value - low) / (high - low), 0, 1)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)

@@ -1,0 +1,131 @@
+"""Giving one face the light and the complexion of another, and closing the seam."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from models.swap.filters import blur, smoothstep, spread
+from models.swap.skin import Parts
+from models.types import Float32
+
+_DARK, _TINT = 6.0, 25.0
+"""Added to both sides of a ratio of lightness or of colours, of 255: noise in the dark has no ratio."""
+_FAR, _NEAR = 0.4, 0.10
+"""Distances, in distances between the eyes, over which light and the shading of cheeks and nose are averaged."""
+_WHITE = 265.0
+"""Where highlights end, a little above white: they fade into it instead of being cut."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tone:
+    """How colours of the source become colours of the frame; rasters ``(H, W, 3)`` and ``(H, W)`` float32, 0..255.
+
+    given, wanted: the local mean of skin in the source and in the target; contrast: exponent of a pixel's ratio to
+    that mean; offset: added last. balance: ``(3,)`` gains for the whites of eyes and the teeth, whose colour is not
+    skin's, and pale: where these are, 0..1.
+    """
+
+    given: Float32
+    wanted: Float32
+    contrast: Float32
+    offset: Float32
+    balance: Float32
+    pale: Float32
+
+    def apply(self, picture: Float32) -> Float32:
+        """picture ``(H, W, 3)`` float32 RGB 0..255, cut like the rasters."""
+        picture = np.maximum(picture, 0)
+        light, given = picture.mean(axis=2, keepdims=True), self.given.mean(axis=2, keepdims=True)
+        wanted = self.wanted.mean(axis=2, keepdims=True)
+        ratio = (light + _DARK) / (given + _DARK)
+        # A highlight adds the same light to dark skin and to fair skin, so less of what fair skin has already.
+        above = np.maximum(ratio - 1, 0) * np.clip((given + _DARK) / (wanted + _DARK), 0.2, 1.2)
+        # A highlight that takes all the room above the source's skin shall take all above the target's.
+        room_given = np.maximum(_WHITE / (given + _DARK) - 1, 0.05)
+        room_wanted = np.maximum(_WHITE / (wanted + _DARK) - 1, 0.05)
+        above /= 1 + above * np.maximum(1 / room_wanted - 1 / room_given, 0)
+        below = np.minimum(ratio, 1) ** self.contrast[..., None]
+        # How a pixel's tint differs from that of the skin around it: lips, veins, brows.
+        tint = (picture + _TINT) / (self.given + _TINT) * ((given + _TINT) / (light + _TINT))
+        # The tints of dark skin are too strong on fair skin.
+        trust = np.clip((given + _DARK) / (wanted + _DARK), 0.3, 1.0)
+        tint = 1 + trust * (np.clip(tint, 0.7, 1.4) - 1)
+        skin = (self.wanted + _DARK) * (below + above) * tint - _DARK + self.offset
+        plain = picture * self.balance
+        return np.asarray(skin + self.pale[..., None] * (plain - skin), np.float32)
+
+
+def transfer(
+    target: Float32, source: Float32, target_skin: Float32, source_skin: Float32, face: Parts, unit: float
+) -> Tone:
+    """The tone that gives the source's bare skin the target's local mean, and detail the same ratio to it.
+
+    target, source: ``(H, W, 3)`` float32 RGB 0..255, the source warped onto the target; the skins: ``(H, W)``
+    weights; face: the features of both; unit: the distance between the eyes in pixels. Means are only of skin: a
+    beard, a brow or a frame on either face does not colour the other.
+    """
+    wanted, wanted_near = (spread(target, target_skin, sigma * unit) for sigma in (_FAR, _NEAR))
+    given, given_near = (spread(source, source_skin, sigma * unit) for sigma in (_FAR, _NEAR))
+    # Where the source is modelled by a harder light than the target, its shading is softened.
+    ours, theirs = _shading(given, given_near, source_skin), _shading(wanted, wanted_near, target_skin)
+    softened = float(np.clip((theirs + 0.02) / (ours + 0.02), 0.2, 1.0))
+    harder = ((given + _DARK) / (given_near + _DARK)) ** np.float32(softened)
+    given = np.asarray((given_near + _DARK) * harder - _DARK, np.float32)
+    wanted, given = _lips(target, source, wanted, given, face, unit)
+    brighter = np.log((wanted.mean(axis=2) + _DARK) / (given.mean(axis=2) + _DARK))
+    # The shading of dark skin is stronger against its mean than that of fair skin.
+    contrast = np.clip(1 - 0.4 * brighter, 0.55, 1.0).astype(np.float32)
+    return Tone(
+        given, wanted, contrast, np.zeros_like(wanted), _balance(target, source, face.opened), face.pale
+    )
+
+
+def _lips(
+    target: Float32, source: Float32, wanted: Float32, given: Float32, face: Parts, unit: float
+) -> tuple[Float32, Float32]:
+    """The local means with those of the lips in their place, as far as the complexions differ.
+
+    The ratio of lips to dark skin is not that of lips to fair skin.
+    """
+    lips = np.clip(blur(face.lips, 0.04 * unit) * 1.5 - 0.5, 0, 1) * (1 - face.mouth)
+    if lips.sum() < 12:
+        return wanted, given
+    there, here = ((picture * lips[..., None]).sum(axis=(0, 1)) / lips.sum() for picture in (target, source))
+    difference = abs(float(np.log((wanted.mean() + _DARK) / (given.mean() + _DARK))))
+    share = (0.8 * smoothstep(0.2, 0.7, difference) * lips)[..., None]
+    return wanted + share * (there - wanted), given + share * (here - given)
+
+
+def _shading(far: Float32, near: Float32, skin: Float32) -> float:
+    """How much the light varies over a face: standard deviation of the logarithm of near means to far ones."""
+    log = np.log((near.mean(axis=2) + _DARK) / (far.mean(axis=2) + _DARK))
+    return float(np.sqrt((log**2 * skin).sum() / max(float(skin.sum()), 1e-3)))
+
+
+def _balance(target: Float32, source: Float32, eyes: Float32) -> Float32:
+    """``(3,)``: what makes the brightest of the source's eyes as bright as that of the target's."""
+    chosen = eyes > 0.5
+    if chosen.sum() < 12:
+        return np.ones(3, np.float32)
+    there, here = (np.percentile(picture[chosen], 80, axis=0) + _DARK for picture in (target, source))
+    gain = np.clip(there / here, 0.25, 1.15)
+    # Light is never as coloured as the single pixels of an eye.
+    return np.asarray(0.5 * gain + 0.5 * gain.mean(), np.float32)
+
+
+def close_seam(
+    tone: Tone, target: Float32, source: Float32, skin: Float32, mask: Float32, unit: float
+) -> Tone:
+    """The tone corrected near the mask's border, where both faces show skin, by what still differs there.
+
+    The correction dies out towards the middle of the face, as a membrane fixed at the seam would.
+    """
+    differs = target - tone.apply(source)
+    band = 4 * mask * (1 - mask) * skin
+    offset = tone.offset
+    for sigma, floor in ((0.30, np.float32(0.10)), (0.12, np.float32(0.05))):
+        near = np.maximum(blur(band, sigma * unit), 0)[..., None]
+        correction = np.clip(blur(differs * band[..., None], sigma * unit) / (near + floor), -40, 40)
+        offset = np.asarray(offset + correction, np.float32)
+        differs = np.asarray(differs - correction, np.float32)
+    return replace(tone, offset=offset)

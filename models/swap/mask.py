@@ -1,0 +1,141 @@
+"""Which pixels of the target give way to the source's face."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.swap import geometry
+from models.swap.filters import blur, smoothstep
+from models.swap.skin import Parts
+from models.types import Float32
+
+_OPEN_MOUTH = 0.05
+"""Distance between the inner lips, in distances between the eyes, from which a mouth shows its inside."""
+_CLOSED_EYE, _OPEN_EYE = 0.16, 0.22
+"""Aspect ratios of the eyes' six points (Soukupova & Cech 2016)."""
+
+
+def mouth_gap(dense: Float32) -> float:
+    return float(np.linalg.norm(dense[62] - dense[66])) / max(geometry.interocular(dense), 1e-6)
+
+
+def eye_openness(dense: Float32) -> tuple[float, float]:
+    """Aspect ratio of each eye, about 0.3 open and below 0.16 closed."""
+
+    def ratio(eye: Float32) -> float:
+        height = np.linalg.norm(eye[1] - eye[5]) + np.linalg.norm(eye[2] - eye[4])
+        return float(height / max(2 * float(np.linalg.norm(eye[0] - eye[3])), 1e-6))
+
+    return ratio(dense[36:42]), ratio(dense[42:48])
+
+
+def keeps_mouth(target: Float32, source: Float32) -> bool:
+    """Whether the target's open mouth is its own: the source has no inside of a mouth to show."""
+    opened = mouth_gap(target)
+    return opened > _OPEN_MOUTH and mouth_gap(source) < 0.5 * opened
+
+
+def shuts_mouth(target: Float32, source: Float32) -> bool:
+    """Whether the target's lips meet and the source's do not."""
+    return mouth_gap(target) < _OPEN_MOUTH and mouth_gap(source) > 0.6 * _OPEN_MOUTH
+
+
+def kept_eyes(target: Float32, source: Float32) -> list[tuple[int, ...]]:
+    """The eyes that are open in one picture and closed in the other."""
+    return [
+        eye
+        for eye, a, b in zip(geometry.EYES, eye_openness(target), eye_openness(source), strict=True)
+        if min(a, b) < _CLOSED_EYE and max(a, b) > _OPEN_EYE
+    ]
+
+
+def face_mask(points: Float32, place: Float32, inside: Float32) -> Float32:
+    """``(H, W)`` float32 0..1: the target's face, soft towards the jaw and softer towards the hairline.
+
+    points: ``(82, 2)`` vertices; place: ``(H, W, 2)`` each pixel on the mean face; inside: 1 where the mesh and
+    the source's picture have something to show.
+    """
+    unit = geometry.interocular(points)
+    solid = geometry.outline(points, place.shape[:2]) * (inside > 0.5)
+    # The raster's own border is the frame's or far from the face: no distance is measured from it.
+    padded = cv2.copyMakeBorder(solid, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1].astype(np.float32)
+    rim = smoothstep(0.02, 0.17, distance / max(unit, 1e-6))
+    return rim * smoothstep(-1.22, -0.72, place[..., 1])
+
+
+def occlusion(
+    target_skin: Float32, source_skin: Float32, parts: Parts, place: Float32, unit: float
+) -> Float32:
+    """``(H, W)`` float32: 1 where the target's own pixel stays, because it is no skin that the source could replace.
+
+    Hair, sleeves, hats, microphones; not the features themselves, nor what lies on the eyes and the nose.
+    """
+    x, y = np.abs(place[..., 0]), place[..., 1]
+    # Eyes, brows and nose always give way.
+    core = smoothstep(0.98, 0.85, x) * smoothstep(-0.5, -0.38, y) * smoothstep(0.5, 0.35, y)
+    core = np.maximum(core, smoothstep(0.5, 0.35, x) * smoothstep(-0.5, -0.38, y) * smoothstep(0.95, 0.8, y))
+    given = np.maximum(core, parts.features)
+    # A beard gives way to a beard.
+    beards = (1 - source_skin) * smoothstep(0.5, 0.7, y)
+    foreign = _from_outside((1 - target_skin) * (1 - given) * (1 - beards), place, unit)
+    hair = np.asarray(cv2.dilate(strange(source_skin, parts, place), disc(0.04 * unit)), np.float32)
+    return smoothstep(0.25, 0.75, blur(np.maximum(foreign, hair), 0.03 * unit))
+
+
+def strange(source_skin: Float32, parts: Parts, place: Float32) -> Float32:
+    """``(H, W)`` float32: 1 on the source's hair over its forehead or its cheeks, which is not part of a face."""
+    x, y = np.abs(place[..., 0]), place[..., 1]
+    above, beside = smoothstep(-0.32, -0.4, y), smoothstep(0.7, 0.82, x) * smoothstep(1.0, 0.8, y)
+    inside = (x < 1.15) & (y > -1.0)
+    hair = (1 - source_skin) * np.maximum(above, beside) * (1 - parts.brows)
+    return np.where(inside, hair, np.float32(0))
+
+
+def disc(radius: float) -> NDArray[np.uint8]:
+    size = 2 * round(radius) + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
+
+
+def _from_outside(foreign: Float32, place: Float32, unit: float) -> Float32:
+    """What lies over the face from beyond its border; a wrinkle or a mole inside is no such thing."""
+    size = disc(0.08 * unit)
+    opened = cv2.morphologyEx(foreign, cv2.MORPH_OPEN, size, borderType=cv2.BORDER_REPLICATE)
+    count, labels = cv2.connectedComponents((opened > 0.4).astype(np.uint8))
+    x, y = np.abs(place[..., 0]), place[..., 1]
+    rim = (x > 0.92) | (y < -0.85) | (y > 1.3)
+    outside = np.zeros(count, bool)
+    outside[np.unique(labels[rim])] = True
+    outside[0] = False
+    grown = np.asarray(cv2.dilate(outside[labels].astype(np.uint8), size), np.float32)
+    return np.minimum(foreign, grown)
+
+
+def glasses(target_skin: Float32, eyes: Float32, place: Float32, unit: float) -> Float32:
+    """``(H, W)`` float32: 1 on the frame of glasses that the target wears, 0 everywhere where it wears none.
+
+    A frame crosses the bridge of the nose from side to side; nothing else that is not skin does.
+    """
+    x, y = place[..., 0], place[..., 1]
+    other = 1 - target_skin
+    bridge = (np.abs(x) < 0.14) & (y > -0.2) & (y < 0.3)
+    if not bridge.any():
+        return np.zeros_like(target_skin)
+    columns = np.clip(((x[bridge] + 0.14) * 25).astype(int), 0, 6)
+    crossing = np.zeros(7, np.float32)
+    np.maximum.at(crossing, columns, other[bridge])
+    if crossing.mean() < 0.75 or crossing.min() < 0.5:
+        return np.zeros_like(target_skin)
+    band = smoothstep(-0.55, -0.45, y) * smoothstep(0.75, 0.65, y + 0.35 * (np.abs(x) < 0.32))
+    return smoothstep(0.3, 0.7, other * band * (1 - eyes))
+
+
+def kept_features(
+    points: Float32, groups: list[tuple[int, ...]], shape: tuple[int, int], unit: float
+) -> Float32:
+    """``(H, W)`` float32: 1 inside features of the target that stay."""
+    mask = np.zeros(shape, np.uint8)
+    for group in groups:
+        mask |= geometry.polygon(points, group, shape)
+    inside = np.asarray(mask, np.float32) / np.float32(255)
+    return np.asarray(np.clip(1.6 * blur(inside, 0.02 * unit), 0, 1), np.float32)
