@@ -234,6 +234,8 @@ class Deployments(_Strict):
     video_encoder: DeploymentSettings = DeploymentSettings(
         concurrent_batches=2, max_ongoing_requests=2, max_queued_requests=6
     )
+    swap_worker: DeploymentSettings = DeploymentSettings(num_cpus=0.05, concurrent_batches=2)
+    courier: DeploymentSettings = DeploymentSettings(num_cpus=0.01)
 
 
 class Settings(_Strict):

@@ -6,6 +6,7 @@ for every redirect. Proxies are never used, whatever the environment says: a pro
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import re
 import socket
@@ -27,6 +28,8 @@ MAX_URL = 2048
 
 _HOST = re.compile(rb"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 """A name, after IDNA, or an address."""
+_NO_SLASHES = re.compile(r"^(https?):(?!/)", re.IGNORECASE)
+"""What URLs of the web are taken for without them (URL standard, "special authority slashes state")."""
 _USER_AGENT = "Prosopon"
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_ADDRESSES = 4
@@ -102,15 +105,17 @@ class WebClient:
             network_backend=backend,
         )
 
-    def check(self, url: str) -> None:
-        """What can be said without a connection. Raises `UrlRefused`."""
-        host = _parse(url).host
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            return
-        if not self._policy.allows(host, host):
-            raise _forbidden(host)
+    def check(self, url: str) -> str:
+        """The URL in its usual form, where nothing can be said against it without a connection.
+
+        Raises `UrlRefused`.
+        """
+        parsed = _parse(url)
+        with contextlib.suppress(ValueError):
+            ipaddress.ip_address(parsed.host)
+            if not self._policy.allows(parsed.host, parsed.host):
+                raise _forbidden(parsed.host)
+        return str(parsed)
 
     async def get_picture(self, url: str, max_bytes: int) -> Fetched:
         """The body that a GET brings, of a type that may be a picture. It is not decoded.
@@ -268,7 +273,7 @@ def _parse(url: str) -> httpx.URL:
     if len(url) > MAX_URL:
         raise UrlRefused(f"the URL is longer than {MAX_URL} characters")
     try:
-        parsed = httpx.URL(url)
+        parsed = httpx.URL(_NO_SLASHES.sub(r"\1://", url.strip()))
         port = parsed.port
     except (httpx.InvalidURL, ValueError, TypeError):
         raise UrlRefused(f"{url[:100]!r} is not a URL") from None

@@ -1,7 +1,9 @@
 """Decoding pictures that strangers sent: bounded before a pixel is touched, upright 8-bit RGB afterwards."""
 
+import contextlib
 import io
 import struct
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any
 
@@ -56,14 +58,8 @@ def decode(data: bytes, limits: ImageLimits, reduce: int = 1) -> RGBImage:
     Raises `ImageError`: empty, larger than the limits (judged from the header, before decoding), in no format
     of `FORMATS`, or damaged.
     """
-    if not data:
-        raise ImageError(RejectionReason.EMPTY, "The file is empty (0 bytes).")
-    if len(data) > limits.max_bytes:
-        raise ImageError(
-            RejectionReason.TOO_LARGE,
-            f"The file has {len(data):,} bytes; at most {limits.max_bytes:,} are accepted.",
-        )
-    try:
+    check_size(data, limits)
+    with _told(limits):
         header = _open(data, limits)
         _check_pixels(*header.size, limits)
         pixels = _decode_jpeg(data, header, reduce)
@@ -71,6 +67,40 @@ def decode(data: bytes, limits: ImageLimits, reduce: int = 1) -> RGBImage:
             pixels = _to_rgb(header, limits)
         # Asked for only now: Pillow turns a TIFF itself as it loads it, and a PNG may say it at its end.
         return _turn_upright(pixels, _orientation(header))
+
+
+def check(data: bytes, limits: ImageLimits) -> str:
+    """The media type of a file whose header promises a picture within the limits; nothing is decoded, so it may yet be
+    damaged. Raises `ImageError` as `decode` does."""
+    check_size(data, limits)
+    with _told(limits):
+        header = _open(data, limits)
+        _check_pixels(*header.size, limits)
+        return Image.MIME.get(header.format or "", "application/octet-stream")
+
+
+def media_type(data: bytes) -> str:
+    """The media type (``image/jpeg``) of a file that `decode` accepts, from its header."""
+    with Image.open(io.BytesIO(data), formats=FORMATS) as header:
+        return Image.MIME.get(header.format or "", "application/octet-stream")
+
+
+def check_size(data: bytes, limits: ImageLimits) -> None:
+    """Raises `ImageError` for a file without bytes or with too many."""
+    if not data:
+        raise ImageError(RejectionReason.EMPTY, "The file is empty (0 bytes).")
+    if len(data) > limits.max_bytes:
+        raise ImageError(
+            RejectionReason.TOO_LARGE,
+            f"The file has {len(data):,} bytes; at most {limits.max_bytes:,} are accepted.",
+        )
+
+
+@contextlib.contextmanager
+def _told(limits: ImageLimits) -> Iterator[None]:
+    """Whatever a decoder raises, as `ImageError`."""
+    try:
+        yield
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -82,12 +112,6 @@ def decode(data: bytes, limits: ImageLimits, reduce: int = 1) -> RGBImage:
         raise _too_many_pixels(limits) from None
     except Exception as error:  # Decoders raise nearly anything when bytes lie to them.
         raise ImageError(RejectionReason.CORRUPT, f"The image is damaged or incomplete: {error}") from error
-
-
-def media_type(data: bytes) -> str:
-    """The media type (``image/jpeg``) of a file that `decode` accepts, from its header."""
-    with Image.open(io.BytesIO(data), formats=FORMATS) as header:
-        return Image.MIME.get(header.format or "", "application/octet-stream")
 
 
 def _open(data: bytes, limits: ImageLimits) -> Image.Image:

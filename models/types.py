@@ -44,3 +44,7 @@ class Detections:
         """The same faces ordered by box area, the biggest first."""
         sides = self.boxes[:, 2:] - self.boxes[:, :2]
         return self.take(np.argsort(-sides.prod(axis=1), kind="stable"))
+
+    def left_to_right(self) -> "Detections":
+        """The same faces ordered by the left side of their box, then by its top: the order that faceswaps count in."""
+        return self.take(np.lexsort((self.boxes[:, 1], self.boxes[:, 0])))

@@ -1,5 +1,6 @@
 """The application builder: settings in, bound application out. It reads like the architecture's diagram."""
 
+from collections.abc import Callable
 from typing import Any
 
 from ray.serve import Application, Deployment
@@ -7,6 +8,7 @@ from ray.serve.schema import LoggingConfig
 
 from configs.settings import DeploymentSettings, Role, Settings
 from deployments.age import AgeEstimator
+from deployments.courier import Courier
 from deployments.detector import Detector
 from deployments.embedder import Embedder
 from deployments.face_index import FaceIndex
@@ -16,19 +18,25 @@ from deployments.identifier import Identifier
 from deployments.landmarks import LandmarkPredictor
 from deployments.liveness import LivenessDetector
 from deployments.mask import MaskClassifier
+from deployments.swap_worker import SwapWorker, by_backlog
 from deployments.video_encoder import VideoEncoder
+from deployments.web_addresses import AddressPolicy
 from models.load import available
 from pipelines.faces import ModelHandles
 from pipelines.generation import GeneratorHandles
 from pipelines.ingress import Ingress
 from pipelines.recognition import RecognitionHandles
+from pipelines.swaps import SwapHandles
 
 _METRICS_SECONDS = 2.0
 """How often replicas and callers report their load."""
 
 
-def options(deployment: Deployment, settings: DeploymentSettings) -> Deployment:
-    """The deployment with the resources that the settings give it."""
+def options(
+    deployment: Deployment, settings: DeploymentSettings, policy: Callable[..., Any] | None = None
+) -> Deployment:
+    """The deployment with the resources that the settings give it. policy: what it scales by, where that is not the
+    requests that it is at or that wait for it."""
     scaling: dict[str, Any] = {"num_replicas": settings.min_replicas}
     if settings.max_replicas > settings.min_replicas:
         scaling = {
@@ -43,6 +51,8 @@ def options(deployment: Deployment, settings: DeploymentSettings) -> Deployment:
                 "look_back_period_s": min(30.0, max(2 * _METRICS_SECONDS, settings.upscale_seconds)),
             }
         }
+        if policy:
+            scaling["autoscaling_config"]["policy"] = {"policy_function": policy}
     return deployment.options(
         ray_actor_options={"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus},
         max_ongoing_requests=settings.max_ongoing_requests,
@@ -93,6 +103,26 @@ def generation(settings: Settings) -> GeneratorHandles:
     return GeneratorHandles(generator, encoder)
 
 
+def swapping(settings: Settings) -> SwapHandles:
+    """detect -> swap, in one process, and the webhooks that tell of it."""
+    resources = settings.deployments
+    AddressPolicy(settings.fetch.allow)  # An entry that is none is an error before anything starts.
+    courier = options(Courier, resources.courier).bind(
+        settings.fetch, settings.webhooks, settings.swap, settings.state, resources.courier
+    )
+    worker = options(SwapWorker, resources.swap_worker, by_backlog).bind(
+        settings.models,
+        settings.detection,
+        settings.images,
+        settings.fetch,
+        settings.swap,
+        settings.state,
+        resources.swap_worker,
+        courier,
+    )
+    return SwapHandles(worker, courier)
+
+
 def build(args: dict[str, Any] | Settings) -> Application:
     """The whole application. args: what `Settings` validates; anything wrong is an error before anything starts."""
     settings = args if isinstance(args, Settings) else Settings.model_validate(args)
@@ -100,4 +130,5 @@ def build(args: dict[str, Any] | Settings) -> Application:
         settings,
         recognition(settings) if settings.serves("compreface", "trueface", "facecheck") else None,
         generation(settings) if settings.serves("checkface") else None,
+        swapping(settings) if settings.serves("aifaceswap") else None,
     )

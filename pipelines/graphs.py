@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from configs.settings import Settings
 from pipelines.generation import GeneratorHandles
 from pipelines.recognition import RecognitionHandles
+from pipelines.swaps import SwapHandles
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,3 +15,4 @@ class Graphs:
     settings: Settings
     recognition: RecognitionHandles | None = None
     generation: GeneratorHandles | None = None
+    swaps: SwapHandles | None = None

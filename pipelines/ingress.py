@@ -20,6 +20,7 @@ from pipelines.galleries import Galleries
 from pipelines.generation import Generation, GeneratorHandles
 from pipelines.graphs import Graphs
 from pipelines.recognition import Recognition, RecognitionHandles
+from pipelines.swaps import SwapHandles, Swaps
 
 logger = logging.getLogger("ray.serve")
 
@@ -32,6 +33,7 @@ class Services:
     keys: Authenticator
     recognition_graph: Recognition | None = None
     generation_graph: Generation | None = None
+    swaps_graph: Swaps | None = None
 
     @property
     def recognition(self) -> Recognition:
@@ -42,6 +44,11 @@ class Services:
     def generation(self) -> Generation:
         assert self.generation_graph is not None
         return self.generation_graph
+
+    @property
+    def swaps(self) -> Swaps:
+        assert self.swaps_graph is not None
+        return self.swaps_graph
 
     @property
     def faces(self) -> FaceAnalyzer:
@@ -78,6 +85,12 @@ def _checkface(services: Services) -> ASGIApp:
     return create_app(services)
 
 
+def _aifaceswap(services: Services) -> ASGIApp:
+    from pipelines.aifaceswap import create_app
+
+    return create_app(services)
+
+
 _CHECKFACE_PATHS = (
     "/status",
     "/api/face",
@@ -98,6 +111,7 @@ _APIS: dict[Api, tuple[tuple[str, ...], Callable[[Services], ASGIApp]]] = {
     "compreface": (("/api/v1/", "/openapi/compreface"), _compreface),
     "checkface": ((*_CHECKFACE_PATHS, "/openapi/checkface"), _checkface),
     "trueface": (("/v1/", "/openapi/trueface"), _trueface),
+    "aifaceswap": (("/api/aifaceswap/v1/", "/openapi/aifaceswap"), _aifaceswap),
 }
 
 
@@ -134,10 +148,12 @@ class Dispatcher:
 
 
 def redact(path: str) -> str:
-    """The path without an API key in it: CompreFace's static pictures carry one."""
+    """The path without what is secret in it: an API key (CompreFace's static pictures), the name of a result."""
     parts = path.split("/")
     if parts[1:4] == ["api", "v1", "static"] and len(parts) > 4:
         parts[4] = "***"
+    if parts[1:5] == ["api", "aifaceswap", "v1", "result"] and len(parts) > 5:
+        parts[5] = "***"
     return "/".join(parts)
 
 
@@ -151,13 +167,15 @@ class Ingress:
         settings: Settings,
         recognition: RecognitionHandles | None,
         generation: GeneratorHandles | None,
+        swaps: SwapHandles | None,
     ) -> None:
-        self._graphs = Graphs(settings, recognition, generation)
+        self._graphs = Graphs(settings, recognition, generation, swaps)
         self._services = Services(
             settings=settings,
             keys=Authenticator(KeyStore(Records(settings.state.database))),
             recognition_graph=await Recognition.connect(recognition, settings.state) if recognition else None,
             generation_graph=await Generation.connect(generation, settings) if generation else None,
+            swaps_graph=await Swaps.connect(swaps, settings) if swaps else None,
         )
 
     def graphs(self) -> Graphs:

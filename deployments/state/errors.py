@@ -113,7 +113,11 @@ class TaskNotFound(StateError):
 
 
 class TooManyTasks(StateError):
-    """More tasks wait than the operator allows, of this tenant or of all."""
+    """More tasks wait than the operator allows."""
+
+
+class TooManyTasksOfTenant(TooManyTasks):
+    """More tasks of this tenant wait than the operator allows."""
 
 
 class ResultExpired(StateError):

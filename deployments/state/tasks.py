@@ -22,7 +22,14 @@ from configs.settings import SwapSettings
 from deployments.state import schema
 from deployments.state.blobs import Blob, BlobStore
 from deployments.state.deliveries import enqueue
-from deployments.state.errors import CannotRetry, NotEnoughCredits, ResultExpired, TaskNotFound, TooManyTasks
+from deployments.state.errors import (
+    CannotRetry,
+    NotEnoughCredits,
+    ResultExpired,
+    TaskNotFound,
+    TooManyTasks,
+    TooManyTasksOfTenant,
+)
 from deployments.state.keys import give_back_credits, take_credits
 from deployments.state.records import Records, now
 
@@ -35,6 +42,7 @@ _NAME_BYTES = 32
 _EXPIRE_BATCH = 100
 _MAX_MESSAGE = 500
 _tasks, _inputs, _deliveries = schema.tasks, schema.task_inputs, schema.deliveries
+_OPEN = sa.select(sa.func.count()).select_from(_tasks).where(_tasks.c.due.is_not(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +160,17 @@ class TaskStore:
             db.execute(sa.insert(_inputs), inputs)
         return identity
 
+    def count_open(self) -> int:
+        """Tasks that have not ended."""
+        with self._records.read() as db:
+            return int(db.execute(_OPEN).scalar_one())
+
     def _check_room(self, db: sa.Connection, tenant: int) -> None:
-        is_open = sa.select(sa.func.count()).select_from(_tasks).where(_tasks.c.due.is_not(None))
-        if db.execute(is_open).scalar_one() >= self._settings.max_waiting:
+        if db.execute(_OPEN).scalar_one() >= self._settings.max_waiting:
             raise TooManyTasks("more tasks are waiting than this server takes")
-        of_tenant = is_open.where(_tasks.c.tenant_id == tenant)
+        of_tenant = _OPEN.where(_tasks.c.tenant_id == tenant)
         if db.execute(of_tenant).scalar_one() >= self._settings.max_waiting_per_tenant:
-            raise TooManyTasks("more of your tasks are waiting than this server takes")
+            raise TooManyTasksOfTenant("more of your tasks are waiting than this server takes")
 
     # ------------------------------------------------------------------------------------------------ working
 

@@ -89,7 +89,7 @@ def test_a_picture_is_fetched_by_name_from_the_address_it_resolves_to() -> None:
         "", "picture.png", "/etc/passwd", "file:///etc/passwd", "ftp://example.com/a.png", "gopher://x/",
         "http://", "https:///a.png", "http://user:secret@example.com/a.png", "http://exa mple.com/", "http://[::1",
         "http://example.com:99999/", "http://example.com:0/", "data:image/png;base64,AAAA", "//example.com/a.png",
-        "http://example.com/" + "a" * MAX_URL, "http://example.com/\n", "http://\x00/",
+        "http://example.com/" + "a" * MAX_URL, "http://example.com/\na", "http://\x00/",
         "http://0177.0.0.1/", "http://①②⑦.0.0.1/", "http://[fe80::1%25eth0]/",
     ],
 )  # fmt: skip
@@ -340,8 +340,9 @@ def test_a_webhook_that_hangs_or_is_forbidden_is_told() -> None:
 def test_an_address_is_refused_before_any_connection() -> None:
     async def run() -> None:
         async with WebClient(FetchSettings(allow=("10.0.0.0/8",))) as client:
-            client.check("https://example.com/a.png")
-            client.check("http://10.1.1.1/")
+            assert client.check(" https://example.com/a.png ") == "https://example.com/a.png"
+            assert client.check("http:xxxx.xx/callback") == "http://xxxx.xx/callback", "as browsers read it"
+            assert client.check("http://10.1.1.1/") == "http://10.1.1.1/"
             for url in ("http://127.0.0.1/", "http://[::1]/", "ftp://example.com/", "x"):
                 with pytest.raises(UrlRefused):
                     client.check(url)

@@ -1,0 +1,114 @@
+"""The Courier: makes the webhook calls that are owed, and deletes the pictures of tasks whose time has come."""
+
+import asyncio
+import logging
+import random
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+from ray import serve
+from ray.util.metrics import Counter as CounterMetric
+
+from configs.settings import DeploymentSettings, FetchSettings, StateSettings, SwapSettings, WebhookSettings
+from deployments.pokes import Wakeable
+from deployments.state.blobs import BlobStore
+from deployments.state.deliveries import Delivery, DeliveryStore
+from deployments.state.records import Records
+from deployments.state.tasks import TaskStore
+from deployments.web_client import WebClient, WebError
+from deployments.webhooks import headers, pause_after
+
+logger = logging.getLogger("ray.serve")
+
+_LOOK_SECONDS = 1.0
+_EXPIRE_SECONDS = 60.0
+
+
+@serve.deployment
+class Courier:
+    """Any number of replicas share the calls. A server that hangs holds its own share of them and nothing else."""
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits an asynchronous constructor
+        self,
+        fetch: FetchSettings,
+        webhooks: WebhookSettings,
+        swap: SwapSettings,
+        state: StateSettings,
+        settings: DeploymentSettings,
+    ) -> None:
+        self._settings = webhooks
+        records = await asyncio.to_thread(Records, state.database)
+        self._deliveries = DeliveryStore(records, webhooks)
+        self._tasks = TaskStore(records, BlobStore(records, state.blobs), swap)
+        self._client = WebClient(fetch.model_copy(update={"seconds": webhooks.seconds}))
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="deliveries")
+        self._wakeable = Wakeable(_LOOK_SECONDS)
+        self._under_way: dict[asyncio.Task[None], Delivery] = {}
+        self._calls = CounterMetric(
+            "prosopon_webhook_calls", "Webhook calls by their outcome.", tag_keys=("outcome",)
+        )
+        self._loops = [asyncio.create_task(self._deliver()), asyncio.create_task(self._expire())]
+
+    async def poke(self) -> None:
+        """There may be calls to make."""
+        self._wakeable.wake()
+
+    async def _deliver(self) -> None:
+        """For ever. What goes wrong with the records is logged and tried again: what is owed stays owed."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._wakeable.listen()
+            claimed: list[Delivery] = []
+            try:
+                hosts = Counter(delivery.host for delivery in self._under_way.values())
+                keys = Counter(delivery.key for delivery in self._under_way.values())
+                claimed = await loop.run_in_executor(self._threads, self._deliveries.claim, hosts, keys)
+            except Exception:
+                logger.exception("webhook calls that are owed cannot be read")
+            for delivery in claimed:
+                task = asyncio.create_task(self._attempt(delivery))
+                self._under_way[task] = delivery
+                task.add_done_callback(self._attempted)
+            if not claimed:
+                await self._wakeable.wait()
+
+    def _attempted(self, task: asyncio.Task[None]) -> None:
+        del self._under_way[task]
+        self._wakeable.wake()
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("the outcome of a webhook call is not on record: %s", error)
+
+    async def _attempt(self, delivery: Delivery) -> None:
+        loop, retry_after, status = asyncio.get_running_loop(), None, None
+        try:
+            secret = await loop.run_in_executor(self._threads, self._deliveries.secret, delivery.key)
+            signed = headers(secret, delivery.id, int(time.time()), delivery.body)
+            reply = await self._client.post(delivery.url, delivery.body, signed)
+            status, retry_after, problem = reply.status, reply.retry_after, f"it answered {reply.status}"
+            if reply.accepted:
+                self._calls.inc(tags={"outcome": "delivered"})
+                await loop.run_in_executor(self._threads, self._deliveries.delivered, delivery, reply.status)
+                return
+        except WebError as error:
+            problem = str(error)
+        pause = pause_after(delivery.attempt, self._settings, random.Random(), status, retry_after)
+        self._calls.inc(tags={"outcome": "failed" if pause else "given up"})
+        if pause is None:
+            logger.warning(
+                "webhook of task %s given up after %d attempts: %s",
+                delivery.task.hex,
+                delivery.attempt,
+                problem,
+            )
+        await loop.run_in_executor(self._threads, self._deliveries.failed, delivery, status, problem, pause)
+
+    async def _expire(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                if expired := await loop.run_in_executor(self._threads, self._tasks.expire):
+                    logger.info("pictures of %d tasks deleted", expired)
+            except Exception:
+                logger.exception("pictures of tasks cannot be deleted")
+            await asyncio.sleep(_EXPIRE_SECONDS * random.uniform(0.8, 1.2))

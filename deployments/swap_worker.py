@@ -1,0 +1,234 @@
+"""The SwapWorker: takes tasks from the records, fetches their pictures, swaps, and puts the result on record."""
+
+import asyncio
+import contextlib
+import logging
+import math
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from ray import serve
+from ray.serve.config import AutoscalingContext
+from ray.serve.handle import DeploymentHandle
+from ray.util.metrics import Histogram
+
+from configs.settings import (
+    DeploymentSettings,
+    DetectionSettings,
+    FetchSettings,
+    ImageLimits,
+    ModelSettings,
+    StateSettings,
+    SwapSettings,
+)
+from deployments.batching import compute_for
+from deployments.messages import Rejected
+from deployments.pokes import Poker, Wakeable
+from deployments.state.blobs import Blob, BlobStore
+from deployments.state.errors import BlobCorrupt, BlobMissing
+from deployments.state.records import Records
+from deployments.state.tasks import ClaimedTask, TaskInput, TaskStore
+from deployments.web_client import Unreachable, WebClient, WebError
+from models.face_swap import FaceSwap, FoundFaces, NoSwap, SwappedPicture, face_names
+from models.images import ImageError
+
+logger = logging.getLogger("ray.serve")
+
+_LOOK_SECONDS = 1.0
+_MAX_FETCHING = 32
+"""Tasks of one replica that wait for other servers at a time."""
+_AHEAD = 1
+"""Tasks whose pictures are there already while others are being swapped."""
+_UNREACHABLE_ATTEMPTS = 3
+_PAUSE = timedelta(seconds=2)
+
+Result = TypeVar("Result")
+
+
+@serve.deployment
+class SwapWorker:
+    """Any number of replicas share the tasks. The frame stays in this process from decoding to the result."""
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits an asynchronous constructor
+        self,
+        models: ModelSettings,
+        detection: DetectionSettings,
+        images: ImageLimits,
+        fetch: FetchSettings,
+        swap: SwapSettings,
+        state: StateSettings,
+        settings: DeploymentSettings,
+        courier: DeploymentHandle,
+    ) -> None:
+        self._limits, self._settings, self._swaps_at_once = images, swap, settings.concurrent_batches
+        self._swap = await asyncio.to_thread(
+            FaceSwap.load, models, detection, images, swap, compute_for(settings)
+        )
+        records = await asyncio.to_thread(Records, state.database)
+        self._tasks = TaskStore(records, BlobStore(records, state.blobs), swap)
+        self._client = WebClient(fetch)
+        self._courier = Poker(courier)
+        self._swappers = ThreadPoolExecutor(settings.concurrent_batches, thread_name_prefix="swap")
+        self._detectors = ThreadPoolExecutor(settings.concurrent_batches, thread_name_prefix="detect")
+        self._state = ThreadPoolExecutor(4, thread_name_prefix="tasks")
+        self._wakeable = Wakeable(_LOOK_SECONDS)
+        self._fetching: set[ClaimedTask] = set()
+        self._fetched: set[ClaimedTask] = set()
+        self._running: set[asyncio.Task[None]] = set()
+        self._seconds = Histogram(
+            "prosopon_swap_seconds",
+            "Time of one swap, from its pictures' bytes to the result's.",
+            boundaries=[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10],
+        )
+        self._loop = asyncio.create_task(self._take_tasks())
+
+    async def poke(self) -> None:
+        """There may be tasks to do."""
+        self._wakeable.wake()
+
+    async def faces(self, picture: bytes) -> FoundFaces | Rejected:
+        """The faces of a picture, in the order in which swaps count them."""
+        try:
+            return await self._in(self._detectors, self._swap.faces, picture)
+        except ImageError as error:
+            return Rejected(error.reason, str(error))
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """What `by_backlog` scales by."""
+        return {"open_tasks": await self._in(self._state, self._tasks.count_open)}
+
+    # ------------------------------------------------------------------------------------------------- the loop
+
+    async def _take_tasks(self) -> None:
+        """For ever. What goes wrong with the records is logged and tried again: a task stays due until it ends."""
+        while True:
+            self._wakeable.listen()
+            task = None
+            try:
+                if self._has_room():
+                    task = await self._in(self._state, self._tasks.claim)
+            except Exception:
+                logger.exception("tasks cannot be read")
+            if task is None:
+                await self._wakeable.wait()
+                continue
+            running = asyncio.create_task(self._do(task))
+            self._running.add(running)
+            running.add_done_callback(self._done)
+
+    def _has_room(self) -> bool:
+        """A task that waits for pictures takes no place from one that has them; of these, few are kept waiting."""
+        return len(self._fetching) < _MAX_FETCHING and len(self._fetched) < self._swaps_at_once + _AHEAD
+
+    def _done(self, running: asyncio.Task[None]) -> None:
+        self._running.discard(running)
+        self._wakeable.wake()
+        if not running.cancelled() and (error := running.exception()):
+            logger.error("a task is left to its next attempt", exc_info=error)
+
+    async def _do(self, task: ClaimedTask) -> None:
+        if task.attempt > self._settings.max_attempts:
+            await self._fail(task, f"given up: {task.attempt - 1} attempts were interrupted")
+            return
+        work = asyncio.create_task(self._work(task))
+        renewal = asyncio.create_task(self._renew(task, work))
+        try:
+            await work
+        except asyncio.CancelledError:
+            if not renewal.done():
+                raise
+            logger.warning("task %s was taken over by another worker", task.id.hex)
+        finally:
+            renewal.cancel()
+            self._fetching.discard(task)
+            self._fetched.discard(task)
+
+    async def _renew(self, task: ClaimedTask, work: asyncio.Task[None]) -> None:
+        """Keep the claim while the work goes on, and stop the work where it is lost."""
+        while True:
+            await asyncio.sleep(self._settings.lease_seconds / 3)
+            with contextlib.suppress(Exception):  # The next renewal may succeed.
+                if not await self._in(self._state, self._tasks.renew, task):
+                    work.cancel()
+                    return
+
+    async def _work(self, task: ClaimedTask) -> None:
+        try:
+            picture, *faces = await self._pictures(task)
+            swapped = await self._in(self._swappers, self._timed, task, picture, faces)
+            result = Blob(swapped.data, swapped.media_type)
+            ended = await self._in(self._state, self._tasks.succeed, task, result, swapped.suffix)
+        except Unreachable as error:
+            if task.attempt < _UNREACHABLE_ATTEMPTS:
+                await self._postpone(task, str(error))
+            else:
+                await self._fail(task, str(error))
+            return
+        except (WebError, ImageError, NoSwap) as error:
+            await self._fail(task, str(error))
+            return
+        except (BlobMissing, BlobCorrupt):
+            await self._fail(task, "a picture of the task is lost")
+            return
+        except Exception:
+            logger.exception("task %s failed in attempt %d", task.id.hex, task.attempt)
+            if task.attempt < self._settings.max_attempts:
+                await self._postpone(task, "internal error; the server's log has the details")
+            else:
+                await self._fail(task, "internal error; the server's log has the details")
+            return
+        if ended:
+            self._courier()
+
+    def _timed(self, task: ClaimedTask, picture: bytes, faces: list[bytes]) -> SwappedPicture:
+        started = time.perf_counter()
+        swapped = self._swap.swap(picture, faces, task.indices)
+        self._seconds.observe(time.perf_counter() - started)
+        return swapped
+
+    async def _pictures(self, task: ClaimedTask) -> list[bytes]:
+        """The bytes of the inputs. Errors name the input that they are about."""
+        names = ["source_image", *face_names(len(task.inputs) - 1)]
+        self._fetching.add(task)
+        try:
+            asked = (self._input(item, name) for item, name in zip(task.inputs, names, strict=True))
+            return await asyncio.gather(*asked)
+        finally:
+            self._fetching.discard(task)
+            self._fetched.add(task)
+            self._wakeable.wake()
+
+    async def _input(self, item: TaskInput, name: str) -> bytes:
+        if item.url is None:
+            return await self._in(self._state, self._tasks.read, item)
+        try:
+            return (await self._client.get_picture(item.url, self._limits.max_bytes)).data
+        except WebError as error:
+            raise type(error)(f"{name}: {error}") from None
+
+    # --------------------------------------------------------------------------------------------------- helpers
+
+    async def _fail(self, task: ClaimedTask, message: str) -> None:
+        if await self._in(self._state, self._tasks.fail, task, message):
+            self._courier()
+
+    async def _postpone(self, task: ClaimedTask, message: str) -> None:
+        pause = _PAUSE * 2 ** (task.attempt - 1) * random.uniform(0.8, 1.2)
+        await self._in(self._state, self._tasks.postpone, task, pause, message)
+
+    @staticmethod
+    async def _in(executor: ThreadPoolExecutor, function: Callable[..., Result], *args: Any) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(executor, function, *args)
+
+
+def by_backlog(context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
+    """Serve's autoscaling policy for workers: as many as the open tasks, at `target_ongoing_requests` each, ask for."""
+    reported = (context.aggregated_metrics or {}).get("open_tasks", {})
+    open_tasks = max(reported.values(), default=0.0)
+    wanted = math.ceil(open_tasks / context.config.target_ongoing_requests)
+    low, high = context.capacity_adjusted_min_replicas, context.capacity_adjusted_max_replicas
+    return max(low, min(high, wanted)), {}

@@ -1,0 +1,93 @@
+"""detect -> swap: tasks handed to the workers, and what has become of them."""
+
+import asyncio
+from dataclasses import dataclass
+from uuid import UUID
+
+from ray.serve.handle import DeploymentHandle
+
+from configs.settings import Settings
+from deployments.calls import Overloaded, call
+from deployments.messages import Rejected
+from deployments.pokes import Poker
+from deployments.state.blobs import Blob, BlobStore
+from deployments.state.errors import NotEnoughCredits
+from deployments.state.keys import Key, KeyStore
+from deployments.state.records import Records
+from deployments.state.tasks import NewTask, TaskRecord, TaskStore
+from deployments.web_client import Fetched, WebClient
+from models.face_swap import FoundFaces
+from models.images import ImageError
+
+_MAX_FETCHES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class SwapHandles:
+    """Handles of the deployments of this graph."""
+
+    worker: DeploymentHandle
+    courier: DeploymentHandle
+
+
+class Swaps:
+    """One per process."""
+
+    def __init__(self, worker: DeploymentHandle, settings: Settings, records: Records) -> None:
+        self._worker, self._limits = worker, settings.images
+        self._poke = Poker(worker)
+        self._tasks = TaskStore(records, BlobStore(records, settings.state.blobs), settings.swap)
+        self._keys = KeyStore(records)
+        self._client = WebClient(settings.fetch)
+        self._fetches = 0
+
+    @classmethod
+    async def connect(cls, handles: SwapHandles, settings: Settings) -> "Swaps":
+        """Waits until a worker has its models."""
+        await handles.worker.poke.remote()
+        return cls(handles.worker, settings, await asyncio.to_thread(Records, settings.state.database))
+
+    def checked_url(self, url: str) -> str:
+        """The URL, where nothing can be said against it without asking anybody. Raises `UrlRefused`."""
+        return self._client.check(url)
+
+    async def accept(self, task: NewTask) -> UUID:
+        """Put a task on record. Raises NotEnoughCredits, TooManyTasks."""
+        identity = await asyncio.to_thread(self._tasks.accept, task)
+        self._poke()
+        return identity
+
+    async def find(self, task: UUID, tenant: int) -> TaskRecord:
+        """Raises TaskNotFound."""
+        return await asyncio.to_thread(self._tasks.find, task, tenant)
+
+    async def result(self, name: str) -> Blob:
+        """Raises TaskNotFound, ResultExpired."""
+        return await asyncio.to_thread(self._tasks.result, name)
+
+    async def faces(self, picture: bytes) -> FoundFaces:
+        """The faces of a picture, in the order in which swaps count them. Raises `ImageError` and what `call` does."""
+        found: FoundFaces | Rejected = await call(self._worker.faces, picture)
+        if isinstance(found, Rejected):
+            raise ImageError(found.reason, found.message)
+        return found
+
+    async def fetch(self, url: str) -> Fetched:
+        """A picture from elsewhere. Raises `Overloaded` and the subclasses of `WebError`."""
+        if self._fetches >= _MAX_FETCHES:
+            raise Overloaded("too many pictures are being fetched")
+        self._fetches += 1
+        try:
+            return await self._client.get_picture(url, self._limits.max_bytes)
+        finally:
+            self._fetches -= 1
+
+    async def check_balance(self, key: Key, points: int) -> None:
+        """Whether the key could be charged at this moment. Raises NotEnoughCredits."""
+        balance = await asyncio.to_thread(self._keys.balance, key.id)
+        if balance is not None and balance < points:
+            raise NotEnoughCredits(f"key {key.id}")
+
+    async def charge(self, key: Key, points: int) -> None:
+        """Raises NotEnoughCredits."""
+        await asyncio.to_thread(self._keys.charge, key.id, points)
