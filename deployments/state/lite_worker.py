@@ -11,6 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from functools import cached_property
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -22,23 +23,34 @@ from numpy.typing import NDArray
 
 class LiteCollection:
     """One collection of a Milvus Lite file. It has no vector index: Milvus Lite's file is what is kept, and
-    searches are answered by `views.py`."""
+    searches are answered by `views.py`.
+
+    The file is locked at once, and read when it is first needed, which takes seconds for a million rows.
+    """
 
     def __init__(self, path: str, name: str, dim: int, patience: float) -> None:
-        self._name, self._dim = name, dim
+        self._path, self._name, self._dim, self._patience = path, name, dim, patience
         try:
             self._database = _open(path, patience)
-            self._collection = self._get()
         except DataDirLockedError:
             raise
         except Exception as error:
-            # An index over the records: one that cannot be read is made anew from them.
-            print(f"{path} cannot be read ({error!r}): starting an empty one", file=sys.stderr, flush=True)
-            if "_database" in self.__dict__:
-                self._database.close()
-            shutil.rmtree(path)
-            self._database = _open(path, patience)
-            self._collection = self._get()
+            self._start_anew(error)
+
+    @cached_property
+    def _collection(self) -> Any:
+        try:
+            return self._get()
+        except Exception as error:
+            self._database.close()
+            self._start_anew(error)
+            return self._get()
+
+    def _start_anew(self, error: Exception) -> None:
+        """An index over the records: one that cannot be read is made anew from them."""
+        print(f"{self._path} cannot be read ({error!r}): starting an empty one", file=sys.stderr, flush=True)
+        shutil.rmtree(self._path)
+        self._database = _open(self._path, self._patience)
 
     def upsert(
         self, ids: NDArray[np.int64], galleries: NDArray[np.int64], embeddings: NDArray[np.float32]
@@ -68,8 +80,9 @@ class LiteCollection:
         return found
 
     def clear(self) -> None:
-        self._database.drop_collection(self._name)
-        self._collection = self._get()
+        if self._database.has_collection(self._name):
+            self._database.drop_collection(self._name)
+        self.__dict__.pop("_collection", None)
 
     def drop_others(self, prefix: str) -> None:
         for name in self._database.list_collections():
@@ -106,6 +119,9 @@ def serve(calls: Connection, answers: Connection, path: str, name: str, dim: int
     """Answer (method, arguments) with (value, None) or (None, error text) until the pipe closes."""
     try:
         collection = LiteCollection(path, name, dim, patience)
+    except DataDirLockedError:
+        answers.send((None, f"{path} is in use by another process"))
+        return
     except Exception as error:
         answers.send((None, f"{type(error).__name__}: {error}"))
         return

@@ -48,7 +48,7 @@ class FoundFace:
     """embedding: ``(D,)`` float32 of the model in service, of any norm; thumbnail: what is kept of the picture."""
 
     embedding: Float32
-    thumbnail: Blob
+    thumbnail: Blob | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class SourceLedger:
 
     def __init__(self, store: GalleryStore) -> None:
         self._store = store
-        self._gallery = archive_gallery(store.records)
+        self.gallery = archive_gallery(store.records)
 
     def write(self, sources: Sequence[SourceFaces]) -> list[Outcome]:
         """All of these pictures or none, in one transaction. A picture may be named once.
@@ -115,14 +115,14 @@ class SourceLedger:
             ]
 
         faces = [face for source in sources for face in self._new_faces(source)]
-        self._store.add_together(self._gallery, faces, enter)
+        self._store.add_together(self.gallery, faces, enter)
         return outcomes
 
     def _new_faces(self, source: SourceFaces) -> list[NewFace]:
         ids = _face_ids(source.id, source.version, len(source.faces))
         subject, extra = source.origin.subject, source.origin.to_json()
         return [
-            NewFace(self._gallery, subject, image_id, face.embedding, face.thumbnail, extra)
+            NewFace(self.gallery, subject, image_id, face.embedding, face.thumbnail, extra)
             for image_id, face in zip(ids, source.faces, strict=True)
         ]
 
@@ -133,7 +133,7 @@ class SourceLedger:
         rows = [
             {
                 "id": source.id,
-                "gallery_id": self._gallery,
+                "gallery_id": self.gallery,
                 "stamp": source.stamp,
                 "version": source.version,
                 "faces": len(source.faces),

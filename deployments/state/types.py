@@ -53,12 +53,13 @@ class FacePage:
 @dataclass(frozen=True, slots=True)
 class Query:
     """A probe: ``(D,)`` float32 of any norm. by: at most `limit` subjects, each with its best face, or
-    faces."""
+    faces. first: search only so many faces, those that have been in the gallery longest; 0 searches all."""
 
     gallery: int
     embedding: Float32
     limit: int
     by: Literal["subject", "face"] = "subject"
+    first: int = 0
 
 
 @dataclass(frozen=True, slots=True)

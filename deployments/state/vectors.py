@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -212,9 +212,9 @@ class ServerIndex:
 
         return np.array(_reached(collect), np.int64)
 
-    def search(self, gallery: int, probes: Float32, limit: int) -> list[Ids]:
+    def search(self, gallery: int, probes: Float32, limit: int, last: int | None = None) -> list[Ids]:
         """Ids of at most `limit` faces of the gallery for each probe, nearest first. limit: up to
-        MAX_RESULTS.
+        MAX_RESULTS; last: only ids up to this one.
 
         Strong consistency: what any replica has written before is found.
         """
@@ -222,7 +222,7 @@ class ServerIndex:
             lambda: self._client.search(
                 self._name,
                 data=probes.tolist(),
-                filter=f"gallery == {gallery}",
+                filter=f"gallery == {gallery}" + ("" if last is None else f" and id <= {last}"),
                 limit=limit,
                 anns_field="embedding",
                 search_params={"metric_type": "IP", "params": {"ef": max(256, 2 * limit)}},
@@ -278,10 +278,7 @@ def open_index(settings: StateSettings, fingerprint: str, dim: int) -> LiteIndex
 
 @dataclass(slots=True)
 class _Change:
-    kind: Literal["upsert", "delete"]
-    ids: Ids
-    galleries: Ids | None = None
-    embeddings: Float32 | None = None
+    apply: Callable[[VectorIndex], None]
     done: threading.Event = field(default_factory=threading.Event)
 
 
@@ -304,13 +301,15 @@ class IndexWriter:
 
     def upsert(self, ids: Ids, galleries: Ids, embeddings: Float32) -> threading.Event:
         """Set when the index has it."""
-        change = _Change("upsert", ids, galleries, embeddings)
-        self._changes.put(change)
-        return change.done
+        return self.run(lambda index: index.upsert(ids, galleries, embeddings))
 
     def delete(self, ids: Ids) -> threading.Event:
         """Set when the index has it."""
-        change = _Change("delete", ids)
+        return self.run(lambda index: index.delete(ids))
+
+    def run(self, apply: Callable[[VectorIndex], None]) -> threading.Event:
+        """Any change, which may be applied again where it failed. The event is set when it is done."""
+        change = _Change(apply)
         self._changes.put(change)
         return change.done
 
@@ -341,13 +340,9 @@ class IndexWriter:
 
     def _applied(self, change: _Change) -> bool:
         try:
-            if change.kind == "delete":
-                self._index.delete(change.ids)
-            else:
-                assert change.galleries is not None and change.embeddings is not None
-                self._index.upsert(change.ids, change.galleries, change.embeddings)
+            change.apply(self._index)
         except Exception:
-            logger.exception("the vector index did not take a change of %d faces", len(change.ids))
+            logger.exception("the vector index did not take a change")
             return False
         return True
 

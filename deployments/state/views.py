@@ -111,6 +111,17 @@ class _Block:
 _Numbered = tuple[int, _Block]
 """A block, and the number of its first row."""
 
+_Part = tuple[int, _Block, NDArray[np.bool_] | None]
+"""A block, the number of its first row, and which of its rows are searched; None: all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Searched:
+    """size: how many rows are searched, in blocks that have some."""
+
+    size: int
+    blocks: list[_Part]
+
 
 class GalleryView:
     """The faces of one gallery. Thread-safe: one search or change at a time."""
@@ -122,6 +133,7 @@ class GalleryView:
         self._slot_of: dict[int, int] = {}
         self._slot_count = 0
         self._free_slots: list[int] = []
+        self._last_of_first: dict[int, int] = {}
 
     def __len__(self) -> int:
         return sum(block.size for block in self._blocks)
@@ -134,6 +146,7 @@ class GalleryView:
     def add(self, ids: Ids, subjects: Ids, embeddings: Float32) -> None:
         """ids, subjects: ``(N,)`` int64; embeddings: ``(N, D)`` float32, unit norm."""
         with self._lock:
+            self._last_of_first.clear()
             slots = self._slots(subjects)
             start = 0
             while start < len(ids):
@@ -148,6 +161,7 @@ class GalleryView:
     def remove(self, ids: Ids) -> None:
         """Forget faces; ids that are not there are ignored."""
         with self._lock:
+            self._last_of_first.clear()
             for block in self._blocks:
                 dead = np.isin(block.ids[: block.size], ids)
                 if dead.any():
@@ -177,67 +191,95 @@ class GalleryView:
     def clear(self) -> None:
         with self._lock:
             self._blocks.clear()
+            self._last_of_first.clear()
             self._slot_of.clear()
             self._slot_count = 0
             self._free_slots.clear()
 
-    def nearest_faces(self, probes: Float32, limit: int) -> list[list[Hit]]:
-        """probes: ``(N, D)`` float32, unit norm. At most `limit` faces each, nearest first."""
+    def nearest_faces(self, probes: Float32, limit: int, first: int = 0) -> list[list[Hit]]:
+        """probes: ``(N, D)`` float32, unit norm. At most `limit` faces each, nearest first. first: of the so many
+        faces with the lowest ids; 0: of all."""
         with self._lock:
-            rows = self._top(probes, min(limit, len(self)))
+            searched = self._searched(first)
+            rows = self._top(probes, min(limit, searched.size), searched)
             return [self._hits(probe, found) for probe, found in zip(probes, rows, strict=True)]
 
-    def nearest_subjects(self, probes: Float32, limit: int) -> list[list[Hit]]:
-        """probes: ``(N, D)`` float32, unit norm. At most `limit` subjects each, by their nearest face.
+    def nearest_subjects(self, probes: Float32, limit: int, first: int = 0) -> list[list[Hit]]:
+        """probes: ``(N, D)`` float32, unit norm. At most `limit` subjects each, by their nearest face. first: as for
+        `nearest_faces`.
 
         First the nearest faces are taken, enough where the nearest subject's faces lie together and those of
         others are scattered; where these are the faces of too few subjects, twice as many as so many subjects
         have on average; and only where that does not do, every subject's best face is found.
         """
         with self._lock:
-            if not len(self):
+            searched = self._searched(first)
+            if not searched.size:
                 return [[] for _ in probes]
-            wanted = min(limit, len(self._slot_of))
-            faces_each = len(self) / max(1, len(self._slot_of))
+            wanted = min(limit, len(self._slot_of), searched.size)
+            faces_each = searched.size / max(1, min(len(self._slot_of), searched.size))
             best: dict[int, Ids] = {}
             for taken in (limit + 2 * faces_each, 2 * limit * faces_each):
                 lacking = [i for i in range(len(probes)) if i not in best]
                 if lacking:
-                    top = self._top(probes[lacking], min(int(taken) + 8, len(self)))
+                    top = self._top(probes[lacking], min(int(taken) + 8, searched.size), searched)
                     firsts = zip(lacking, map(self._first_of_each, top), strict=True)
                     best |= {i: rows for i, rows in firsts if len(rows) >= wanted}
             for i in range(len(probes)):
                 if i not in best:
-                    best[i] = self._best_of_each(probes[i], wanted)
+                    best[i] = self._best_of_each(probes[i], wanted, searched)
             return [self._hits(probe, best[i][:limit]) for i, probe in enumerate(probes)]
 
     # Rows are numbered through all blocks, in the order of the blocks' used rows.
 
-    def _top(self, probes: Float32, count: int) -> list[Ids]:
+    def _searched(self, first: int) -> "_Searched":
+        """Ids grow with time and so do blocks: of those that are searched, all but one are searched whole, unless
+        deletions have moved rows."""
+        blocks = self._numbered()
+        if not 0 < first < len(self):
+            return _Searched(len(self), [(start, block, None) for start, block in blocks])
+        if first not in self._last_of_first:
+            ids = np.concatenate([block.ids[: block.size] for block in self._blocks])
+            self._last_of_first[first] = int(np.partition(ids, first - 1)[first - 1])
+        chosen = []
+        for start, block in blocks:
+            within = block.ids[: block.size] <= self._last_of_first[first]
+            if within.any():
+                chosen.append((start, block, None if within.all() else within))
+        return _Searched(first, chosen)
+
+    def _top(self, probes: Float32, count: int, searched: "_Searched") -> list[Ids]:
         """Rows of the `count` highest cosines of each probe, the highest first."""
         if not count:
             return [np.empty(0, np.int64) for _ in probes]
         if count > _FEW:
-            return [_highest(self._scores(probe), count) for probe in probes]
+            return [self._highest(probe, count, searched) for probe in probes]
         best = [_Best(count) for _ in probes]
-        blocks = self._numbered()
-        candidates = _MARGIN + count * (1 + _SURPLUS // len(blocks))
-        coded = [(start, block) for start, block in blocks if block.pays_to_search(candidates)]
-        self._scan(probes, best, [pair for pair in blocks if pair not in coded])
+        candidates = _MARGIN + count * (1 + _SURPLUS // len(searched.blocks))
+        coded, others = list[_Numbered](), list[_Part]()
+        for start, block, within in searched.blocks:
+            if within is None and block.pays_to_search(candidates):
+                coded.append((start, block))
+            else:
+                others.append((start, block, within))
+        self._scan(probes, best, others)
         if coded:
             for doubtful in np.flatnonzero(~self._scan_codes(probes, best, coded, candidates)).tolist():
                 best[doubtful] = _Best(count)
-                self._scan(probes[doubtful : doubtful + 1], [best[doubtful]], blocks)
+                self._scan(probes[doubtful : doubtful + 1], [best[doubtful]], searched.blocks)
         return [kept.rows() for kept in best]
 
-    def _scan(self, probes: Float32, best: list["_Best"], blocks: list[_Numbered]) -> None:
-        """Offer every row of these blocks."""
+    def _scan(self, probes: Float32, best: list["_Best"], parts: list[_Part]) -> None:
+        """Offer every row of these blocks that is searched."""
         step = max(4096, _PRODUCTS // len(probes)) if len(probes) > 1 else _BLOCK
-        for start, block in blocks:
+        for start, block, within in parts:
             for first in range(0, block.size, step):
                 part = block.embeddings[first : min(first + step, block.size)]
                 products = probes @ part.T if len(probes) > 1 else (part @ probes[0])[np.newaxis]
                 rows = np.arange(start + first, start + first + len(part))
+                if within is not None:
+                    chosen = within[first : first + len(part)]
+                    products, rows = products[:, chosen], rows[chosen]
                 for kept, scores in zip(best, products, strict=True):
                     kept.offer(scores, rows)
 
@@ -267,23 +309,43 @@ class GalleryView:
         settled: NDArray[np.bool_] = worst >= np.max(left_out, axis=0) + _DEVIATIONS * deviation
         return settled
 
-    def _scores(self, probe: Float32) -> Float32:
-        return np.concatenate([block.embeddings[: block.size] @ probe for block in self._blocks])
+    def _scores(self, probe: Float32, searched: "_Searched") -> tuple[Float32, Ids]:
+        """Of every row that is searched, and the rows."""
+        scores, rows = [], []
+        for start, block, within in searched.blocks:
+            products = block.embeddings[: block.size] @ probe
+            numbers = np.arange(start, start + block.size)
+            scores.append(products if within is None else products[within])
+            rows.append(numbers if within is None else numbers[within])
+        return np.concatenate(scores), np.concatenate(rows)
+
+    def _highest(self, probe: Float32, count: int, searched: "_Searched") -> Ids:
+        """Rows of the `count` highest cosines, the highest first."""
+        scores, rows = self._scores(probe, searched)
+        if count < len(rows):
+            kept = np.argpartition(-scores, count - 1)[:count]
+            scores, rows = scores[kept], rows[kept]
+        return rows[np.argsort(-scores, kind="stable")]
 
     def _first_of_each(self, rows: Ids) -> Ids:
         """Of the rows of each subject the first."""
         _, first = np.unique(self._gather("slots", rows), return_index=True)
         return rows[np.sort(first)]
 
-    def _best_of_each(self, probe: Float32, count: int) -> Ids:
+    def _best_of_each(self, probe: Float32, count: int, searched: "_Searched") -> Ids:
         """The best rows of the `count` best subjects, the best first."""
-        scores = self._scores(probe)
-        slots = np.concatenate([block.slots[: block.size] for block in self._blocks])
+        scores, rows = self._scores(probe, searched)
+        slots = np.concatenate(
+            [
+                block.slots[: block.size] if within is None else block.slots[: block.size][within]
+                for _, block, within in searched.blocks
+            ]
+        )
         best = np.full(self._slot_count, -np.inf, np.float32)
         np.maximum.at(best, slots, scores)
         worst = np.partition(best, len(best) - count)[len(best) - count]
-        rows = np.flatnonzero(scores >= worst)
-        return self._first_of_each(rows[np.argsort(-scores[rows], kind="stable")])
+        kept = np.flatnonzero(scores >= worst)
+        return self._first_of_each(rows[kept[np.argsort(-scores[kept], kind="stable")]])
 
     def _gather(self, name: Literal["embeddings", "ids", "slots"], rows: Ids) -> Any:
         """Rows of an array that lies in blocks."""
@@ -360,8 +422,3 @@ class _Best:
 
     def rows(self) -> Ids:
         return self._rows[np.argsort(-self._scores, kind="stable")]
-
-
-def _highest(scores: Float32, count: int) -> Ids:
-    rows = np.arange(len(scores)) if count >= len(scores) else np.argpartition(-scores, count - 1)[:count]
-    return rows[np.argsort(-scores[rows], kind="stable")]

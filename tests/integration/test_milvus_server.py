@@ -89,6 +89,9 @@ def test_replicas_share_a_server_and_agree(uri: str, tmp_path: Path) -> None:
     (faces,) = one.search([Query(gallery, new[100].embedding, 3, "face")])
     assert faces[0].image_id == new[100].image_id  # type: ignore[union-attr]
 
+    (faces,) = one.search([Query(gallery, new[100].embedding, 3, "face", first=50)])
+    assert {face.image_id for face in faces} <= {face.image_id for face in new[20:70]}  # type: ignore[union-attr]
+
     one._index.delete(np.array([added[50].id, added[51].id]))  # type: ignore[union-attr]
     one._index.upsert(np.array([999_999]), np.array([gallery]), unit[0, :1])
     one.close()

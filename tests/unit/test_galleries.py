@@ -382,7 +382,7 @@ def test_one_process_at_a_time_holds_a_milvus_lite_file(
 ) -> None:
     open_store()
     monkeypatch.setattr("deployments.state.vectors._LOCK_SECONDS", 0.2)
-    with pytest.raises(StateError, match="lock"):
+    with pytest.raises(StateError, match="in use"):
         GalleryStore(StateSettings(home=tmp_path), "model-1", DIM)
 
 
@@ -461,3 +461,23 @@ def test_nothing_acknowledged_is_lost_or_doubled_by_kill_9(open_store: Open, tmp
         assert [str(match.image_id) for match in matches] == [image_id]
         assert matches[0].distance == pytest.approx(0, abs=1e-6)
         assert store.image(gallery, UUID(image_id)) is not None
+
+
+def test_a_search_of_the_first_faces_knows_no_later_ones(open_store: Open) -> None:
+    store, rng = open_store(), np.random.default_rng(3)
+    gallery, other = new_gallery(store), new_gallery(store)
+    mine = [face(gallery, f"s{i}", random_embedding(rng), None) for i in range(12)]
+    enrol(store, *mine[:4], face(other, "x", random_embedding(rng), None), *mine[4:])
+    for reopened in (False, True):
+        store = open_store() if reopened else store
+        (nearest,) = store.search([Query(gallery, mine[9].embedding, 12, "face", first=6)])
+        assert not isinstance(nearest, StateError)
+        assert {match.image_id for match in nearest} == {new.image_id for new in mine[:6]}
+        both = store.search([Query(gallery, mine[9].embedding, 1, first=n) for n in (9, 10)])
+        assert [matches[0].subject == "s9" for matches in both if not isinstance(matches, StateError)] == [
+            False,
+            True,
+        ]
+    store.delete_faces(gallery, [mine[0].image_id])
+    (nearest,) = store.search([Query(gallery, mine[6].embedding, 1, first=6)])
+    assert not isinstance(nearest, StateError) and nearest[0].subject == "s6"

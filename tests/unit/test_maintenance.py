@@ -69,7 +69,7 @@ def test_reindex_refuses_to_work_beside_a_server(tmp_path: Path, monkeypatch: py
     fill(settings, "model-1", 16, [b"1"])
     store = GalleryStore(settings, "model-1", 16)
     monkeypatch.setattr("deployments.state.vectors._LOCK_SECONDS", 0.2)
-    with pytest.raises(StateError, match="lock"):
+    with pytest.raises(StateError, match="in use"):
         reindex(settings, lambda done, total: None)
     store.close()
 

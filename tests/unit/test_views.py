@@ -42,23 +42,25 @@ class Plain:
     def distances(self, probe: Float32, ids: Ids) -> Float32:
         return np.linalg.norm(self.embeddings[np.searchsorted(self.ids, ids)] - probe, axis=1)
 
-    def nearest(self, probe: Float32, limit: int, by_subject: bool) -> Ids:
-        order = np.argsort(np.linalg.norm(self.embeddings - probe, axis=1), kind="stable")
+    def nearest(self, probe: Float32, limit: int, by_subject: bool, first: int = 0) -> Ids:
+        """Ids ascend: the first faces are the first rows."""
+        searched = self.embeddings[:first] if first else self.embeddings
+        order = np.argsort(np.linalg.norm(searched - probe, axis=1), kind="stable")
         if by_subject:
             _, first = np.unique(self.subjects[order], return_index=True)
             order = order[np.sort(first)]
         return self.ids[order][:limit]
 
 
-def check_search(view: GalleryView, plain: Plain, probes: Float32, limit: int) -> None:
+def check_search(view: GalleryView, plain: Plain, probes: Float32, limit: int, first: int = 0) -> None:
     """Ids as by brute force, but for two faces whose distances are the same in all digits that count."""
     for by_subject, search in ((True, view.nearest_subjects), (False, view.nearest_faces)):
-        for probe, hits in zip(probes, search(probes, limit), strict=True):
+        for probe, hits in zip(probes, search(probes, limit, first), strict=True):
             ids = np.array([hit.id for hit in hits], np.int64)
             distances = [hit.distance for hit in hits]
             assert distances == sorted(distances)
             np.testing.assert_allclose(distances, plain.distances(probe, ids), atol=1e-6)
-            expected = plain.nearest(probe, limit, by_subject)
+            expected = plain.nearest(probe, limit, by_subject, first)
             assert len(set(ids)) == len(ids) == len(expected)
             np.testing.assert_allclose(distances, plain.distances(probe, expected), atol=1e-6)
             if by_subject:
@@ -70,6 +72,8 @@ def check(view: GalleryView, plain: Plain, rng: np.random.Generator) -> None:
     assert len(view) == len(plain.ids)
     for count, limit in ((1, 1), (1, 5), (3, 7), (20, 3), (2, 3000)):
         check_search(view, plain, unit(rng, count), limit)
+    for count, limit, first in ((1, 5, 1), (3, 7, 50), (2, 3000, 70), (3, 4, len(plain.ids)), (1, 2, 10**6)):
+        check_search(view, plain, unit(rng, count), limit, first)
 
 
 @pytest.mark.parametrize("block", [16, 100, 500, 65_536])
