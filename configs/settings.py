@@ -114,6 +114,24 @@ class WebhookSettings(_Strict):
     per_key: Annotated[int, Field(ge=1)] = 16
 
 
+class IngestionSettings(_Strict):
+    """How `prosopon ingest` uses the machines.
+
+    num_cpus and num_gpus are a worker's, which gets as many threads as its CPU share rounds up to; workers: None is one
+    for each such share of the cluster. fetchers: processes that fetch URLs, concurrent_fetches at a time each.
+    batch: pictures that are looked at and committed together. writers: processes that write where the vectors are on a
+    Milvus server; a Milvus Lite file has one.
+    """
+
+    num_cpus: Annotated[float, Field(gt=0)] = 1
+    num_gpus: Annotated[float, Field(ge=0)] = 0
+    workers: Annotated[int | None, Field(ge=1)] = None
+    fetchers: Annotated[int, Field(ge=1)] = 2
+    concurrent_fetches: Annotated[int, Field(ge=1)] = 16
+    batch: Annotated[int, Field(ge=1)] = 16
+    writers: Annotated[int, Field(ge=1)] = 1
+
+
 class ImageLimits(_Strict):
     """Checked before a picture is decoded. Sizes in bytes and pixels."""
 
@@ -161,11 +179,29 @@ class ModelSettings(_Strict):
     mirror: Path | None = Field(default_factory=_mirror)
 
 
+class VectorIndexSettings(_Strict):
+    """How a Milvus server indexes embeddings. A Milvus Lite file has no index: searches are answered from memory.
+
+    kind: Milvus' name. build and search: its parameters, where they differ from the defaults in
+    `deployments/state/vectors.py`. candidates: so many times more faces than are wanted are asked for, and compared
+    exactly with the records' embeddings. partitions: that galleries are spread over; shards: that writes are spread
+    over; replicas: of the loaded index. These three are chosen when the collection is made.
+    """
+
+    kind: Literal["HNSW", "HNSW_SQ", "IVF_FLAT", "IVF_SQ8", "DISKANN"] = "HNSW"
+    build: dict[str, int | float | str | bool] = {}
+    search: dict[str, int | float | str | bool] = {}
+    candidates: Annotated[int, Field(ge=1)] = 4
+    partitions: Annotated[int, Field(ge=1, le=1024)] = 64
+    shards: Annotated[int, Field(ge=1)] = 1
+    replicas: Annotated[int, Field(ge=1)] = 1
+
+
 class StateSettings(_Strict):
     """Where state lives. Unset values fall to SQLite, a Milvus Lite file and a directory under `home`.
 
     database_url: SQLAlchemy URL; blobs_url: fsspec URL of a directory; vectors_uri: a Milvus Lite file or a
-    server's URI (`http://host:19530`).
+    server's URI (`http://host:19530`), which `vector_index` is for.
     """
 
     home: Path = Field(default_factory=_home)
@@ -175,6 +211,7 @@ class StateSettings(_Strict):
     vectors_token: str = Field(
         default_factory=lambda: os.environ.get("PROSOPON_VECTORS_TOKEN", ""), repr=False
     )
+    vector_index: VectorIndexSettings = VectorIndexSettings()
 
     @model_validator(mode="before")
     @classmethod
@@ -249,6 +286,7 @@ class Settings(_Strict):
     models: ModelSettings = Field(default_factory=ModelSettings)
     detection: DetectionSettings = DetectionSettings()
     images: ImageLimits = ImageLimits()
+    ingestion: IngestionSettings = IngestionSettings()
     fetch: FetchSettings = FetchSettings()
     swap: SwapSettings = SwapSettings()
     webhooks: WebhookSettings = WebhookSettings()

@@ -1,7 +1,7 @@
 """The FaceIndex: galleries of faces, one writer where the vectors lie in a Milvus Lite file."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -12,8 +12,9 @@ from configs.settings import DeploymentSettings, StateSettings
 from deployments.batching import Batched, compute_for
 from deployments.messages import ModelCard
 from deployments.state.enrollments import EnrollmentStore
-from deployments.state.errors import StateError
+from deployments.state.errors import FingerprintMismatch, StateError
 from deployments.state.galleries import GalleryStore
+from deployments.state.source_ledger import Outcome, SourceFaces, SourceLedger
 from deployments.state.types import FaceRecord, Match, NewFace, Query
 
 Result = TypeVar("Result")
@@ -35,6 +36,7 @@ class FaceIndex:
         self._executor = ThreadPoolExecutor(4, thread_name_prefix="gallery")
         self._store = await asyncio.to_thread(GalleryStore, state, card.fingerprint, card.dim)
         self._enrollments = EnrollmentStore(self._store)
+        self._ledger = SourceLedger(self._store)
         self._add = Batched("index_add", self._store.add_faces, settings)
         self._search = Batched("index_search", self._store.search, settings)
 
@@ -51,6 +53,16 @@ class FaceIndex:
     async def enrollments(self, method: str, *args: Any) -> Any:
         """A method of `EnrollmentStore`, off the event loop."""
         return await self._call(getattr(self._enrollments, method), *args)
+
+    async def ingest(self, fingerprint: str, sources: Sequence[SourceFaces]) -> list[Outcome]:
+        """Write pictures' faces, which the embedder of that fingerprint made, into the public index.
+
+        Raises FingerprintMismatch where it is not the one in service, and what `SourceLedger.write` raises.
+        """
+        if fingerprint != self._store.fingerprint:
+            raise FingerprintMismatch(self._ledger.gallery, fingerprint, self._store.fingerprint)
+        outcomes: list[Outcome] = await self._call(self._ledger.write, sources)
+        return outcomes
 
     async def _call(self, function: Callable[..., Any], *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function, *args)

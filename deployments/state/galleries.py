@@ -565,7 +565,8 @@ class GalleryStore:
         assert self._server is not None
         if limit < 1:
             return [[] for _ in probes]
-        asked = min(limit if by == "face" else max(64, 8 * limit), MAX_RESULTS)
+        candidates = self._server.candidates * limit
+        asked = min(candidates if by == "face" else max(64, 2 * candidates), MAX_RESULTS)
         last = self._last_of_first(gallery, first) if first else None
         while True:
             found = self._server.search(gallery, probes, asked, last)

@@ -27,7 +27,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.settings import StateSettings
+from configs.settings import StateSettings, VectorIndexSettings
 from deployments.state.errors import IndexUnavailable
 from models.types import Float32
 
@@ -169,19 +169,24 @@ class _Gone(IndexUnavailable):
 
 
 class ServerIndex:
-    """A Milvus server's collection, partitioned by gallery (its partition key), with an HNSW index.
+    """A Milvus server's collection, partitioned by gallery (its partition key). Inner product, since embeddings have
+    unit norm.
 
-    HNSW with M = 32 and efConstruction = 256, and ef = max(256, 2 x results) at search: recall stays above
-    99% on embeddings of faces at the cost of memory and of slower inserts. Inner product, since embeddings
-    have unit norm.
+    The index that the settings name is the one it has: opened with another kind, the server builds that one.
     """
 
-    def __init__(self, uri: str, token: str, fingerprint: str, dim: int) -> None:
+    def __init__(self, settings: StateSettings, fingerprint: str, dim: int) -> None:
         from pymilvus import DataType, MilvusClient
 
         self._name, self._dim, self._types = collection_name(fingerprint), dim, DataType
-        self._client: Any = _reached(lambda: MilvusClient(uri=uri, token=token))
+        self._settings = settings.vector_index
+        self._client: Any = _reached(lambda: MilvusClient(uri=settings.vectors, token=settings.vectors_token))
         self._open()
+
+    @property
+    def candidates(self) -> int:
+        """How many times more faces than are wanted are worth asking for."""
+        return self._settings.candidates
 
     def upsert(self, ids: Ids, galleries: Ids, embeddings: Float32) -> None:
         for part in _parts(len(ids)):
@@ -225,7 +230,7 @@ class ServerIndex:
                 filter=f"gallery == {gallery}" + ("" if last is None else f" and id <= {last}"),
                 limit=limit,
                 anns_field="embedding",
-                search_params={"metric_type": "IP", "params": {"ef": max(256, 2 * limit)}},
+                search_params={"metric_type": "IP", "params": search_parameters(self._settings, limit)},
                 consistency_level="Strong",
             )
         )
@@ -256,24 +261,67 @@ class ServerIndex:
                 fields.add_field("id", self._types.INT64, is_primary=True)
                 fields.add_field("gallery", self._types.INT64, is_partition_key=True)
                 fields.add_field("embedding", self._types.FLOAT_VECTOR, dim=self._dim)
-                index = self._client.prepare_index_params()
-                index.add_index(
-                    "embedding",
-                    index_type="HNSW",
-                    metric_type="IP",
-                    params={"M": 32, "efConstruction": 256},
+                self._client.create_collection(
+                    self._name,
+                    schema=fields,
+                    index_params=self._index(),
+                    num_partitions=self._settings.partitions,
+                    num_shards=self._settings.shards,
                 )
-                self._client.create_collection(self._name, schema=fields, index_params=index)
-            self._client.load_collection(self._name)
+            elif self._kind() != self._settings.kind:
+                self._client.release_collection(self._name)
+                for name in self._client.list_indexes(self._name):
+                    self._client.drop_index(self._name, name)
+                self._client.create_index(self._name, self._index())
+            self._client.load_collection(self._name, replica_number=self._settings.replicas)
 
         _reached(ensure)
+
+    def _kind(self) -> str | None:
+        """Of the index that the collection has."""
+        for name in self._client.list_indexes(self._name):
+            return str(self._client.describe_index(self._name, name)["index_type"])
+        return None
+
+    def _index(self) -> Any:
+        index = self._client.prepare_index_params()
+        index.add_index(
+            "embedding",
+            index_type=self._settings.kind,
+            metric_type="IP",
+            params={**_BUILD[self._settings.kind], **self._settings.build},
+        )
+        return index
+
+
+_BUILD: dict[str, dict[str, int | str]] = {
+    "HNSW": {"M": 32, "efConstruction": 256},
+    "HNSW_SQ": {"M": 32, "efConstruction": 256, "sq_type": "SQ8"},
+    "IVF_FLAT": {"nlist": 1024},
+    "IVF_SQ8": {"nlist": 1024},
+    "DISKANN": {},
+}
+"""Of a segment, of which Milvus makes one per million or two of these embeddings (1 GB): Milvus advises lists of
+4 sqrt(rows), hence 1024 of 65,000 to 4,096 of a million."""
+
+
+def search_parameters(settings: VectorIndexSettings, limit: int) -> dict[str, int | float | str | bool]:
+    """What an index is searched with for so many candidates; each kind's must be no fewer than these."""
+    match settings.kind:
+        case "HNSW" | "HNSW_SQ":
+            defaults = {"ef": max(256, 2 * limit)}
+        case "IVF_FLAT" | "IVF_SQ8":
+            defaults = {"nprobe": 64}
+        case "DISKANN":
+            defaults = {"search_list": max(128, 2 * limit)}
+    return {**defaults, **settings.search}
 
 
 def open_index(settings: StateSettings, fingerprint: str, dim: int) -> LiteIndex | ServerIndex:
     """Raises IndexUnavailable where the index cannot be reached, or is a file that another process holds."""
     if settings.vectors_are_local:
         return LiteIndex(settings.vectors, fingerprint, dim)
-    return ServerIndex(settings.vectors, settings.vectors_token, fingerprint, dim)
+    return ServerIndex(settings, fingerprint, dim)
 
 
 @dataclass(slots=True)

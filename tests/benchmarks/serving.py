@@ -110,9 +110,15 @@ def stop(server: Server) -> None:
 @contextlib.contextmanager
 def serving(args: dict[str, Any] | None = None) -> Iterator[Server]:
     """A server over an empty state, gone with the block."""
-    with tempfile.TemporaryDirectory() as folder:
-        server = start(Path(folder), args)
-        try:
-            yield server
-        finally:
-            stop(server)
+    with tempfile.TemporaryDirectory() as folder, serving_at(Path(folder), args) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def serving_at(home: Path, args: dict[str, Any] | None = None) -> Iterator[Server]:
+    """A server over the state in `home`, stopped with the block."""
+    server = start(home, args)
+    try:
+        yield server
+    finally:
+        stop(server)

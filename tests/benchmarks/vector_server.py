@@ -1,0 +1,99 @@
+"""What a Milvus server's index finds, by kind: python -m tests.benchmarks.vector_server
+
+milvus-lite's gRPC server stands for Milvus: its indexes are faiss's of the same names and parameters, of one segment.
+Its times say nothing about Milvus. Embeddings are like those of `archive`; each search asks for the ten nearest faces.
+Recall is of what the index alone finds, and of what remains after the exact comparison of its candidates.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import get_args
+from uuid import uuid4
+
+import numpy as np
+
+from configs.settings import StateSettings, VectorIndexSettings
+from deployments.state.galleries import GalleryStore
+from deployments.state.keys import KeyStore
+from deployments.state.types import NewFace, Query
+from deployments.state.vectors import ServerIndex
+from models.types import Float32
+from tests.benchmarks.archive import around, centres_of, people
+from tests.integration.processes import accepts, free_port, wait_until
+
+DIM, FOUND = 128, 10
+
+
+def measure(
+    uri: str, home: Path, kind: str, embeddings: Float32, probes: Float32, expected: np.ndarray
+) -> None:
+    settings = StateSettings(
+        home=home, vectors_uri=uri, vector_index=VectorIndexSettings.model_validate({"kind": kind})
+    )
+    began = time.perf_counter()
+    store = GalleryStore(settings, "benchmark", DIM)
+    names = {str(i): i for i in range(len(embeddings))}
+    records = KeyStore(store.records)
+    gallery = next(iter(records.list()), None)
+    if gallery is None:
+        key = records.create("benchmark")[0]
+        for start in range(0, len(embeddings), 2_000):
+            part = embeddings[start : start + 2_000]
+            store.add_together(
+                key.gallery,
+                [NewFace(key.gallery, str(start + i), uuid4(), one) for i, one in enumerate(part)],
+            )
+        gallery = key
+    assert isinstance(store._index, ServerIndex)
+    store._index.flush()
+    alone = exact = 0
+    for probe, rows in zip(probes, expected, strict=True):
+        (ids,) = store._index.search(gallery.gallery, probe[np.newaxis], FOUND)
+        alone += len({int(i) - 1 for i in ids} & set(rows.tolist()))
+        (matches,) = store.search([Query(gallery.gallery, probe, FOUND, "face")])
+        assert not isinstance(matches, Exception)
+        exact += len({names[match.subject] for match in matches} & set(rows.tolist()))
+    total = FOUND * len(probes)
+    print(
+        f"{kind:>9}: recall@{FOUND} {alone / total:7.2%} by the index, {exact / total:7.2%} after the exact comparison "
+        f"({time.perf_counter() - began:.0f} s with building)",
+        flush=True,
+    )
+    store.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--faces", type=int, default=50_000)
+    parser.add_argument("--probes", type=int, default=200)
+    options = parser.parse_args()
+    owners = people(options.faces)
+    centres = centres_of(owners, DIM)
+    embeddings = around(centres[owners], np.random.default_rng(2))
+    picked = np.random.default_rng(3).choice(owners, options.probes, replace=False)
+    probes = around(centres[picked], np.random.default_rng(4))
+    expected = np.argsort(-(probes @ embeddings.T), axis=1)[:, :FOUND]
+    with tempfile.TemporaryDirectory(prefix="vector-server-") as folder:
+        port, log = free_port(), Path(folder, "log")
+        program = "import sys; from milvus_lite.adapter.grpc.server import run_server; "
+        program += "run_server(sys.argv[1], '127.0.0.1', int(sys.argv[2]))"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-c", program, f"{folder}/data", str(port)], stdout=output, stderr=output
+            )
+        try:
+            wait_until(lambda: accepts(port), process, log)
+            for kind in get_args(VectorIndexSettings.model_fields["kind"].annotation):
+                if kind != "DISKANN":  # which only Milvus itself has
+                    measure(f"http://127.0.0.1:{port}", Path(folder), kind, embeddings, probes, expected)
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+if __name__ == "__main__":
+    main()

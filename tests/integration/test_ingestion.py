@@ -1,0 +1,349 @@
+"""`prosopon ingest` as an operator runs it: real pictures, bad manifests, kills, and a running server."""
+
+import csv
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+import sqlalchemy as sa
+import yaml
+
+from configs.settings import StateSettings
+from deployments.state import schema
+from deployments.state.galleries import GalleryStore
+from deployments.state.records import Records
+from deployments.state.vectors import open_index
+from tests.benchmarks.serving import start, stop
+from tests.paths import DATA, ROOT, require
+
+pytestmark = pytest.mark.slow
+KILLS = 10
+
+
+@dataclass(frozen=True)
+class Run:
+    status: int
+    output: str
+    skipped: Counter[str]
+
+
+def command(home: Path, source: Path | str, *options: str) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "pipelines.cli",
+        "ingest",
+        str(source),
+        "--report",
+        str(home / "report.jsonl"),
+        *options,
+    ]
+
+
+def environment(home: Path) -> dict[str, str]:
+    return {**os.environ, "PROSOPON_HOME": str(home), "COLUMNS": "200"}
+
+
+def ingest(home: Path, source: Path | str, *options: str) -> Run:
+    home.mkdir(exist_ok=True)
+    ended = subprocess.run(
+        command(home, source, *options),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment(home),
+        timeout=300,
+    )
+    report = home / "report.jsonl"
+    lines = report.read_text().splitlines() if report.exists() else []
+    return Run(
+        ended.returncode, ended.stdout + ended.stderr, Counter(json.loads(line)["reason"] for line in lines)
+    )
+
+
+@dataclass(frozen=True)
+class Face:
+    image_id: str
+    subject: str
+    embedding: bytes
+    thumbnail: str
+    extra: str
+
+
+def stored(home: Path) -> set[Face]:
+    """Every face of the records, after a look whether index and thumbnails agree with them."""
+    settings = StateSettings(home=home)
+    records = Records(settings.database)
+    query = sa.select(schema.faces, schema.subjects.c.name).join(
+        schema.subjects, schema.subjects.c.id == schema.faces.c.subject_id
+    )
+    with records.read() as db:
+        rows = db.execute(query).all()
+    records.close()
+    files = {path.name for path in (home / "blobs").rglob("*") if path.is_file()}
+    assert files == {row.blob for row in rows}
+    if rows:
+        GalleryStore(settings, rows[0].fingerprint, len(rows[0].embedding) // 4).close()
+        index = open_index(settings, rows[0].fingerprint, len(rows[0].embedding) // 4)
+        assert sorted(index.ids().tolist()) == sorted(row.id for row in rows)
+        index.close()
+    faces = [
+        Face(str(row.image_id), row.name, row.embedding, row.blob, json.dumps(row.extra)) for row in rows
+    ]
+    assert len(set(faces)) == len(faces)
+    return set(faces)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, london: list[Path], group_picture: Path) -> Path:
+    """Six portraits in folders of their own, and a group of six."""
+    folder = tmp_path / "pictures"
+    for portrait in (*london[:6], group_picture):
+        (folder / portrait.stem).mkdir(parents=True)
+        shutil.copy(portrait, folder / portrait.stem)
+    return folder
+
+
+def test_every_face_once_and_the_newest_version_of_a_picture(
+    tmp_path: Path, pictures: Path, london: list[Path]
+) -> None:
+    home = tmp_path / "home"
+    first = ingest(home, pictures, "--folders-are-groups")
+    assert (first.status, first.skipped) == (0, Counter())
+    faces = stored(home)
+    assert Counter(face.subject for face in faces) == {
+        **{f"group {portrait.stem}": 1 for portrait in london[:6]},
+        "group t1": 6,
+    }
+    again = ingest(home, pictures, "--folders-are-groups", "--refresh")
+    assert (again.status, stored(home)) == (0, faces)
+
+    shutil.copy(london[7], pictures / "t1" / "t1.jpg")
+    changed = ingest(home, pictures, "--folders-are-groups")
+    assert "known before: with faces" in changed.output and "1 pictures looked at" in changed.output
+    now = stored(home)
+    assert {face for face in now if face.subject != "group t1"} <= faces
+    assert [face.subject for face in now - faces] == ["group t1"]
+
+
+def test_what_is_wrong_with_a_manifest_is_said_and_the_rest_taken(tmp_path: Path, london: list[Path]) -> None:
+    malformed, home = require(DATA / "malformed"), tmp_path / "home"
+    with web_server({"/face.jpg": london[1].read_bytes(), "/page": b"<html>"}) as (address, requests):
+        rows: list[dict[str, str]] = [
+            {"url": "https://example.org/ann", "path": str(london[0]), "group": "Ann"},
+            {"url": "https://example.org/twice", "path": str(london[0]), "group": "Ann"},
+            {"url": "https://example.org/ann", "path": str(london[0]), "group": "Ann"},
+            {"path": "nowhere.jpg"},
+            {"path": str(malformed / "corrupted.png")},
+            {"path": str(malformed / "truncated.jpg")},
+            {"path": str(malformed)},
+            {"url": f"http://{address}/face.jpg"},
+            {"url": f"http://{address}/page"},
+            {"url": f"http://{address}/missing.jpg"},
+            {"url": "http://127.0.0.2/face.jpg"},
+            {"url": "http://169.254.169.254/latest/meta-data"},
+            {"url": "file:///etc/passwd"},
+            {"group": "nobody"},
+        ]
+        manifest = tmp_path / "manifest.csv"
+        with manifest.open("w", newline="") as file:
+            writer = csv.DictWriter(file, ["url", "path", "group"])
+            writer.writeheader()
+            writer.writerows(rows)
+            file.write('https://example.org/x,"never closed\n')
+        config = with_settings(home, {"fetch": {"allow": ["127.0.0.1"]}})
+        run = ingest(home, manifest, "--config", str(config))
+        assert run.status == 3, run.output
+        assert run.skipped == {
+            "named_twice": 1,
+            "missing": 1,
+            "not_an_image": 1,
+            "corrupt": 1,
+            "unreadable": 1,
+            "bad_answer": 2,
+            "url_refused": 2,
+            "malformed": 3,
+        }
+        subjects = Counter(face.subject for face in stored(home))
+        assert subjects == {"group Ann": 2, f"http://{address}/face.jpg": 1}
+        requests.clear()
+        again = ingest(home, manifest, "--config", str(config))
+        assert again.status == 3 and "known before: with faces" in again.output
+        assert sorted(requests) == ["/missing.jpg", "/page"]
+        assert "known before: corrupt" in again.output
+
+
+def test_a_source_that_is_none_and_a_home_in_use_are_refused(tmp_path: Path, pictures: Path) -> None:
+    home = tmp_path / "home"
+    nothing = ingest(home, tmp_path / "nothing")
+    assert nothing.status == 1 and "no pictures there" in nothing.output
+    store = GalleryStore(StateSettings(home=home), "somebody", 4)
+    try:
+        busy = ingest(home, pictures)
+    finally:
+        store.close()
+    assert busy.status == 1 and "Traceback" not in busy.output and "in use" in busy.output
+    assert stored(home) == set()
+
+
+@pytest.mark.timeout(900)
+def test_killed_ten_times_it_ends_as_if_nothing_had_been(
+    tmp_path: Path, london: list[Path], group_picture: Path
+) -> None:
+    folder, dice = tmp_path / "pictures", random.Random(0)
+    folder.mkdir()
+    for picture in (*london[:47], group_picture):
+        shutil.copy(picture, folder)
+    batches = {"ingestion": {"batch": 2}}
+    whole = tmp_path / "undisturbed"
+    began = time.monotonic()
+    assert ingest(whole, folder, "--config", str(with_settings(whole, batches))).status == 0
+    usual = time.monotonic() - began
+    home = tmp_path / "killed"
+    config, counts = with_settings(home, batches), []
+    for kill in range(KILLS):
+        process = subprocess.Popen(
+            command(home, folder, "--config", str(config)),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=ROOT,
+            env=environment(home),
+            start_new_session=True,
+        )
+        if kill % 2:
+            time.sleep(dice.uniform(0, usual))
+        else:  # while it writes
+            deadline = time.monotonic() + 120
+            while written(home) <= (counts or [0])[-1] and process.poll() is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            time.sleep(dice.uniform(0, 0.3))
+        kill_session(process.pid)
+        process.wait()
+        counts.append(written(home))
+    assert ingest(home, folder, "--config", str(config)).status == 0
+    print(f"\npictures in the ledger after each kill: {counts}; an undisturbed run took {usual:.1f} s")
+    assert len(set(counts)) > 3
+    assert stored(home) == stored(whole)
+    assert len(stored(home)) == 47 + 6
+
+
+def test_what_is_ingested_into_a_running_server_is_searched_at_once(tmp_path: Path, pictures: Path) -> None:
+    home = tmp_path / "home"
+    server = start(home, {"apis": ["facecheck"]})
+    try:
+        assert nearest(home, pictures) == []
+        run = ingest(home, pictures, "--folders-are-groups", "--config", str(home / "serve_config.yaml"))
+        assert run.status == 0, run.output
+        assert len(nearest(home, pictures)) == 12
+        assert {subject for subject, distance in nearest(home, pictures) if distance < 1e-3}
+    finally:
+        stop(server)
+    assert len(stored(home)) == 12
+
+
+def nearest(home: Path, pictures: Path) -> list[tuple[str, float]]:
+    """What the running server's index finds for a stored face, or for a vector while it has none."""
+    program = """
+import asyncio, json, os, sys
+from pathlib import Path
+from pipelines.joining import HANDLE_ENVIRONMENT, join
+os.environ.update(HANDLE_ENVIRONMENT)
+import numpy as np, sqlalchemy as sa
+home = Path(sys.argv[1])
+join(home=home)
+from ray import serve
+from configs.settings import StateSettings
+from deployments.state import schema
+from deployments.state.face_archive import archive_gallery
+from deployments.state.records import Records
+from deployments.state.types import Query
+records = Records(StateSettings(home=home).database)
+with records.read() as db:
+    probe = db.execute(sa.select(schema.faces.c.embedding).limit(1)).scalar()
+probe = np.ones(128, np.float32) if probe is None else np.frombuffer(probe, np.float32)
+async def search():
+    index = serve.get_deployment_handle("FaceIndex", "prosopon")
+    return await index.search.remote(Query(archive_gallery(records), probe, 100, "face"))
+matches = asyncio.run(search())
+print(json.dumps([[match.subject, match.distance] for match in matches]))
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(home)], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    return [(subject, distance) for subject, distance in json.loads(ended.stdout.splitlines()[-1])]
+
+
+def with_settings(home: Path, args: dict[str, object]) -> Path:
+    home.mkdir(exist_ok=True)
+    config = home / "settings.yaml"
+    config.write_text(yaml.safe_dump({"applications": [{"args": {"state": {"home": str(home)}, **args}}]}))
+    return config
+
+
+def written(home: Path) -> int:
+    """Entries of the ledger."""
+    if not (home / "records.db").exists():
+        return 0
+    records = Records(StateSettings(home=home).database)
+    with records.read() as db:
+        count = int(db.execute(sa.select(sa.func.count()).select_from(schema.sources)).scalar_one())
+    records.close()
+    return count
+
+
+def kill_session(leader: int) -> None:
+    """Every process of the session at once: the command, Ray's and the index's."""
+    listing = subprocess.run(
+        ["ps", "-eo", "pid=,sid=,ppid="], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [tuple(map(int, line.split())) for line in listing.splitlines()]
+    doomed = {leader}
+    while grown := {pid for pid, session, parent in rows if session in doomed or parent in doomed} - doomed:
+        doomed |= grown
+    for pid in doomed:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+class web_server:
+    """Files over HTTP on loopback. Gives its address, and the list of what was asked for."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        requests: list[str] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                requests.append(self.path)
+                data = files.get(self.path)
+                self.send_response(200 if data is not None else 404)
+                self.send_header("Content-Type", "image/jpeg" if self.path.endswith("jpg") else "text/html")
+                self.send_header("Content-Length", str(len(data or b"")))
+                self.end_headers()
+                self.wfile.write(data or b"")
+
+            def log_message(self, *_: object) -> None: ...
+
+        self._server, self._requests = ThreadingHTTPServer(("127.0.0.1", 0), Handler), requests
+
+    def __enter__(self) -> tuple[str, list[str]]:
+        Thread(target=self._server.serve_forever, daemon=True).start()
+        return f"127.0.0.1:{self._server.server_port}", self._requests
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
