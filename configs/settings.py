@@ -132,6 +132,26 @@ class IngestionSettings(_Strict):
     writers: Annotated[int, Field(ge=1)] = 1
 
 
+class FaceCheckSettings(_Strict):
+    """What a search by face costs, and how long it and its pictures are kept.
+
+    search_credits and demo_credits: of one completed search. keep_hours: after the last use of a search; then it is
+    deleted, together with its pictures. max_results: faces in an answer, of those that score at least min_score.
+    concurrent_searches: made at a time by one process; up to max_waiting more wait and the rest are refused.
+    null_output: answer ``"output": null`` before there is one, as clients need it that index the answer without
+    asking; the API's own OpenAPI document does not allow that, so by default the field is left out.
+    """
+
+    search_credits: Annotated[int, Field(ge=0)] = 3
+    demo_credits: Annotated[int, Field(ge=0)] = 3
+    keep_hours: Annotated[float, Field(gt=0)] = 24
+    max_results: Annotated[int, Field(ge=1, le=1000)] = 100
+    min_score: Annotated[int, Field(ge=0, le=100)] = 50
+    concurrent_searches: Annotated[int, Field(ge=1)] = 4
+    max_waiting: Annotated[int, Field(ge=0)] = 256
+    null_output: bool = False
+
+
 class ImageLimits(_Strict):
     """Checked before a picture is decoded. Sizes in bytes and pixels."""
 
@@ -291,6 +311,7 @@ class Settings(_Strict):
     swap: SwapSettings = SwapSettings()
     webhooks: WebhookSettings = WebhookSettings()
     generation: GenerationSettings = GenerationSettings()
+    facecheck: FaceCheckSettings = FaceCheckSettings()
     state: StateSettings = Field(default_factory=StateSettings)
     deployments: Deployments = Deployments()
     development_key: bool = True

@@ -15,7 +15,7 @@ from models.crops import Crop, CropSpec
 from models.head_pose import head_pose
 from models.images import ImageError
 from models.roles import Age, Gender, HeadPose, Mask
-from models.types import Float32
+from models.types import Float32, RGBImage
 
 
 class Plugin(StrEnum):
@@ -43,7 +43,8 @@ class Face:
     """One face. box: x1 y1 x2 y2; landmarks ``(5, 2)``; all in pixels of the upright picture.
 
     A field is None unless its plugin was asked for. dense_landmarks: ``(68, 2)``, ``(98, 2)`` or ``(106, 2)``.
-    embedding: ``(D,)`` unit norm. milliseconds: cost of each stage.
+    embedding: ``(D,)`` unit norm. crops: what was asked for besides, ``(S, S, 3)`` uint8 RGB. milliseconds: cost of
+    each stage.
     """
 
     box: Float32
@@ -56,6 +57,7 @@ class Face:
     liveness: Liveness | None = None
     pose: HeadPose | None = None
     dense_landmarks: Float32 | None = None
+    crops: dict[CropSpec, RGBImage] = field(default_factory=dict)
     milliseconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -127,15 +129,17 @@ class FaceAnalyzer:
         limit: int = 0,
         score_threshold: float | None = None,
         whole_picture: bool = False,
+        crops: tuple[CropSpec, ...] = (),
     ) -> Picture:
         """Faces of a picture given as a file's bytes.
 
         limit: at most so many, the biggest; 0 is all. score_threshold: None is the configured one.
-        whole_picture: the picture is a face already cut out, do not look for one.
+        whole_picture: the picture is a face already cut out, do not look for one. crops: to be cut of every face.
         Raises `ImageError`, and what `call` raises.
         """
         roles = [role for role in {_ROLE_OF[plugin] for plugin in plugins} if role != "detector"]
-        specs = tuple(dict.fromkeys(spec for role in roles for spec in self.cards[role].crops))
+        needed = [spec for role in roles for spec in self.cards[role].crops]
+        specs = tuple(dict.fromkeys([*needed, *crops]))
         request = DetectRequest(image, score_threshold, limit, specs, whole_picture)
         found: FacesFound | Rejected = await call(self._handles["detector"].detect, request)
         if isinstance(found, Rejected):
@@ -144,7 +148,7 @@ class FaceAnalyzer:
         if len(found.faces):
             results = await asyncio.gather(*(self._ask(role, found) for role in roles))
             answers = dict(zip(roles, results, strict=True))
-        return Picture(found.width, found.height, tuple(self._faces(found, plugins, answers)))
+        return Picture(found.width, found.height, tuple(self._faces(found, plugins, answers, crops)))
 
     def _ask(self, role: str, found: FacesFound) -> Awaitable[Timed[Any]]:
         handle = self._handles[role]
@@ -154,7 +158,11 @@ class FaceAnalyzer:
         return call(handle.embed if role == "embedder" else handle.predict, *chips)
 
     def _faces(
-        self, found: FacesFound, plugins: frozenset[Plugin], answers: dict[str, Timed[Any]]
+        self,
+        found: FacesFound,
+        plugins: frozenset[Plugin],
+        answers: dict[str, Timed[Any]],
+        crops: tuple[CropSpec, ...],
     ) -> list[Face]:
         faces = []
         times = {role: answer.milliseconds for role, answer in answers.items()}
@@ -181,6 +189,7 @@ class FaceAnalyzer:
                     liveness=Liveness(float(values["liveness"])) if "liveness" in values else None,
                     pose=pose,
                     dense_landmarks=dense if Plugin.DENSE_LANDMARKS in plugins else None,
+                    crops={spec: found.chips[spec][index] for spec in crops},
                     milliseconds=times,
                 )
             )

@@ -20,6 +20,7 @@ from pipelines.galleries import Galleries
 from pipelines.generation import Generation, GeneratorHandles
 from pipelines.graphs import Graphs
 from pipelines.recognition import Recognition, RecognitionHandles
+from pipelines.searches import Searches
 from pipelines.swaps import SwapHandles, Swaps
 
 logger = logging.getLogger("ray.serve")
@@ -34,6 +35,7 @@ class Services:
     recognition_graph: Recognition | None = None
     generation_graph: Generation | None = None
     swaps_graph: Swaps | None = None
+    facecheck_searches: Searches | None = None
 
     @property
     def recognition(self) -> Recognition:
@@ -66,6 +68,11 @@ class Services:
     def enrollments(self) -> Enrollments | None:
         return self.recognition.enrollments
 
+    @property
+    def searches(self) -> Searches:
+        assert self.facecheck_searches is not None
+        return self.facecheck_searches
+
 
 def _compreface(services: Services) -> ASGIApp:
     from pipelines.compreface import create_app
@@ -75,6 +82,12 @@ def _compreface(services: Services) -> ASGIApp:
 
 def _trueface(services: Services) -> ASGIApp:
     from pipelines.trueface import create_app
+
+    return create_app(services)
+
+
+def _facecheck(services: Services) -> ASGIApp:
+    from pipelines.facecheck import create_app
 
     return create_app(services)
 
@@ -106,10 +119,13 @@ _CHECKFACE_PATHS = (
     "/api/queue",
 )
 
+_FACECHECK_PATHS = ("/api/upload_pic", "/api/search", "/api/delete_pic", "/api/info")
+
 # The order matters: the first prefix that fits wins.
 _APIS: dict[Api, tuple[tuple[str, ...], Callable[[Services], ASGIApp]]] = {
     "compreface": (("/api/v1/", "/openapi/compreface"), _compreface),
     "checkface": ((*_CHECKFACE_PATHS, "/openapi/checkface"), _checkface),
+    "facecheck": ((*_FACECHECK_PATHS, "/openapi/facecheck"), _facecheck),
     "trueface": (("/v1/", "/openapi/trueface"), _trueface),
     "aifaceswap": (("/api/aifaceswap/v1/", "/openapi/aifaceswap"), _aifaceswap),
 }
@@ -170,12 +186,17 @@ class Ingress:
         swaps: SwapHandles | None,
     ) -> None:
         self._graphs = Graphs(settings, recognition, generation, swaps)
+        recognizing = await Recognition.connect(recognition, settings.state) if recognition else None
+        searches = None
+        if recognizing and settings.serves("facecheck"):
+            searches = Searches(recognizing.faces, recognizing.galleries, settings)
         self._services = Services(
             settings=settings,
             keys=Authenticator(KeyStore(Records(settings.state.database))),
-            recognition_graph=await Recognition.connect(recognition, settings.state) if recognition else None,
+            recognition_graph=recognizing,
             generation_graph=await Generation.connect(generation, settings) if generation else None,
             swaps_graph=await Swaps.connect(swaps, settings) if swaps else None,
+            facecheck_searches=searches,
         )
 
     def graphs(self) -> Graphs:

@@ -6,18 +6,26 @@ ingestion and carry where they were seen as the record's `extra`.
 """
 
 import hashlib
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+from uuid import UUID
 
+import numpy as np
 import sqlalchemy as sa
 
 from deployments.state import schema
+from deployments.state.blobs import BlobStore
+from deployments.state.errors import BlobCorrupt, BlobMissing
 from deployments.state.records import Records
+from models.types import Float32
 
 KIND = "facecheck"
 TENANT = "public"
 NAME = "index"
+_COUNTED_SECONDS = 5.0
+_faces = schema.faces
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +76,52 @@ def archive_gallery(records: Records) -> int:
         return int(found)
     with records.write() as db:
         return records.ensure_gallery(db, records.ensure_tenant(db, TENANT), KIND, NAME)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFace:
+    """A face of the index as results show it. id: its place in the index; thumbnail: webp, if it can be read."""
+
+    id: int
+    face: ArchivedFace
+    thumbnail: bytes | None
+
+
+class FaceArchive:
+    """Reading the index's records, for what a search answers besides names and distances. Thread-safe."""
+
+    def __init__(self, records: Records, blobs: BlobStore) -> None:
+        self._records, self._blobs = records, blobs
+        self._counted: tuple[float, int] | None = None
+        self.gallery = archive_gallery(records)
+
+    def count(self) -> int:
+        """How many faces there are, at most some seconds ago."""
+        if self._counted is None or time.monotonic() - self._counted[0] > _COUNTED_SECONDS:
+            query = sa.select(sa.func.count()).where(_faces.c.gallery_id == self.gallery)
+            with self._records.read() as db:
+                self._counted = time.monotonic(), int(db.execute(query).scalar_one())
+        return self._counted[1]
+
+    def embeddings(self, image_ids: Sequence[UUID]) -> dict[UUID, Float32]:
+        """Unit embeddings ``(D,)`` of the faces with these ids; one that has been deleted meanwhile is left out."""
+        query = sa.select(_faces.c.image_id, _faces.c.embedding).where(_faces.c.image_id.in_(image_ids))
+        with self._records.read() as db:
+            rows = db.execute(query).all()
+        return {row.image_id: np.frombuffer(row.embedding, "<f4").astype(np.float32) for row in rows}
+
+    def find(self, image_ids: Iterable[UUID]) -> dict[UUID, FoundFace]:
+        """The faces with these ids; one that has been deleted meanwhile is left out."""
+        query = sa.select(_faces.c.id, _faces.c.image_id, _faces.c.extra, _faces.c.blob)
+        with self._records.read() as db:
+            rows = db.execute(query.where(_faces.c.image_id.in_(list(image_ids)))).all()
+        return {
+            row.image_id: FoundFace(row.id, ArchivedFace.from_json(row.extra), self._thumbnail(row.blob))
+            for row in rows
+        }
+
+    def _thumbnail(self, sha256: str | None) -> bytes | None:
+        try:
+            return self._blobs.read(sha256) if sha256 else None
+        except (BlobMissing, BlobCorrupt):
+            return None

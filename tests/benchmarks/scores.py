@@ -1,0 +1,156 @@
+"""FaceCheck's scores: how often strangers reach each band, and how often the same person does.
+
+    python -m tests.benchmarks.scores            # judge models/scores.json
+    python -m tests.benchmarks.scores --write    # calibrate, write it, and judge it
+
+Calibrated on people that the judgement does not see: pairs of two people are all pairs of 5,000 chips of FairFace's
+training part, pairs of one person the neutral and the smiling picture of every second person of `data/london`. Judged
+on
+all pairs of `data/fairface` (its validation part), and on the other people of `data/london`, also on worse copies of
+their smiling picture.
+
+FairFace says nothing of who is who, and some people are in it twice. A pair that both other embedders put as near as 99
+in 100 pairs of one person is therefore counted apart.
+"""
+
+import argparse
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from models.roles import FaceDetector
+from models.scores import BANDS, FaceSpace, ScoreCurve, fit, load_space
+from models.session import Compute
+from models.types import Detections, Float32, RGBImage
+from tests.benchmarks.calibrate import london
+from tests.benchmarks.degraded import DEGRADATIONS
+from tests.benchmarks.embeddings import EMBEDDERS, detector, distances, embed, embedder, portraits
+from tests.paths import DATA, ROOT
+
+TABLE = ROOT / "models" / "scores.json"
+CHIPS = 6000
+_BORDER = 64
+_SAME = 0.99
+UNKNOWN = ScoreCurve((0.0, 2.0), (100.0, 0.0))
+
+Found = list[tuple[Path, RGBImage, Detections]]
+
+
+def chips(find: FaceDetector) -> Iterator[tuple[Path, RGBImage, Detections]]:
+    """Every so many of FairFace's chips, with a border: a detector does not find a face that fills the picture."""
+    with tarfile.open(DATA / "fairface_chips.tar") as file:
+        names = sorted(file.getnames())
+        for name in names[:: len(names) // CHIPS][:CHIPS]:
+            member = file.extractfile(name)
+            assert member is not None
+            chip = np.array(Image.open(io.BytesIO(member.read())).convert("RGB"))
+            picture = cv2.copyMakeBorder(chip, *[_BORDER] * 4, cv2.BORDER_REPLICATE)
+            faces = find.detect([picture], 0.5)[0].largest_first()
+            if len(faces):
+                yield Path(name), picture, faces.take(np.arange(1))
+
+
+def degraded(found: Found, find: FaceDetector) -> dict[str, Found]:
+    """Worse copies of portraits by kind; one whose face is not found any more is left out."""
+    rng = np.random.default_rng(0)
+    made: dict[str, Found] = {}
+    for kind, change in DEGRADATIONS.items():
+        copies = [(path, change(picture, faces, rng)) for path, picture, faces in found]
+        looked = ((path, copy, find.detect([copy], 0.5)[0].largest_first()) for path, copy in copies)
+        made[kind] = [(path, copy, faces.take(np.arange(1))) for path, copy, faces in looked if len(faces)]
+    return made
+
+
+def pair_distances(embeddings: Float32) -> Float32:
+    return distances(embeddings, embeddings)[np.triu_indices(len(embeddings), 1)]
+
+
+def entry(curve: ScoreCurve) -> dict[str, object]:
+    return {"distances": curve.distances, "scores": curve.scores}
+
+
+def shares(curve: ScoreCurve, found: Float32) -> list[str]:
+    """The share of pairs that reach each band."""
+    scores = curve.score(found)
+    return [f"{np.mean(scores >= least):.2e}" for least, _ in BANDS]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--write", action="store_true")
+    arguments = parser.parse_args()
+    Compute().limit_libraries()
+    find = detector()
+    models = {name: embedder(name) for name in EMBEDDERS}
+    table: dict[str, dict[str, object]] = {}
+    if arguments.write:
+        strangers = list(chips(find))
+        pairs = [list(portraits(london(look, 0), find)) for look in ("neutral", "smiling")]
+        for model in models.values():
+            people = embed(strangers, model)
+            first, second = (embed(pair, model) for pair in pairs)
+            mean = people.mean(axis=0).round(5)
+            plain, centered = np.zeros_like(mean), mean
+            curves = [
+                fit(pair_distances(space(people)), np.linalg.norm(space(first) - space(second), axis=1))
+                for space in (FaceSpace(other, UNKNOWN).center for other in (plain, centered))
+            ]
+            table[model.name] = {
+                "fingerprint": model.fingerprint,
+                "impostor_pairs": len(people) * (len(people) - 1) // 2,
+                "genuine_pairs": len(first),
+                "plain": entry(curves[0]),
+                "centered": entry(curves[1]),
+                "mean": [round(float(value), 5) for value in mean],
+            }
+        lines = [f"{json.dumps(name)}: {json.dumps(known)}" for name, known in table.items()]
+        TABLE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+        del strangers
+    fairface = list(portraits(sorted((DATA / "fairface").glob("*.jpg")), find))
+    neutral, smiling = (list(portraits(london(look, 1), find)) for look in ("neutral", "smiling"))
+    worse = degraded(smiling, find)
+    place = {path.name[:3]: number for number, (path, _, _) in enumerate(neutral)}
+    spaces = {name: load_space(model.name, model.fingerprint, model.dim) for name, model in models.items()}
+
+    def vectors(name: str, found: Found) -> Float32:
+        return spaces[name].center(embed(found, models[name]))
+
+    impostors_of, near, enrolled = {}, {}, {}
+    for name in models:
+        enrolled[name] = vectors(name, neutral)
+        genuine = np.linalg.norm(enrolled[name] - vectors(name, smiling), axis=1)
+        impostors_of[name] = pair_distances(vectors(name, fairface))
+        near[name] = impostors_of[name] <= np.quantile(genuine, _SAME)
+    shown = Table(title="Share of pairs at or above a score")
+    for column in ("embedder", "pairs", "number", *(str(least) for least, _ in BANDS)):
+        shown.add_column(column)
+    for name in models:
+        others: list[NDArray[np.bool_]] = [near[other] for other in models if other != name]
+        twice = np.logical_and.reduce(others)
+        impostors = impostors_of[name]
+        matrix = distances(enrolled[name], vectors(name, smiling))
+        rows = {
+            "two people, FairFace": impostors,
+            f"... without {twice.sum()} that others call one": impostors[~twice],
+            "two people, London": matrix[~np.eye(len(matrix), dtype=bool)],
+            "one person, London": np.diag(matrix),
+        }
+        for kind, found in worse.items():
+            own = enrolled[name][[place[path.name[:3]] for path, _, _ in found]]
+            rows[f"... {kind}"] = np.linalg.norm(vectors(name, found) - own, axis=1)
+        for title, between in rows.items():
+            shown.add_row(name, title, str(len(between)), *shares(spaces[name].curve, between))
+    Console(width=140).print(shown)
+
+
+if __name__ == "__main__":
+    main()
