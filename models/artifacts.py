@@ -332,6 +332,22 @@ ARTIFACTS: tuple[Artifact, ...] = (
         ),
     ),
     Artifact(
+        name="inswapper-128",
+        role="swapper",
+        summary="inswapper_128 of InsightFace: faces of 128 px from ArcFace embeddings",
+        licence="InsightFace, research only",
+        commercial=False,
+        # InsightFace gives the file out on request: no source is public.
+        notice=_NOTICE_INSIGHTFACE,
+        files=(
+            File(
+                "inswapper_128.onnx",
+                "e4a3f08c753cb72d04e10aa0f7dbe3deebbf39567d4ead6dce08e98aa49e16af",
+                554253681,
+            ),
+        ),
+    ),
+    Artifact(
         name="mobilestylegan-mapper",
         role="mapper",
         summary="MobileStyleGAN: latent z to w",

@@ -43,6 +43,7 @@ _TASKS: dict[Role, tuple[str, ...]] = {
     "landmarks": ("landmarks-68", "landmarks-106"),
     "age": ("genderage",),
     "gender": ("genderage",),
+    "swapper": ("swapper",),
 }
 
 
@@ -75,6 +76,8 @@ def task_of(path: Path) -> str | None:
         return "detection"
     if side == [192, 192]:
         return {3309: "landmarks-68", 212: "landmarks-106"}.get(width[0])
+    if len(inputs) == 2:
+        return "swapper" if side == [128, 128] else None
     if side == [96, 96]:
         return "genderage" if width == [3] else None
     square = len(side) == 2 and side[0] == side[1] and side[0] >= 112 and side[0] % 16 == 0
@@ -93,7 +96,21 @@ def find(pack: str, role: Role) -> Path:
     for task in _TASKS.get(role, ()):
         if task in found:
             return found[task]
+    if role == "swapper":
+        return _inswapper(pack)
     raise ModelUnavailable(f"the InsightFace pack '{pack}' has no model for the role '{role}'")
+
+
+def _inswapper(pack: str) -> Path:
+    """The swapper, which is in no pack: the library looks for it beside them. Raises `ModelUnavailable`."""
+    path = ROOT.expanduser() / "inswapper_128.onnx"
+    if not path.exists():
+        raise ModelUnavailable(
+            f"inswapper_128.onnx is neither in the InsightFace pack '{pack}' nor in {path.parent}: InsightFace "
+            "gives it out on request; put it there, name it by the override swapper: PATH, or swap with the "
+            "project's own by the override swapper: warp"
+        )
+    return path
 
 
 def serves(pack: str, role: Role) -> bool:

@@ -1,6 +1,7 @@
 """From settings to models: which class opens which weights. Modules are imported when they are needed."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from configs.settings import DetectionSettings, ModelSettings, Role
@@ -39,6 +40,8 @@ __all__ = [
 ]
 
 INSIGHTFACE = "insightface/"
+WARP = "warp"
+"""The override of the role swapper that names the project's own, which has no file."""
 
 
 def load_detector(models: ModelSettings, detection: DetectionSettings, compute: Compute) -> FaceDetector:
@@ -109,10 +112,41 @@ def load_generator(models: ModelSettings, compute: Compute) -> FaceGenerator:
 
 
 def load_swapper(models: ModelSettings, compute: Compute) -> FaceSwapper:
-    """The project's own warp, which has no weights, unless overridden or in a pack of InsightFace's."""
-    from models.swap.warp import WarpSwapper
+    """The project's own warp, which has no weights, unless overridden or in a pack of InsightFace's.
 
-    return WarpSwapper()
+    `inswapper_128` takes the embeddings of InsightFace's `buffalo_l`: the pack's, those of the override of the
+    embedder where that is an ONNX file, or else those of `buffalo_l` where it is on this machine.
+    """
+    if pack := _insightface(models, "swapper"):
+        from models.insightface_pack import find
+
+        return _inswapper(find(pack, "swapper"), models, compute)
+    if _warps(models):
+        from models.swap.warp import WarpSwapper
+
+        return WarpSwapper()
+    weights = resolve(models, "swapper")
+    if weights.path.suffix != ".onnx":
+        raise UnknownModel(
+            f"'{weights.name}' cannot serve the role 'swapper': it takes warp or an .onnx file"
+        )
+    return _inswapper(weights.path, models, compute)
+
+
+def _warps(models: ModelSettings) -> bool:
+    return models.overrides.get("swapper", WARP) == WARP
+
+
+def _inswapper(path: Path, models: ModelSettings, compute: Compute) -> FaceSwapper:
+    from models import insightface_pack
+    from models.swap.inswapper import INSwapper128
+
+    if models.overrides.get("embedder", "").endswith(".onnx"):
+        embedder = load_embedder(models, compute)
+    else:
+        pack = _insightface(models, "embedder") or "buffalo_l"
+        embedder = insightface_pack.load_embedder(pack, compute)
+    return INSwapper128(path, embedder, compute)
 
 
 def available(models: ModelSettings, role: Role) -> bool:
@@ -121,7 +155,7 @@ def available(models: ModelSettings, role: Role) -> bool:
         from models.mask import WEIGHTS
 
         return WEIGHTS.exists()
-    if role == "swapper" and role not in models.overrides and not models.pack.startswith(INSIGHTFACE):
+    if role == "swapper" and _warps(models) and not _insightface(models, role):
         return True
     if pack := _insightface(models, role):
         from models.insightface_pack import serves

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.swap.filters import blur
+from models.swap.filters import blur, gray
 from models.types import Float32
 
 _FINE, _COARSE = 0.8, 1.8
@@ -24,25 +24,25 @@ class Detail:
         """picture: ``(H, W, 3)`` float32; rows_above: how many rows of the face lie above it, which places grain."""
         if self.fine == 1 and self.coarse == 1 and not self.grain:
             return picture
-        gray = np.asarray(picture.mean(axis=2), np.float32)
-        softer = blur(gray, _FINE)
+        luma = gray(picture)
+        softer = blur(luma, _FINE)
         softest = blur(softer, _COARSE)
-        change = (self.coarse - 1) * (softer - softest) + (self.fine - 1) * (gray - softer)
+        change = (self.coarse - 1) * (softer - softest) + (self.fine - 1) * (luma - softer)
         if self.grain > 0:
-            change += self.grain * _grain(gray.shape, rows_above)
+            change += self.grain * _grain(luma.shape, rows_above)
         return np.asarray(picture + change[..., None], np.float32)
 
 
 def measure(picture: Float32, weights: Float32) -> tuple[float, float]:
     """Spread of the two bands of detail of ``(H, W, 3)`` under weights: robust, so that edges do not count."""
-    gray = picture.mean(axis=2)
-    softer = blur(gray, _FINE)
+    luma = gray(picture)
+    softer = blur(luma, _FINE)
     softest = blur(softer, _COARSE)
     chosen = weights > 0.5
     if chosen.sum() < 50:
         return 0.0, 0.0
     return tuple(
-        1.4826 * float(np.median(np.abs(band[chosen]))) for band in (gray - softer, softer - softest)
+        1.4826 * float(np.median(np.abs(band[chosen]))) for band in (luma - softer, softer - softest)
     )  # type: ignore[return-value]
 
 

@@ -36,15 +36,24 @@ def weighted_blur(image: Float32, weights: Float32, sigma: float, floor: float =
 
 def spread(image: Float32, weights: Float32, sigma: float) -> Float32:
     """The local mean under weights, from farther and farther away where nothing near has any."""
-    total = float(weights.sum())
-    if total < 1e-3:
-        weights, total = np.ones_like(weights), float(weights.size)
-    weighted = image * weights[..., None]
-    result: Float32 = np.broadcast_to(weighted.sum(axis=(0, 1)) / np.float32(total), image.shape)
-    for scale, prior in ((4.0, np.float32(0.002)), (2.0, np.float32(0.02)), (1.0, np.float32(0.05))):
-        near = np.maximum(blur(weights, sigma * scale), np.float32(0))[..., None]
+    height, width = weights.shape
+    factor = max(1, int(sigma / 3))
+    size = (max(1, width // factor), max(1, height // factor))
+    if float(weights.sum()) < 1e-3:
+        weights = np.ones_like(weights)
+    weighted = cv2.resize(image * weights[..., None], size, interpolation=cv2.INTER_AREA)
+    small = np.asarray(cv2.resize(weights, size, interpolation=cv2.INTER_AREA), np.float32)
+    sigma *= size[0] / width
+    result = np.asarray(np.broadcast_to(weighted.sum(axis=(0, 1)) / small.sum(), weighted.shape), np.float32)
+    for scale, prior in ((4.0, 0.002), (2.0, 0.02), (1.0, 0.05)):
+        near = np.maximum(blur(small, sigma * scale), 0)[..., None]
         result = np.asarray((blur(weighted, sigma * scale) + prior * result) / (near + prior), np.float32)
-    return result
+    return np.asarray(cv2.resize(result, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
+
+
+def gray(picture: Float32) -> Float32:
+    """``(H, W)``: the luma of ``(H, W, 3)`` RGB (ITU-R BT.601)."""
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.float32)
 
 
 def guided(guide: Float32, signal: Float32, radius: int, epsilon: float) -> Float32:

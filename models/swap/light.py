@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.swap.filters import blur, smoothstep, spread
+from models.swap.filters import blur, gray, smoothstep, spread
 from models.swap.skin import Parts
 from models.types import Float32
 
-_DARK, _TINT = 6.0, 25.0
-"""Added to both sides of a ratio of lightness or of colours, of 255: noise in the dark has no ratio."""
+_DARK = 12.0
+"""Added to both sides of a ratio of colours, of 255: noise in the dark has no ratio."""
 _FAR, _NEAR = 0.4, 0.10
 """Distances, in distances between the eyes, over which light and the shading of cheeks and nose are averaged."""
 _WHITE = 265.0
@@ -35,8 +35,8 @@ class Tone:
     def apply(self, picture: Float32) -> Float32:
         """picture ``(H, W, 3)`` float32 RGB 0..255, cut like the rasters."""
         picture = np.maximum(picture, 0)
-        light, given = picture.mean(axis=2, keepdims=True), self.given.mean(axis=2, keepdims=True)
-        wanted = self.wanted.mean(axis=2, keepdims=True)
+        light, given = gray(picture)[..., None], gray(self.given)[..., None]
+        wanted = gray(self.wanted)[..., None]
         ratio = (light + _DARK) / (given + _DARK)
         # A highlight adds the same light to dark skin and to fair skin, so less of what fair skin has already.
         above = np.maximum(ratio - 1, 0) * np.clip((given + _DARK) / (wanted + _DARK), 0.2, 1.2)
@@ -46,7 +46,7 @@ class Tone:
         above /= 1 + above * np.maximum(1 / room_wanted - 1 / room_given, 0)
         below = np.minimum(ratio, 1) ** self.contrast[..., None]
         # How a pixel's tint differs from that of the skin around it: lips, veins, brows.
-        tint = (picture + _TINT) / (self.given + _TINT) * ((given + _TINT) / (light + _TINT))
+        tint = (picture + _DARK) / (self.given + _DARK) / ratio
         # The tints of dark skin are too strong on fair skin.
         trust = np.clip((given + _DARK) / (wanted + _DARK), 0.3, 1.0)
         tint = 1 + trust * (np.clip(tint, 0.7, 1.4) - 1)
@@ -72,7 +72,7 @@ def transfer(
     harder = ((given + _DARK) / (given_near + _DARK)) ** np.float32(softened)
     given = np.asarray((given_near + _DARK) * harder - _DARK, np.float32)
     wanted, given = _lips(target, source, wanted, given, face, unit)
-    brighter = np.log((wanted.mean(axis=2) + _DARK) / (given.mean(axis=2) + _DARK))
+    brighter = np.log((gray(wanted) + _DARK) / (gray(given) + _DARK))
     # The shading of dark skin is stronger against its mean than that of fair skin.
     contrast = np.clip(1 - 0.4 * brighter, 0.55, 1.0).astype(np.float32)
     return Tone(
@@ -98,7 +98,7 @@ def _lips(
 
 def _shading(far: Float32, near: Float32, skin: Float32) -> float:
     """How much the light varies over a face: standard deviation of the logarithm of near means to far ones."""
-    log = np.log((near.mean(axis=2) + _DARK) / (far.mean(axis=2) + _DARK))
+    log = np.log((gray(near) + _DARK) / (gray(far) + _DARK))
     return float(np.sqrt((log**2 * skin).sum() / max(float(skin.sum()), 1e-3)))
 
 
@@ -116,16 +116,23 @@ def _balance(target: Float32, source: Float32, eyes: Float32) -> Float32:
 def close_seam(
     tone: Tone, target: Float32, source: Float32, skin: Float32, mask: Float32, unit: float
 ) -> Tone:
-    """The tone corrected near the mask's border, where both faces show skin, by what still differs there.
+    """The tone corrected near the mask's border by what still differs there (`seam`)."""
+    return replace(tone, offset=tone.offset + seam(target, tone.apply(source), skin, mask, unit))
 
-    The correction dies out towards the middle of the face, as a membrane fixed at the seam would.
+
+def seam(target: Float32, face: Float32, skin: Float32, mask: Float32, unit: float) -> Float32:
+    """``(H, W, 3)`` float32, to be added to a face so that it meets the target at the mask's border.
+
+    Only where both show skin. The correction dies out towards the middle of the face, as a membrane that is fixed
+    at the seam would.
     """
-    differs = target - tone.apply(source)
+    differs = target - face
     band = 4 * mask * (1 - mask) * skin
-    offset = tone.offset
-    for sigma, floor in ((0.30, np.float32(0.10)), (0.12, np.float32(0.05))):
+    offset = np.zeros_like(differs)
+    for sigma, floor in ((0.30, 0.10), (0.12, 0.05)):
         near = np.maximum(blur(band, sigma * unit), 0)[..., None]
-        correction = np.clip(blur(differs * band[..., None], sigma * unit) / (near + floor), -40, 40)
-        offset = np.asarray(offset + correction, np.float32)
-        differs = np.asarray(differs - correction, np.float32)
-    return replace(tone, offset=offset)
+        correction = blur(differs * band[..., None], sigma * unit) / (near + floor)
+        correction = np.asarray(np.clip(correction, -40, 40), np.float32)
+        offset += correction
+        differs = differs - correction
+    return offset

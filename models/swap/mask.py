@@ -67,7 +67,14 @@ def face_mask(points: Float32, place: Float32, inside: Float32) -> Float32:
 def occlusion(
     target_skin: Float32, source_skin: Float32, parts: Parts, place: Float32, unit: float
 ) -> Float32:
-    """``(H, W)`` float32: 1 where the target's own pixel stays, because it is no skin that the source could replace.
+    """``(H, W)`` float32: 1 where the target's own pixel stays: something lies over its face, or over the source's."""
+    over = foreign(target_skin, source_skin, parts, place, unit)
+    hair = np.asarray(cv2.dilate(strange(source_skin, parts, place), disc(0.04 * unit)), np.float32)
+    return np.maximum(over, smoothstep(0.25, 0.75, blur(hair, 0.03 * unit)))
+
+
+def foreign(target_skin: Float32, source_skin: Float32, parts: Parts, place: Float32, unit: float) -> Float32:
+    """``(H, W)`` float32: 1 on what lies over the target's face and is no skin that another could replace.
 
     Hair, sleeves, hats, microphones; not the features themselves, nor what lies on the eyes and the nose.
     """
@@ -78,9 +85,8 @@ def occlusion(
     given = np.maximum(core, parts.features)
     # A beard gives way to a beard.
     beards = (1 - source_skin) * smoothstep(0.5, 0.7, y)
-    foreign = _from_outside((1 - target_skin) * (1 - given) * (1 - beards), place, unit)
-    hair = np.asarray(cv2.dilate(strange(source_skin, parts, place), disc(0.04 * unit)), np.float32)
-    return smoothstep(0.25, 0.75, blur(np.maximum(foreign, hair), 0.03 * unit))
+    over = _from_outside((1 - target_skin) * (1 - given) * (1 - beards), place, unit)
+    return smoothstep(0.25, 0.75, blur(over, 0.03 * unit))
 
 
 def strange(source_skin: Float32, parts: Parts, place: Float32) -> Float32:

@@ -12,6 +12,12 @@ from models.types import Detections, Float32, RGBImage
 DENSE = 68
 
 
+def check_frame(frame: RGBImage) -> None:
+    """Raises ValueError for a frame that is not ``(H, W, 3)`` uint8."""
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+        raise ValueError(f"a frame must be (H, W, 3) uint8, not {frame.shape} {frame.dtype}")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceGeometry:
     """Where a face is, in pixels of its picture (pixel centres at integers).

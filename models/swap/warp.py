@@ -11,7 +11,7 @@ from models.swap.filters import blur, smoothstep
 from models.swap.maps import Maps, Texture, maps, render, texture
 from models.swap.paint import Window, paint
 from models.swap.region import Region, region_around
-from models.swap.types import Replacement
+from models.swap.types import Replacement, check_frame
 from models.types import Float32, RGBImage
 
 _MARGIN = 0.35
@@ -27,8 +27,7 @@ class WarpSwapper:
 
     def swap(self, frame: RGBImage, replacements: Sequence[Replacement]) -> RGBImage:
         """As `models.roles.FaceSwapper.swap`."""
-        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-            raise ValueError("the frame must be (H, W, 3) uint8")
+        check_frame(frame)
         result = frame.copy()
         for replacement in replacements:
             _replace(result, replacement)
@@ -52,7 +51,7 @@ def _replace(frame: RGBImage, replacement: Replacement) -> None:
     way = maps(points, target, coarse, region.small, mask.shuts_mouth(target[:68], source[:68]))
     features = skin.parts(points, region.small)
     target_skin = skin.likelihood(small, points, features.features)
-    face, source_skin, way = _seen(coarse, way, points, features, unit)
+    face, source_skin, way = _seen(coarse, way, points, features, target_skin, unit)
 
     soft = mask.face_mask(points, way.place, way.within(coarse.picture))
     stays = mask.occlusion(target_skin, source_skin, features, way.place, unit)
@@ -70,12 +69,13 @@ def _replace(frame: RGBImage, replacement: Replacement) -> None:
 
 
 def _seen(
-    coarse: Texture, way: Maps, points: Float32, features: skin.Parts, unit: float
+    coarse: Texture, way: Maps, points: Float32, features: skin.Parts, target_skin: Float32, unit: float
 ) -> tuple[Float32, Float32, Maps]:
-    """The source through the maps, its skin, and the maps: where hair covers one half, the other is mirrored."""
+    """The source through the maps, its skin, and the maps: where hair covers
+    one half of what is skin in the target, the other half is mirrored."""
     face = render(coarse.picture, way.direct, way.mirrored, way.share)
     source_skin = skin.likelihood(face, points, features.features)
-    hair = mask.strange(source_skin, features, way.place)
+    hair = mask.strange(source_skin, features, way.place) * target_skin
     if float(hair.sum()) < 0.02 * unit**2:
         return face, source_skin, way
     other = render(coarse.picture, way.mirrored, way.direct, way.share)

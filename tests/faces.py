@@ -1,0 +1,43 @@
+"""Faces of pictures with their dense landmarks, for what works on them."""
+
+from functools import cache
+from pathlib import Path
+
+import cv2
+
+from configs.settings import DetectionSettings
+from models.centerface import CenterFace
+from models.landmarks import DlibLandmarks68
+from models.session import Compute
+from models.swap.types import FaceGeometry, face_geometries
+from models.types import RGBImage
+from tests.paths import DATA, require
+from tests.weights import weights
+
+
+@cache
+def detector() -> CenterFace:
+    return CenterFace(weights("centerface").path, Compute(), DetectionSettings())
+
+
+@cache
+def predictor() -> DlibLandmarks68:
+    return DlibLandmarks68(weights("dlib-landmarks68").path)
+
+
+def read(path: Path) -> RGBImage:
+    """``(H, W, 3)`` uint8 RGB."""
+    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+
+
+def faces_of(picture: RGBImage, threshold: float = 0.5) -> list[FaceGeometry]:
+    """The biggest first."""
+    found = detector().detect([picture], threshold)[0].largest_first()
+    return list(face_geometries(picture, found, predictor()))
+
+
+@cache
+def portrait(name: str) -> tuple[RGBImage, FaceGeometry]:
+    """A picture of the shared data (`london/002_neutral.jpg`) and its biggest face."""
+    picture = read(require(DATA / name))
+    return picture, faces_of(picture)[0]
