@@ -6,18 +6,17 @@ from typing import Any
 import pytest
 
 from tests.benchmarks.serving import Server
-from tests.browser.chromium import browser
 
 FILM = "from_value=example&to_value=yeet&dim=101&num_frames=24&fps=8"
 
 
 @pytest.fixture(scope="module")
-def page(server: Server) -> Iterator[Any]:
+def page(server: Server, chromium: Any) -> Iterator[Any]:
     """A page of the server's own origin, so that pixels may be read."""
-    with browser() as chromium:
-        page = chromium.new_page()
-        page.goto(f"{server.url}/status/")
-        yield page
+    page = chromium.new_page()
+    page.goto(f"{server.url}/status/")
+    yield page
+    page.close()
 
 
 VIDEO = """

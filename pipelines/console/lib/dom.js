@@ -24,6 +24,11 @@ export function announce(text) {
   document.getElementById("announcer").textContent = text;
 }
 
+/** Text in which `backticks` mark what is typed. */
+export function prose(text) {
+  return text.split("`").map((part, index) => (index % 2 ? el("code", {}, part) : part));
+}
+
 /** A labelled control. `make` is given the properties that tie it to its label; a hint is read after the label. */
 export function field(label, make, { hint = null, output = null } = {}) {
   const id = freshId("field");
@@ -34,7 +39,7 @@ export function field(label, make, { hint = null, output = null } = {}) {
     { class: "field" },
     el("div", { class: "label" }, el("label", { htmlFor: id }, label), output),
     control,
-    hint && el("p", { class: "hint", id: hintId }, hint),
+    hint && el("p", { class: "hint", id: hintId }, prose(hint)),
   );
 }
 

@@ -96,6 +96,7 @@ function filming(from, to) {
     const query = { ...from.query("from_"), ...to.query("to_"), ...values };
     const blob = await work.run("Making the film, frame by frame…", (signal) =>
       call({ api: "checkface", path: `/api/${kind}/`, query, as: "blob", signal, saveTo: `film.${kind}` }),
+      () => form.requestSubmit(),
     );
     if (!blob) return;
     const source = URL.createObjectURL(blob);
@@ -107,7 +108,7 @@ function filming(from, to) {
     announce("The film is ready.");
   }
 
-  return el(
+  const form = el(
     "form",
     { class: "card stack", onsubmit: make },
     el("h2", {}, "A film"),
@@ -117,6 +118,7 @@ function filming(from, to) {
     work.element,
     shown,
   );
+  return form;
 }
 
 function inverting(use) {
@@ -130,6 +132,7 @@ function inverting(use) {
     if (!picture) return;
     const guid = await work.run("Searching the generator for this face; this takes a while…", (signal) =>
       call({ api: "checkface", method: "POST", path: "/api/recoverlatent/", form: [["usrimg", picture.file]], as: "text", signal }),
+      run,
     );
     if (!guid) return;
     const blob = await work.run("Drawing the face…", (signal) => call({ api: "checkface", path: "/api/face/", query: { guid: guid.trim(), dim: 512, format: "webp" }, as: "blob", signal, quiet: true }));

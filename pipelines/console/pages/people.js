@@ -31,7 +31,7 @@ export function people() {
   );
 
   async function load(select = state.subject) {
-    const answer = await listWork.run("Loading people…", (signal) => ask({ path: `${BASE}/subjects`, signal }));
+    const answer = await listWork.run("Loading people…", (signal) => ask({ path: `${BASE}/subjects`, signal }), () => load(select));
     if (!answer) return;
     state.subjects = answer.subjects.toSorted((a, b) => a.localeCompare(b));
     state.subject = state.subjects.includes(select) ? select : null;
@@ -119,14 +119,14 @@ export function people() {
         el("button", { type: "button", class: "danger", onclick: remove }, "Delete person"),
       );
       form.style.alignItems = "end";
-      detail.replaceChildren(el("h2", {}, subject), form, el("div", { class: "stack" }, pictures.element, work.element), grid);
+      detail.replaceChildren(el("div", { class: "stack" }, el("h2", {}, subject), form, el("div", {}, pictures.element, work.element), grid));
     }
     await drawExamples();
   }
 
   async function drawExamples() {
     const { subject, page } = state;
-    const answer = await work.run("Loading examples…", (signal) => ask({ path: `${BASE}/faces`, query: { subject, page, size: PAGE_SIZE }, signal }));
+    const answer = await work.run("Loading examples…", (signal) => ask({ path: `${BASE}/faces`, query: { subject, page, size: PAGE_SIZE }, signal }), drawExamples);
     if (!answer || subject !== state.subject) return;
     if (!answer.faces.length && page > 0) {
       state.page = page - 1;

@@ -53,6 +53,7 @@ export function recognise() {
     };
     const answer = await work.run("Recognising…", (signal) =>
       call({ api: "compreface", method: "POST", path: "/api/v1/recognition/recognize", query, form: [["file", chosen.file]], signal }),
+      run,
     );
     if (!answer) return undefined;
     last = { chosen, result: answer.result, versions: answer.plugins_versions };
@@ -68,9 +69,10 @@ export function recognise() {
     const entries = named.map((face) => entry(face, chosen));
     const shown = annotated(chosen, faces, { onpick: (index) => entries[index].scrollIntoView({ block: "nearest", behavior: "smooth" }) });
     linked(shown, entries);
+    const nobody = named.every(({ subjects }) => !subjects.length);
     const known = named.filter(({ known: is }) => is).length;
     picture.replaceChildren(el("div", {}, shown.element), el("p", { class: "muted" }, `${chosen.file.name}: ${count(result.length, "face")}, ${known} known.`));
-    found.replaceChildren(el("div", { class: "card" }, el("h2", {}, "Faces"), el("ol", { class: "faces-found" }, entries)));
+    found.replaceChildren(el("div", { class: "card" }, el("h2", {}, "Faces"), known ? null : el("p", { class: "muted" }, nobody ? "There is nobody yet to compare with: add people first." : ""), el("ol", { class: "faces-found" }, entries)));
   }
 
   const options = el(
@@ -87,7 +89,8 @@ export function recognise() {
     "section",
     {},
     pageHead("Recognise", "Every face of a picture is compared with the people of this key."),
-    el("div", { class: "columns" }, view, el("div", { class: "stack" }, options, found)),
+    el("div", { class: "columns" }, view, options),
+    found,
   );
   return { element };
 }
@@ -115,7 +118,7 @@ function entry(face, chosen) {
     "li",
     {},
     el("div", { class: "row" }, el("div", { class: "row" }, chip, el("h3", {}, `${face.index + 1}. ${face.name}`)), face.known ? el("span", { class: "badge good" }, "known") : el("span", { class: "badge plain" }, "unknown")),
-    el("div", { class: "similar" }, bars.length ? bars : el("span", { class: "muted" }, "There is nobody yet to compare with: add people first.")),
+    el("div", { class: "similar" }, bars),
     faceFacts(face),
   );
 }

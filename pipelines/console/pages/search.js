@@ -67,7 +67,7 @@ export function search() {
         json.status_only = true;
         await wait(POLL_MILLISECONDS, signal);
       }
-    });
+    }, run);
     button.disabled = !input.pictures.length;
     info();
     if (!found) return;
@@ -134,7 +134,7 @@ function result({ score, base64, url, group }, index) {
       "div",
       {},
       el("b", {}, String(score)),
-      group ? el("span", { class: "muted" }, ` · group ${group}`) : null,
+      el("span", { class: "muted" }, ` · group ${group}`),
       web ? el("a", { href: url, target: "_blank", rel: "noopener noreferrer", title: url }, new URL(url).host) : el("span", { class: "where", title: url ?? "" }, url ?? ""),
     ),
   );

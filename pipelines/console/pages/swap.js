@@ -46,7 +46,7 @@ export function swap() {
 
   async function extract() {
     const picture = source.picture;
-    const answer = await finding.run("Looking for faces…", (signal) => ask({ method: "POST", path: `${BASE}/extract_face`, form: [["img", picture.file]], signal }));
+    const answer = await finding.run("Looking for faces…", (signal) => ask({ method: "POST", path: `${BASE}/extract_face`, form: [["img", picture.file]], signal }), extract);
     if (!answer || picture !== source.picture) return;
     state.faces = answer.faces;
     drawSlots();
@@ -87,7 +87,7 @@ export function swap() {
       const { task_id: task } = await ask({ method: "POST", path: `${BASE}/${several ? "multi_faceswap" : "faceswap"}`, form, signal });
       for (;;) {
         const answer = await ask({ path: `${BASE}/task/${task}`, signal, quiet: true });
-        if (answer.success === 1 || answer.result_image) {
+        if (answer.result_image) {
           progress("Fetching the result…");
           return fetchResult(answer.result_image, signal);
         }
@@ -95,7 +95,7 @@ export function swap() {
         progress(`The task is ${answer.status}…`);
         await wait(POLL_MILLISECONDS, signal);
       }
-    });
+    }, run);
     enable();
     if (!blob) return;
     const extension = { "image/png": "png", "image/webp": "webp" }[blob.type] ?? "jpg";

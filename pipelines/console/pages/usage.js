@@ -39,7 +39,7 @@ export function usage() {
         parts.push([unlimited ? "no limit" : info.remaining_credits, "credits"], [info.faces ?? 0, "faces in the index"]);
       }
       return parts;
-    });
+    }, load);
     if (!found) return;
     figures.replaceChildren(figure(masked(session.key), "key"), ...found.map(([value, name]) => figure(value, name)));
   }

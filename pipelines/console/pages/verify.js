@@ -35,6 +35,7 @@ export function verify() {
     const form = [["source_image", one.picture.file], ["target_image", other.picture.file]];
     const answer = await work.run("Comparing…", (signal) =>
       call({ api: "compreface", method: "POST", path: "/api/v1/verification/verify", query: { face_plugins: plugins, status: true }, form, signal }),
+      run,
     );
     if (!answer) return;
     last = { ...answer.result[0], pictures: [one.picture, other.picture] };
@@ -69,9 +70,9 @@ export function verify() {
     "section",
     {},
     pageHead("Verify", "The one face of the first picture is compared with every face of the second."),
-    el("div", { class: "halves" }, el("div", { class: "card" }, one.element, left), el("div", { class: "card" }, other.element, right)),
-    el("div", { class: "card stack" }, same.element, el("div", { class: "row" }, button), work.element),
+    el("div", { class: "halves pictures" }, el("div", { class: "card" }, one.element, left), el("div", { class: "card" }, other.element, right)),
     outcome,
+    el("div", { class: "card stack" }, same.element, el("div", { class: "row" }, button), work.element),
   );
   return { element };
 }

@@ -12,6 +12,8 @@ const WAYS = [
   ["swap", "Swap", "A face into a picture.", "aifaceswap"],
 ];
 
+const NUMBERS = ["no API", "one API", "two APIs", "three APIs", "four APIs", "five APIs"];
+
 export function welcome() {
   const element = el("section");
   const onshow = () => {
@@ -19,12 +21,10 @@ export function welcome() {
       el("a", { class: "card way", href: `#/${path}` }, el("h2", {}, title), el("span", {}, text)),
     );
     element.replaceChildren(
-      pageHead("Faces, by five APIs and one set of models", "Everything here calls the public routes and shows the line of curl that does the same."),
-      session.key ? null : el("p", { class: "notice" }, "Most pages need an API key. ", el("a", { href: "#/sign-in" }, "Sign in with one"), "."),
+      pageHead(`Faces, by ${NUMBERS[server.apis.length]} and one set of models`, "Everything here calls the public routes and shows the line of curl that does the same."),
+      ...(session.key ? [] : [el("p", { class: "notice" }, "Most pages need an API key. ", el("a", { href: "#/sign-in" }, "Sign in with one"), ".")]),
       el("div", { class: "ways" }, cards),
     );
-    if (!session.key) return;
-    element.querySelector(".notice")?.remove();
   };
   return { element, onshow };
 }

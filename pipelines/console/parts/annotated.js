@@ -14,7 +14,7 @@ export function annotated(picture, faces, { onpick = () => {}, pressed = null } 
     return { element, light: () => {}, boxes: [] };
   }
   const { width, height } = picture;
-  element.append(drawn(picture.bitmap, `${picture.file.name}, ${faces.length} faces`), points(faces, width, height));
+  element.append(drawn(picture.bitmap, faces.length ? `${picture.file.name}, ${faces.length} faces` : picture.file.name), points(faces, width, height));
   const boxes = faces.map((face, index) => {
     const [x1, y1, x2, y2] = face.box;
     const tag = el("span", {}, face.label);

@@ -80,6 +80,7 @@ export class PictureInput {
   }
 
   #show() {
+    this.drop.classList.toggle("filled", this.pictures.length > 0);
     if (!this.shown) return;
     this.chosen.replaceChildren(...this.pictures.map((picture) => this.#figure(picture)));
   }

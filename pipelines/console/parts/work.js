@@ -1,6 +1,6 @@
 // One piece of work at a time: what runs, how long already, a way to stop it, and what went wrong.
 
-import { announce, el } from "../lib/dom.js";
+import { announce, el, prose } from "../lib/dom.js";
 import { explain } from "../lib/errors.js";
 import { session } from "../lib/session.js";
 
@@ -21,8 +21,9 @@ export class Work {
   }
 
   /** Runs `task(signal, progress)`, stopping what ran before. Resolves to its result, or to undefined where it failed or was
-   *  stopped; the page keeps whatever it showed. progress(text, fraction) tells how far it is. */
-  async run(title, task) {
+   *  stopped; the page keeps whatever it showed. progress(text, fraction) tells how far it is; again() is what the offer to try
+   *  again does. */
+  async run(title, task, again = null) {
     this.stop();
     const controller = new AbortController();
     this.#controller = controller;
@@ -35,7 +36,7 @@ export class Work {
       if (controller !== this.#controller) return undefined;
       this.clear();
       if (error.name === "AbortError") announce("Stopped.");
-      else this.fail(error, () => this.run(title, task));
+      else this.fail(error, again);
       return undefined;
     } finally {
       if (controller === this.#controller) this.#controller = null;
@@ -56,8 +57,8 @@ export class Work {
       el(
         "div",
         { class: "notice bad", role: "alert" },
-        el("p", {}, el("b", {}, what)),
-        todo && el("p", {}, todo),
+        el("p", {}, el("b", {}, prose(what))),
+        todo && el("p", {}, prose(todo)),
         detail && el("details", {}, el("summary", {}, "What the server said"), el("code", {}, detail)),
         el("div", { class: "row" }, signIn || retry),
       ),

@@ -1,0 +1,32 @@
+"""One browser for all tests, and a console per test."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.benchmarks.serving import Server
+from tests.browser.chromium import browser
+from tests.browser.console import Console, console, folder_of_shots
+
+OpenConsole = Callable[..., Console]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    with browser() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of_shots(tmp_path_factory)
+
+
+@pytest.fixture
+def open_console(chromium: Any, server: Server, shots: Path) -> Iterator[OpenConsole]:
+    """Opens consoles, which are checked when the test is over."""
+    with ExitStack() as stack:
+        yield lambda **context: stack.enter_context(console(chromium, server, shots, **context))
