@@ -18,7 +18,12 @@ _TITLES: dict[Api, ApiTitle] = {
     "checkface": "CheckFace",
     "aifaceswap": "aifaceswap",
 }
-_DEPLOYMENT_OF: dict[Role, str] = {"mapper": "generator"}
+_DEPLOYMENT_OF: dict[Role, str] = {"mapper": "generator", "swapper": "swap_worker"}
+# What serves a role that neither an override nor the pack fills: name, summary.
+_OWN: dict[Role, tuple[str, str]] = {
+    "mask": ("mask", "Prosopon's own classifier of three classes"),
+    "swapper": ("warp", "Prosopon's own warp of faces along landmarks, without weights"),
+}
 _RESEARCH_ONLY = "InsightFace's models are for non-commercial research only."
 
 
@@ -118,11 +123,15 @@ def _model(settings: Settings, role: Role) -> ModelDescription:
         return ModelDescription(
             role=role, name=name, summary="the operator's own file", loaded=loaded, device=device
         )
-    if role == "mask":
-        summary = "Prosopon's own classifier of three classes"
-        licence = "that of the project"
+    if role in _OWN and (role == "mask" or not models.pack.startswith(INSIGHTFACE)):
+        name, summary = _OWN[role]
         return ModelDescription(
-            role=role, name="mask", summary=summary, licence=licence, loaded=loaded, device=device
+            role=role,
+            name=name,
+            summary=summary,
+            licence="that of the project",
+            loaded=loaded,
+            device=device,
         )
     if models.pack.startswith(INSIGHTFACE):
         return ModelDescription(

@@ -26,7 +26,12 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def open_console(chromium: Any, server: Server, shots: Path) -> Iterator[OpenConsole]:
-    """Opens consoles, which are checked when the test is over."""
+def open_console(chromium: Any, shots: Path, request: pytest.FixtureRequest) -> Iterator[OpenConsole]:
+    """Opens consoles of the session's server, or of the one given as `at`; they are checked when the test is over."""
     with ExitStack() as stack:
-        yield lambda **context: stack.enter_context(console(chromium, server, shots, **context))
+
+        def open_one(at: Server | None = None, **context: Any) -> Console:
+            server = at or request.getfixturevalue("server")
+            return stack.enter_context(console(chromium, server, shots, **context))
+
+        yield open_one

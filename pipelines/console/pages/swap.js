@@ -2,6 +2,7 @@
 
 import { call } from "../lib/api.js";
 import { announce, el, pageHead, saveAs } from "../lib/dom.js";
+import { ApiError } from "../lib/errors.js";
 import { cut } from "../lib/picture.js";
 import { count } from "../lib/words.js";
 import { annotated } from "../parts/annotated.js";
@@ -91,7 +92,7 @@ export function swap() {
           progress("Fetching the result…");
           return fetchResult(answer.result_image, signal);
         }
-        if (answer.finished) throw new Error(answer.message || "The swap failed; its points are given back.");
+        if (answer.finished) throw new ApiError({ api: "aifaceswap", status: 200, message: answer.message || "the swap failed; its points are given back" });
         progress(`The task is ${answer.status}…`);
         await wait(POLL_MILLISECONDS, signal);
       }

@@ -1,0 +1,116 @@
+"""The page Search does its main job against a running server with an index."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from deployments.state.face_archive import ArchivedFace
+from tests.benchmarks.serving import Server, start, stop
+from tests.browser.conftest import OpenConsole
+from tests.browser.console import PHONE, Console
+from tests.browser.test_console_accessibility import findings
+from tests.conformance.facecheck_client import fill_archive, new_token
+
+PEOPLE = 60
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory, london: list[Path]) -> Iterator[Server]:
+    """A server whose index holds one picture of each of some people."""
+    home = tmp_path_factory.mktemp("index")
+    pages = [(path, ArchivedFace(f"https://example.org/{path.stem}")) for path in london[:PEOPLE]]
+    fill_archive(home, pages)
+    server = start(home, {"apis": ["facecheck"]})
+    yield server
+    stop(server)
+
+
+def smiling(neutral: Path) -> Path:
+    return neutral.with_name(neutral.name.replace("neutral", "smiling"))
+
+
+def search(console: Console, *pictures: Path) -> None:
+    console.choose("Pictures of one person", *pictures)
+    console.page.get_by_role("button", name="Search", exact=True).click()
+    console.page.get_by_role("heading", name=re.compile(r"\d+ results?|Nothing alike")).wait_for()
+
+
+def test_a_person_is_found_first_in_the_highest_band_and_paid_for(
+    open_console: OpenConsole, index: Server, london: list[Path]
+) -> None:
+    _, token = new_token(index.home, credits=10)
+    console = open_console(index)
+    page = console.page
+    console.sign_in(token)
+    console.visit("Search")
+    page.get_by_text(f"{PEOPLE} faces are indexed. 10 credits left.").wait_for()
+    search(console, smiling(london[3]))
+    best = page.locator(".result").first
+    score = int(best.locator("b").inner_text())
+    link = best.get_by_role("link")
+    assert link.get_attribute("href") == f"https://example.org/{london[3].stem}"
+    assert link.get_attribute("rel") == "noopener noreferrer"
+    assert best.locator("img").evaluate("async image => { await image.decode(); return image.naturalWidth; }")
+    band = page.locator(".band").first.get_attribute("aria-label")
+    least = int(re.search(r"(\d+) to", band).group(1))  # type: ignore[union-attr]
+    assert score >= max(83, least)
+    page.get_by_text("7 credits left").wait_for()
+    assert page.locator(".result").all_inner_texts() == sorted(
+        page.locator(".result").all_inner_texts(), key=lambda text: -int(text.split()[0])
+    )
+    console.shot("search")
+
+
+def test_three_pictures_make_one_search_and_a_fourth_is_refused(
+    open_console: OpenConsole, index: Server, london: list[Path]
+) -> None:
+    _, token = new_token(index.home)
+    console = open_console(index, viewport=PHONE, color_scheme="dark")
+    console.sign_in(token)
+    console.visit("Search")
+    console.choose("Pictures of one person", london[5], smiling(london[5]), london[5])
+    console.choose("Pictures of one person", london[6])
+    console.page.get_by_text("There are 3 pictures already").wait_for()
+    console.page.get_by_role("button", name="Search", exact=True).click()
+    console.page.get_by_role("heading", name=re.compile(r"\d+ result")).wait_for()
+    assert console.page.locator(".chosen figure").count() == 6, "three chosen, three faces found in them"
+    assert not console.overflows()
+    console.shot("phone_dark_search")
+
+
+def test_what_cannot_be_searched_is_told_and_costs_nothing(
+    open_console: OpenConsole, index: Server, london: list[Path], tmp_path: Path
+) -> None:
+    wall = tmp_path / "wall.png"
+    Image.new("RGB", (400, 300), "lightgray").save(wall)
+    _, token = new_token(index.home, credits=2)
+    console = open_console(index)
+    page = console.page
+    console.sign_in(token)
+    console.visit("Search")
+    page.get_by_text("No credits are left for a search.").wait_for()
+    console.choose("Pictures of one person", wall)
+    page.get_by_role("button", name="Search", exact=True).click()
+    alert = page.get_by_role("alert")
+    alert.wait_for()
+    assert "no face" in alert.inner_text().lower()
+    page.get_by_role("button", name="Remove wall.png").click()
+    console.choose("Pictures of one person", london[4])
+    page.get_by_role("button", name="Search", exact=True).click()
+    page.get_by_text("Add to this key's balance").wait_for()
+    assert page.get_by_role("button", name="Remove").count() == 1, "the picture is kept"
+
+
+def test_axe_finds_nothing_serious_in_results(
+    open_console: OpenConsole, index: Server, london: list[Path]
+) -> None:
+    _, token = new_token(index.home)
+    # The rules are a script that the console's policy rightly keeps out.
+    console = open_console(index, bypass_csp=True)
+    console.sign_in(token)
+    console.visit("Search")
+    search(console, smiling(london[3]))
+    assert findings(console) == []

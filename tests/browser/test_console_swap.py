@@ -1,0 +1,121 @@
+"""The page Swap does its main job against the running server."""
+
+from pathlib import Path
+
+from PIL import Image, ImageChops
+
+from deployments.state.keys import SCOPES
+from tests.benchmarks.serving import Server
+from tests.browser.conftest import OpenConsole
+from tests.browser.console import PHONE, Console
+from tests.conformance.client import new_key
+
+_PATIENCE = 120_000
+
+
+def download(console: Console, folder: Path) -> Image.Image:
+    console.page.get_by_role("heading", name="The result").wait_for(timeout=_PATIENCE)
+    with console.page.expect_download() as saved:
+        console.page.get_by_role("button", name="Download").click()
+    path = folder / saved.value.suggested_filename
+    saved.value.save_as(path)
+    return Image.open(path).convert("RGB")
+
+
+def changed(before: Path, after: Image.Image) -> tuple[int, int, int, int]:
+    """The part of the picture in which anything is visibly another."""
+    difference = ImageChops.difference(Image.open(before).convert("RGB"), after).convert("L")
+    box = difference.point(lambda value: 255 if value > 24 else 0).getbbox()
+    assert box is not None
+    return box
+
+
+def test_a_face_is_put_into_a_picture_and_the_rest_stays(
+    open_console: OpenConsole, server: Server, london: list[Path], tmp_path: Path
+) -> None:
+    console = open_console()
+    console.sign_in(new_key(server, *SCOPES))
+    console.visit("Swap")
+    console.choose("The picture to change", london[8])
+    console.choose("The face to put in", london[12])
+    console.page.get_by_text("Costs 2 points.").first.wait_for()
+    console.page.get_by_role("button", name="Swap", exact=True).click()
+    result = download(console, tmp_path)
+    assert result.size == Image.open(london[8]).size
+    x1, _, x2, _ = changed(london[8], result)
+    assert 100 < x1 < x2 < 540, "the face is in the middle of its portrait"
+    seam = console.page.get_by_label("Before and after")
+    seam.fill("80")
+    split = console.page.locator(".compare").evaluate(
+        "view => getComputedStyle(view).getPropertyValue('--split')"
+    )
+    assert split == "80%"
+    seam.fill("50")
+    console.shot("swap")
+
+
+def test_faces_are_found_by_number_and_one_of_them_is_replaced(
+    open_console: OpenConsole, server: Server, london: list[Path], group_picture: Path, tmp_path: Path
+) -> None:
+    console = open_console()
+    page = console.page
+    console.sign_in(new_key(server, *SCOPES))
+    console.visit("Swap")
+    console.choose("The picture to change", group_picture)
+    page.get_by_role("button", name="Find its faces").click()
+    page.get_by_role("heading", name="Face 5").wait_for()
+    boxes = page.locator(".annotated .box")
+    assert boxes.count() == 6
+    lefts = [box.bounding_box()["x"] for box in boxes.all()]
+    assert lefts == sorted(lefts), "faces are counted from the left"
+    console.choose("For face 2", london[20])
+    page.get_by_text("Costs 3 points.").wait_for()
+    page.get_by_role("button", name="Swap", exact=True).click()
+    result = download(console, tmp_path)
+    console.shot("swap_group")
+    x1, _, x2, _ = changed(group_picture, result)
+    share = (x2 - x1) / result.width
+    assert share < 0.3, "one face of six"
+
+
+def test_a_picture_without_a_face_is_told_and_can_be_replaced(
+    open_console: OpenConsole, server: Server, london: list[Path], tmp_path: Path
+) -> None:
+    wall = tmp_path / "wall.png"
+    Image.new("RGB", (400, 300), "lightgray").save(wall)
+    console = open_console(viewport=PHONE, color_scheme="dark")
+    console.sign_in(new_key(server, *SCOPES))
+    console.visit("Swap")
+    console.choose("The picture to change", wall)
+    console.choose("The face to put in", london[12])
+    console.page.get_by_role("button", name="Swap", exact=True).click()
+    alert = console.page.get_by_role("alert")
+    alert.wait_for(timeout=_PATIENCE)
+    assert "No face is found in source_image." in alert.inner_text()
+    console.shot("phone_dark_swap_error")
+    assert not console.overflows()
+    console.choose("The picture to change", london[8])
+    console.page.get_by_role("button", name="Swap", exact=True).click()
+    assert download(console, tmp_path).size == Image.open(london[8]).size
+
+
+def test_a_key_without_points_is_told_so(
+    open_console: OpenConsole, server: Server, london: list[Path]
+) -> None:
+    from configs.settings import StateSettings
+    from deployments.state.keys import KeyStore
+    from deployments.state.records import Records
+
+    records = Records(StateSettings(home=server.home).database)
+    _, key = KeyStore(records).create("poor", SCOPES, credits=1)
+    records.close()
+    console = open_console()
+    console.expected = {402}
+    console.sign_in(key)
+    console.visit("Swap")
+    console.choose("The picture to change", london[8])
+    console.page.get_by_role("button", name="Find its faces").click()
+    alert = console.page.get_by_role("alert")
+    alert.wait_for()
+    assert "not enough points" in alert.inner_text()
+    assert "balance" in alert.inner_text()
