@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks.serving import Server
+from deployments.state.face_archive import ArchivedFace
+from tests.benchmarks.serving import Server, start, stop
 from tests.browser.chromium import browser
 from tests.browser.console import Console, console, folder_of_shots
+from tests.conformance.facecheck_client import fill_archive
 
+PEOPLE = 60
 OpenConsole = Callable[..., Console]
 
 
@@ -23,6 +26,17 @@ def chromium() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder_of_shots(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def index(tmp_path_factory: pytest.TempPathFactory, london: list[Path]) -> Iterator[Server]:
+    """A server that searches and swaps; its index holds one picture of each of some people."""
+    home = tmp_path_factory.mktemp("index")
+    pages = [(path, ArchivedFace(f"https://example.org/{path.stem}")) for path in london[:PEOPLE]]
+    fill_archive(home, pages)
+    server = start(home, {"apis": ["facecheck", "aifaceswap"]})
+    yield server
+    stop(server)
 
 
 @pytest.fixture

@@ -1,31 +1,15 @@
 """The page Search does its main job against a running server with an index."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from PIL import Image
 
-from deployments.state.face_archive import ArchivedFace
-from tests.benchmarks.serving import Server, start, stop
-from tests.browser.conftest import OpenConsole
+from tests.benchmarks.serving import Server
+from tests.browser.conftest import PEOPLE, OpenConsole
 from tests.browser.console import PHONE, Console
 from tests.browser.test_console_accessibility import findings
-from tests.conformance.facecheck_client import fill_archive, new_token
-
-PEOPLE = 60
-
-
-@pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory, london: list[Path]) -> Iterator[Server]:
-    """A server whose index holds one picture of each of some people."""
-    home = tmp_path_factory.mktemp("index")
-    pages = [(path, ArchivedFace(f"https://example.org/{path.stem}")) for path in london[:PEOPLE]]
-    fill_archive(home, pages)
-    server = start(home, {"apis": ["facecheck"]})
-    yield server
-    stop(server)
+from tests.conformance.facecheck_client import new_token
 
 
 def smiling(neutral: Path) -> Path:
