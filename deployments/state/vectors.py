@@ -289,12 +289,12 @@ class ServerIndex:
             "embedding",
             index_type=self._settings.kind,
             metric_type="IP",
-            params={**_BUILD[self._settings.kind], **self._settings.build},
+            params=build_parameters(self._settings),
         )
         return index
 
 
-_BUILD: dict[str, dict[str, int | str]] = {
+_BUILD: dict[str, dict[str, int | float | str | bool]] = {
     "HNSW": {"M": 32, "efConstruction": 256},
     "HNSW_SQ": {"M": 32, "efConstruction": 256, "sq_type": "SQ8"},
     "IVF_FLAT": {"nlist": 1024},
@@ -305,13 +305,18 @@ _BUILD: dict[str, dict[str, int | str]] = {
 4 sqrt(rows), hence 1024 of 65,000 to 4,096 of a million."""
 
 
+def build_parameters(settings: VectorIndexSettings) -> dict[str, int | float | str | bool]:
+    """What an index is built with."""
+    return {**_BUILD[settings.kind], **settings.build}
+
+
 def search_parameters(settings: VectorIndexSettings, limit: int) -> dict[str, int | float | str | bool]:
     """What an index is searched with for so many candidates; each kind's must be no fewer than these."""
     match settings.kind:
         case "HNSW" | "HNSW_SQ":
             defaults = {"ef": max(256, 2 * limit)}
         case "IVF_FLAT" | "IVF_SQ8":
-            defaults = {"nprobe": 64}
+            defaults = {"nprobe": min(64, int(build_parameters(settings)["nlist"]))}
         case "DISKANN":
             defaults = {"search_list": max(128, 2 * limit)}
     return {**defaults, **settings.search}

@@ -14,6 +14,9 @@ BENCHMARKS = (
     "server",
     "trueface",
     "gallery_search",
+    "ingest",
+    "archive",
+    "vector_server",
 )
 
 

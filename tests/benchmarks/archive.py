@@ -75,9 +75,14 @@ def write(home: Path, owners: np.ndarray, centres: Float32, fingerprint: str) ->
     closing = time.perf_counter() - began
     print(
         f"{len(owners):,} faces written in {seconds:.0f} s: {len(owners) / seconds:,.0f} a second; "
-        f"the index behind them closed after {closing:.1f} s more",
+        f"the index behind them closed after {closing:.1f} s more; on disk {on_disk(home, 'records.db*', owners)} "
+        f"bytes a face in the records, {on_disk(home, 'vectors.db/**/*', owners)} in the index",
         flush=True,
     )
+
+
+def on_disk(home: Path, pattern: str, owners: np.ndarray) -> str:
+    return f"{sum(path.stat().st_size for path in home.glob(pattern) if path.is_file()) / len(owners):.0f}"
 
 
 def open_time(home: Path, fingerprint: str, dim: int) -> None:

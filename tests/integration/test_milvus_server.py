@@ -9,12 +9,14 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from configs.settings import StateSettings
+from configs.settings import StateSettings, VectorIndexSettings
 from deployments.state.blobs import Blob
 from deployments.state.errors import FingerprintMismatch
 from deployments.state.galleries import FaceRecord, GalleryStore, NewFace, Query
 from deployments.state.keys import KeyStore
+from deployments.state.vectors import ServerIndex
 from models.types import Float32
+from models.vectors import normalize
 from tests.integration.processes import accepts, free_port, wait_until
 
 DIM = 32
@@ -102,6 +104,31 @@ def test_replicas_share_a_server_and_agree(uri: str, tmp_path: Path) -> None:
     assert matches[0].image_id == new[50].image_id  # type: ignore[union-attr]
     assert len(repaired._index.ids()) == 380
     repaired.close()
+
+
+def test_the_index_is_of_the_kind_that_the_settings_name(uri: str, tmp_path: Path) -> None:
+    home, gallery = tmp_path, 0
+    embeddings = people(30, 4, 24).reshape(-1, 24)
+    for kind in ("HNSW", "IVF_SQ8", "HNSW_SQ"):
+        index = VectorIndexSettings.model_validate(
+            {"kind": kind, "build": {"nlist": 8} if "IVF" in kind else {}}
+        )
+        settings = StateSettings(home=home, vectors_uri=uri, vector_index=index)
+        store = GalleryStore(settings, "model-5", 24)
+        assert isinstance(store._index, ServerIndex)
+        assert store._index._kind() == kind
+        if not gallery:
+            gallery = KeyStore(store.records).create("a")[0].gallery
+            store.add_faces(
+                [NewFace(gallery, str(i), uuid4(), embedding) for i, embedding in enumerate(embeddings)]
+            )
+        assert (store.repaired.added, store.repaired.removed) == (0, 0)
+        for number in (0, 17, 119):
+            (matches,) = store.search([Query(gallery, embeddings[number], 4, "face")])
+            assert not isinstance(matches, Exception)
+            nearest = np.argsort(-(normalize(embeddings) @ normalize(embeddings[number])))[:4]
+            assert [int(match.subject) for match in matches] == nearest.tolist()
+        store.close()
 
 
 def test_embedders_have_collections_of_their_own(uri: str, tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
+from configs.settings import VectorIndexSettings
 from deployments.state.errors import IndexUnavailable
-from deployments.state.vectors import Ids, IndexWriter, LiteIndex
+from deployments.state.vectors import MAX_RESULTS, Ids, IndexWriter, LiteIndex, search_parameters
 from models.types import Float32
 from models.vectors import normalize
 
@@ -98,3 +100,13 @@ def test_closing_does_not_wait_for_an_index_that_is_gone() -> None:
     started = time.monotonic()
     writer.close()
     assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("kind", get_args(VectorIndexSettings.model_fields["kind"].annotation))
+def test_no_index_is_searched_for_fewer_candidates_than_are_wanted(kind: str) -> None:
+    settings = VectorIndexSettings.model_validate({"kind": kind})
+    for limit in (1, 10, 1_000, MAX_RESULTS):
+        parameters = search_parameters(settings, limit)
+        assert all(int(parameters[name]) >= limit for name in ("ef", "search_list") if name in parameters)
+    chosen = VectorIndexSettings.model_validate({"kind": kind, "search": {"ef": 7}})
+    assert search_parameters(chosen, 5)["ef"] == 7
