@@ -8,7 +8,7 @@ ingestion and carry where they were seen as the record's `extra`.
 import hashlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -52,7 +52,7 @@ class ArchivedFace:
         return f"{name[: schema.MAX_SUBJECT_LENGTH - len(digest) - 1]} {digest}"
 
     def to_json(self) -> dict[str, object]:
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {"url": self.url} if self.group is None else {"url": self.url, "group": self.group}
 
     @classmethod
     def from_json(cls, extra: Mapping[str, Any] | None) -> "ArchivedFace":

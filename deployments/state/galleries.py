@@ -9,6 +9,7 @@ Writes of one batch share their transactions: the fsync that makes a write durab
 """
 
 import logging
+import re
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -52,6 +53,7 @@ _LOAD = 50_000
 _INDEX_SECONDS = 10
 """How long a write waits for a Milvus server, which is what searches: the record is committed already."""
 _LARGEST_OFFSET = 2**62
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +165,11 @@ class GalleryStore:
         A repeated call with the same image ids adds nothing. Raises what `add_faces` returns, and what `also`
         raises; nothing has happened then.
         """
-        units = []
         for face in faces:
             if face.gallery != gallery:
                 raise ValueError(f"a face of gallery {face.gallery} among those of {gallery}")
             _check_subject(face.subject)
-            units.append((face, self._unit(face.embedding)))
+        units = list(zip(faces, self._units([face.embedding for face in faces]), strict=True))
         self._require_index()
         images = {face.image.sha256: face.image for face in faces if face.image}
         self.blobs.stage(images)
@@ -440,6 +441,15 @@ class GalleryStore:
                 rows[row.image_id] = _row(row)
         return rows
 
+    def _enrolled(self, db: sa.Connection, image_ids: Sequence[UUID]) -> set[UUID]:
+        """Which of the ids are there."""
+        found: set[UUID] = set()
+        for part in _chunks(image_ids):
+            found.update(
+                db.execute(sa.select(_faces.c.image_id).where(_faces.c.image_id.in_(part))).scalars()
+            )
+        return found
+
     def _insert(
         self,
         db: sa.Connection,
@@ -449,7 +459,7 @@ class GalleryStore:
     ) -> dict[UUID, Float32]:
         """Insert the faces whose image id is new; their embeddings by image id. kept: hashes of blobs in
         use."""
-        there = self._find(db, [face.image_id for face, _ in faces])
+        there = self._enrolled(db, [face.image_id for face, _ in faces])
         new: dict[UUID, tuple[NewFace, Float32]] = {}
         for face, embedding in faces:
             if face.image_id not in there:
@@ -682,6 +692,16 @@ class GalleryStore:
             vectors,
         )
 
+    def _units(self, embeddings: Sequence[Float32]) -> Sequence[Float32]:
+        """As `_unit` of each."""
+        if not embeddings or any(embedding.shape != (self.dim,) for embedding in embeddings):
+            return [self._unit(embedding) for embedding in embeddings]
+        vectors = np.stack(embeddings).astype(np.float32, copy=False)
+        largest = np.abs(vectors).max(axis=1, keepdims=True)
+        if not (np.isfinite(largest).all() and largest.all()):
+            return [self._unit(embedding) for embedding in embeddings]
+        return list(normalize(vectors / largest))
+
     def _unit(self, embedding: Float32) -> Float32:
         vector = np.asarray(embedding, np.float32)
         if vector.shape != (self.dim,):
@@ -732,7 +752,7 @@ def _unstorable(name: str) -> str | None:
         return "a subject's name is empty"
     if len(name) > schema.MAX_SUBJECT_LENGTH:
         return f"a subject's name has {len(name)} characters, more than {schema.MAX_SUBJECT_LENGTH}"
-    if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
+    if _NO_TEXT.search(name):
         return "a subject's name holds a character that is not text"
     return None
 
