@@ -20,7 +20,7 @@ from deployments.detector import cut_faces
 from deployments.messages import DetectRequest
 from deployments.state.blobs import Blob
 from deployments.state.face_archive import ArchivedFace
-from deployments.state.source_ledger import FoundFace, SourceFaces, digest
+from deployments.state.source_ledger import SeenFace, SourceFaces, digest
 from models.images import ImageError, decode
 from models.load import load_detector, load_embedder
 from models.session import Compute
@@ -179,7 +179,7 @@ def to_sources(rows: Sequence[dict[str, Any]]) -> Iterator[SourceFaces]:
             row["version"],
             ArchivedFace(row["url"], row["group"]),
             tuple(
-                FoundFace(np.frombuffer(embedding, "<f4"), Blob(thumbnail, MEDIA_TYPE))
+                SeenFace(np.frombuffer(embedding, "<f4"), Blob(thumbnail, MEDIA_TYPE))
                 for embedding, thumbnail in faces
             ),
             row["reason"],

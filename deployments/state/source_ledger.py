@@ -44,7 +44,7 @@ def digest(*parts: bytes | str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundFace:
+class SeenFace:
     """embedding: ``(D,)`` float32 of the model in service, of any norm; thumbnail: what is kept of the picture."""
 
     embedding: Float32
@@ -60,7 +60,7 @@ class SourceFaces:
     stamp: str
     version: str
     origin: ArchivedFace
-    faces: tuple[FoundFace, ...] = ()
+    faces: tuple[SeenFace, ...] = ()
     reason: str | None = None
 
 

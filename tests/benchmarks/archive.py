@@ -22,7 +22,7 @@ from deployments.state import schema
 from deployments.state.face_archive import ArchivedFace, archive_gallery
 from deployments.state.galleries import GalleryStore
 from deployments.state.records import Records
-from deployments.state.source_ledger import FoundFace, SourceFaces, SourceLedger, digest, source_id
+from deployments.state.source_ledger import SeenFace, SourceFaces, SourceLedger, digest, source_id
 from deployments.state.types import Query
 from models.load import load_embedder
 from models.session import Compute
@@ -65,7 +65,7 @@ def write(home: Path, owners: np.ndarray, centres: Float32, fingerprint: str) ->
         for number, (owner, embedding) in enumerate(zip(part.tolist(), embeddings, strict=True), start):
             url = f"https://example.org/pictures/{number}"
             origin = ArchivedFace(url, f"person {owner}")
-            face = FoundFace(embedding, None)
+            face = SeenFace(embedding, None)
             sources.append(SourceFaces(source_id(url, url), digest(url), digest(url), origin, (face,)))
         began = time.perf_counter()
         ledger.write(sources)

@@ -12,8 +12,8 @@ from deployments.state.errors import StateError
 from deployments.state.face_archive import ArchivedFace, archive_gallery
 from deployments.state.galleries import GalleryStore, Query
 from deployments.state.source_ledger import (
-    FoundFace,
     Outcome,
+    SeenFace,
     SourceFaces,
     SourceLedger,
     digest,
@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> Iterator[GalleryStore]:
 def looked_at(content: bytes, faces: int, origin: ArchivedFace = PAGE, seed: int = 0) -> SourceFaces:
     rng = np.random.default_rng(seed)
     found = tuple(
-        FoundFace(rng.standard_normal(DIM).astype(np.float32), Blob(content + b"%d" % i, "image/webp"))
+        SeenFace(rng.standard_normal(DIM).astype(np.float32), Blob(content + b"%d" % i, "image/webp"))
         for i in range(faces)
     )
     stamp = digest(content, origin.url)
@@ -89,7 +89,7 @@ def test_nothing_of_a_batch_stays_when_one_of_it_fails(store: GalleryStore) -> N
         "s",
         "v",
         ArchivedFace("b"),
-        (FoundFace(np.zeros(DIM, np.float32), Blob(b"b")),),
+        (SeenFace(np.zeros(DIM, np.float32), Blob(b"b")),),
     )
     good = looked_at(b"x", 1)
     with pytest.raises(StateError):
