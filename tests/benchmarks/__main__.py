@@ -11,6 +11,8 @@ BENCHMARKS = (
     "mask",
     "liveness",
     "identification",
+    "scores",
+    "fusion",
     "server",
     "trueface",
     "gallery_search",

@@ -1,10 +1,12 @@
 """Random requests after FaceCheck's original OpenAPI document, and our own document against it."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
 import schemathesis
+from jsonschema import Draft4Validator
 
 from tests.benchmarks.serving import Server
 from tests.conformance.facecheck_client import FaceCheckClient
@@ -29,6 +31,36 @@ def test_every_answer_fits_the_original_document(client: FaceCheckClient, facech
     assert len(labels) == 4
     for label in labels:
         check(schema, label, {"Authorization": client.token}, EXAMPLES)
+
+
+def strict(node: Any) -> Any:
+    """OpenAPI 3.0 as JSON Schema: what is nullable may be null."""
+    if isinstance(node, list):
+        return [strict(entry) for entry in node]
+    if not isinstance(node, dict):
+        return node
+    schema = {name: strict(entry) for name, entry in node.items()}
+    if node.get("nullable") is True:
+        schema["type"] = [node["type"], "null"]
+    return schema
+
+
+def test_every_answer_to_a_whole_search_fits_the_original_document(
+    client: FaceCheckClient, london: list[Path]
+) -> None:
+    components = strict(original()["components"])
+    reference = {"$ref": "#/components/schemas/BrowserJsonResponse", "components": components}
+    validator = Draft4Validator(reference)
+    uploaded = client.upload(*london[:3])
+    search = uploaded["id_search"]
+    answers = [uploaded, client.search(search, status_only=True), client.search(search, with_progress=True)]
+    while not answers[-1].get("output"):
+        answers.append(client.search(search, with_progress=True))
+    assert answers[-1]["output"]["items"]
+    answers += [client.delete(search, uploaded["input"][0]["id_pic"]), client.search(search, demo=True)]
+    answers += [client.search("unknown"), client.upload(*london[:4]), client.delete(search, "unknown")]
+    for document in answers:
+        validator.validate(document)
 
 
 def plain(schema: dict[str, Any]) -> dict[str, Any]:
