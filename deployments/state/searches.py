@@ -5,6 +5,7 @@ with it; `search_runs` has what happens meanwhile. Credits are taken in the tran
 back in the one that records its failure: a crash at any moment neither loses nor doubles them.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -123,9 +124,12 @@ class SearchStore:
                 if len(stored) + len(pictures) > MAX_PICTURES:
                     raise TooManySearchPictures(f"{len(stored) + len(pictures)} pictures")
                 first = max((other.position for other in stored), default=-1) + 1
-                for position, picture in enumerate(pictures, first):
-                    self._blobs.reference(db, {picture.image.sha256: 1}, images)
-                    db.execute(sa.insert(_pictures), _picture_row(search, position, picture))
+                self._blobs.reference(db, Counter(picture.image.sha256 for picture in pictures), images)
+                rows = [
+                    _picture_row(search, position, picture)
+                    for position, picture in enumerate(pictures, first)
+                ]
+                db.execute(sa.insert(_pictures), rows)
                 released = self._reopen(db, row)
                 found = read_search(db, self._row(db, tenant, search))
         finally:
