@@ -27,13 +27,18 @@ def shown(secret: bytes) -> str:
 def headers(secret: bytes, delivery: UUID, timestamp: int, body: bytes) -> dict[str, str]:
     """Headers of one attempt. timestamp: seconds since 1970."""
     name = f"msg_{delivery.hex}"
-    digest = hmac.new(secret, f"{name}.{timestamp}.".encode() + body, hashlib.sha256).digest()
     return {
         "Content-Type": "application/json",
         "webhook-id": name,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+        "webhook-signature": signature(secret, name, timestamp, body),
     }
+
+
+def signature(secret: bytes, name: str, timestamp: int, body: bytes) -> str:
+    """Of a message with this id."""
+    digest = hmac.new(secret, f"{name}.{timestamp}.".encode() + body, hashlib.sha256).digest()
+    return f"v1,{base64.b64encode(digest).decode()}"
 
 
 def pause_after(

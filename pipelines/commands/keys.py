@@ -1,4 +1,4 @@
-"""`prosopon keys`: create, list, revoke, top up."""
+"""`prosopon keys`: create, list, revoke, top up, and the secrets that sign webhooks."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +8,7 @@ import typer
 if TYPE_CHECKING:
     from deployments.state.keys import KeyStore
 
-app = typer.Typer(help="API keys: create, list, revoke, top up.", no_args_is_help=True)
+app = typer.Typer(help="API keys: create, list, revoke, top up, sign webhooks.", no_args_is_help=True)
 
 Config = Annotated[
     Path | None,
@@ -93,6 +93,29 @@ def top_up(
     except KeyNotFound as error:
         raise typer.BadParameter(str(error)) from None
     typer.echo(str(balance))
+
+
+@app.command()
+def webhook_secret(
+    key: KeyId,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Make a new one, which signs from now on.")
+    ] = False,
+    config: Config = None,
+) -> None:
+    """Print what signs the webhooks of a key's tasks, for whoever receives them to verify."""
+    from deployments.state.deliveries import DeliveryStore
+    from deployments.state.errors import KeyNotFound
+    from deployments.state.records import Records
+    from deployments.webhooks import shown
+    from pipelines.configuration import read_settings
+
+    settings = read_settings(config)
+    deliveries = DeliveryStore(Records(settings.state.database), settings.webhooks)
+    try:
+        typer.echo(shown(deliveries.replace_secret(key) if replace else deliveries.secret(key)))
+    except KeyNotFound as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _store(config: Path | None) -> "KeyStore":
