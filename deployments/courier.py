@@ -23,6 +23,8 @@ logger = logging.getLogger("ray.serve")
 
 _LOOK_SECONDS = 1.0
 _EXPIRE_SECONDS = 60.0
+_DRAIN_SECONDS = 7.0
+"""Within what Serve gives a replica to stop."""
 
 
 @serve.deployment
@@ -53,6 +55,18 @@ class Courier:
     async def poke(self) -> None:
         """There may be calls to make."""
         self._wakeable.wake()
+
+    def check_health(self) -> None:
+        """Raises RuntimeError where this replica makes no more calls."""
+        if any(loop.done() for loop in self._loops):
+            raise RuntimeError("the courier has stopped")
+
+    async def __del__(self) -> None:
+        """Serve awaits this before it stops the replica: calls under way are finished."""
+        for loop in self._loops:
+            loop.cancel()
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=_DRAIN_SECONDS)
 
     async def _deliver(self) -> None:
         """For ever. What goes wrong with the records is logged and tried again: what is owed stays owed."""

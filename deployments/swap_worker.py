@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import math
 import random
 import time
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from ray import serve
-from ray.serve.config import AutoscalingContext
 from ray.serve.handle import DeploymentHandle
 from ray.util.metrics import Histogram
 
@@ -45,6 +43,8 @@ _AHEAD = 1
 """Tasks whose pictures are there already while others are being swapped."""
 _UNREACHABLE_ATTEMPTS = 3
 _PAUSE = timedelta(seconds=2)
+_DRAIN_SECONDS = 7.0
+"""Within what Serve gives a replica to stop."""
 
 Result = TypeVar("Result")
 
@@ -98,8 +98,21 @@ class SwapWorker:
             return Rejected(error.reason, str(error))
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """What `by_backlog` scales by."""
+        """What `deployments.scaling.by_backlog` goes by."""
         return {"open_tasks": await self._in(self._state, self._tasks.count_open)}
+
+    def check_health(self) -> None:
+        """Raises RuntimeError where this replica takes no more tasks."""
+        if self._loop.done():
+            raise RuntimeError("the worker has stopped taking tasks")
+
+    async def __del__(self) -> None:
+        """Serve awaits this before it stops the replica: what is begun is finished, or left to others at once."""
+        self._loop.cancel()
+        if self._running:
+            await asyncio.wait(self._running, timeout=_DRAIN_SECONDS)
+        for task in self._fetching | self._fetched:
+            await self._in(self._state, self._tasks.postpone, task, timedelta(0), "its worker was stopped")
 
     # ------------------------------------------------------------------------------------------------- the loop
 
@@ -223,12 +236,3 @@ class SwapWorker:
     @staticmethod
     async def _in(executor: ThreadPoolExecutor, function: Callable[..., Result], *args: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(executor, function, *args)
-
-
-def by_backlog(context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
-    """Serve's autoscaling policy for workers: as many as the open tasks, at `target_ongoing_requests` each, ask for."""
-    reported = (context.aggregated_metrics or {}).get("open_tasks", {})
-    open_tasks = max(reported.values(), default=0.0)
-    wanted = math.ceil(open_tasks / context.config.target_ongoing_requests)
-    low, high = context.capacity_adjusted_min_replicas, context.capacity_adjusted_max_replicas
-    return max(low, min(high, wanted)), {}

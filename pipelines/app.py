@@ -18,7 +18,8 @@ from deployments.identifier import Identifier
 from deployments.landmarks import LandmarkPredictor
 from deployments.liveness import LivenessDetector
 from deployments.mask import MaskClassifier
-from deployments.swap_worker import SwapWorker, by_backlog
+from deployments.scaling import by_backlog
+from deployments.swap_worker import SwapWorker
 from deployments.video_encoder import VideoEncoder
 from deployments.web_addresses import AddressPolicy
 from models.load import available

@@ -1,0 +1,15 @@
+"""Scaling by what is on record instead of by requests. Serve's controller imports this: it needs no model."""
+
+import math
+from typing import Any
+
+from ray.serve.config import AutoscalingContext
+
+
+def by_backlog(context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
+    """Serve's autoscaling policy for workers: as many as the open tasks, at `target_ongoing_requests` each, ask for."""
+    reported = (context.aggregated_metrics or {}).get("open_tasks", {})
+    open_tasks = max(reported.values(), default=0.0)
+    wanted = math.ceil(open_tasks / context.config.target_ongoing_requests)
+    low, high = context.capacity_adjusted_min_replicas, context.capacity_adjusted_max_replicas
+    return max(low, min(high, wanted)), {}
