@@ -15,6 +15,7 @@ BENCHMARKS = (
     "fusion",
     "server",
     "trueface",
+    "aifaceswap",
     "gallery_search",
     "ingest",
     "archive",
