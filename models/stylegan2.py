@@ -49,6 +49,8 @@ class StyleGan2:
         self.fingerprint = fingerprint(self.name, self.preprocessing, path)
         self._device = _device(compute)
         network = synthesis_of(read_generator(path))
+        if self._device.type == "cuda":
+            network.halve_precision()
         self._network = network.to(self._device)
         self.resolutions: tuple[int, ...] = (network.resolution,)
         self.layer_resolutions = tuple(4 << (style // 2) for style in range(network.styles))

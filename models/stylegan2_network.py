@@ -14,6 +14,8 @@ from models.stylegan2_pickle import SavedModule, StyleGanFileError
 _EPSILON = 1e-8
 _GAIN = math.sqrt(2)
 """Of the leaky ReLU, so that variance is kept."""
+_HALF_BLOCKS, _HALF_CLAMP = 4, 256.0
+"""NVIDIA's training computes as many blocks in half precision and holds their features to this (`conv_clamp`)."""
 
 
 class Linear(nn.Module):
@@ -49,21 +51,25 @@ def modulated_convolution(x: Tensor, weight: Tensor, style: Tensor, demodulate: 
     Scaling a filter's input channels is scaling its input, and scaling all of a filter is scaling its output: so one
     convolution serves the batch. up: the transposed convolution of stride 2, ``2H + 1`` wide, that a filter follows.
     """
-    scaled = x * style[:, :, None, None]
+    if x.dtype == torch.float16 and demodulate:
+        # Demodulation undoes any factor, and without these sums would leave half precision's range (as in NVIDIA's).
+        weight = weight / (weight.abs().amax(dim=(1, 2, 3), keepdim=True) * math.sqrt(weight[0].numel()))
+        style = style / style.abs().amax(dim=1, keepdim=True)
+    scaled, energy = x * style.to(x.dtype)[:, :, None, None], None
+    if demodulate:
+        energy = style.square() @ weight.square().sum(dim=(2, 3)).T + _EPSILON  # (N, C')
+    weight = weight.to(x.dtype)
     if up:
         y = functional.conv_transpose2d(scaled, weight.transpose(0, 1), stride=2)
     else:
         y = functional.conv2d(scaled, weight, padding=weight.shape[-1] // 2)
-    if not demodulate:
-        return y
-    energy = style.square() @ weight.square().sum(dim=(2, 3)).T  # (N, C')
-    return y * torch.rsqrt(energy + _EPSILON)[:, :, None, None]
+    return y if energy is None else y * torch.rsqrt(energy).to(y.dtype)[:, :, None, None]
 
 
 def filtered(x: Tensor, kernel: Tensor, padding: int) -> Tensor:
     """Each channel convolved with a small kernel ``(k, k)``, times 4: what doubling the sides takes from the mean."""
     channels = x.shape[1]
-    weight = (4 * kernel.flip(0, 1))[None, None].expand(channels, 1, *kernel.shape)
+    weight = (4 * kernel.flip(0, 1)).to(x.dtype)[None, None].expand(channels, 1, *kernel.shape)
     return functional.conv2d(x, weight, padding=padding, groups=channels)
 
 
@@ -101,9 +107,10 @@ class Layer(nn.Module):
             kernel = self.get_buffer("kernel")
             x = filtered(x, kernel, (kernel.shape[0] - 2) // 2)
         if (noise := self._buffers["noise"]) is not None:
-            x = x + noise
-        x = functional.leaky_relu(x + self.bias[:, None, None], 0.2) * _GAIN
-        return x if self.clamp is None else x.clamp(-self.clamp * _GAIN, self.clamp * _GAIN)
+            x = x + noise.to(x.dtype)
+        x = functional.leaky_relu(x + self.bias.to(x.dtype)[:, None, None], 0.2) * _GAIN
+        clamp = _HALF_CLAMP if self.clamp is None and x.dtype == torch.float16 else self.clamp
+        return x if clamp is None else x.clamp(-clamp * _GAIN, clamp * _GAIN)
 
 
 class ToRgb(nn.Module):
@@ -120,7 +127,7 @@ class ToRgb(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         x = modulated_convolution(x, self.weight, self.affine(w), demodulate=False, up=False)
-        x = x + self.bias[:, None, None]
+        x = x + self.bias.to(x.dtype)[:, None, None]
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
 
@@ -134,16 +141,17 @@ class Block(nn.Module):
         self.layers = nn.ModuleList(Layer(saved.module(name)) for name in names)
         self.to_rgb = ToRgb(saved.module("torgb"))
         self.register_buffer("kernel", saved.tensor("resample_filter"))
+        self.half_precision = False
 
     def forward(self, x: Tensor | None, image: Tensor | None, w: Tensor) -> tuple[Tensor, Tensor]:
         """w: ``(N, layers + 1, w_dim)``; the last style is that to colours, and the next block's first."""
         if x is None:
             assert self.constant is not None
             x = self.constant.expand(len(w), -1, -1, -1)
+        x = x.to(torch.float16 if self.half_precision else torch.float32)
         for index, layer in enumerate(self.layers):
             x = layer(x, w[:, index])
-        assert x is not None
-        colours = self.to_rgb(x, w[:, len(self.layers)])
+        colours = self.to_rgb(x, w[:, len(self.layers)]).float()
         if image is not None:
             colours = colours + upsampled(image, self.get_buffer("kernel"))
         return x, colours
@@ -158,7 +166,14 @@ class Synthesis(nn.Module):
         self.resolution = 4 << (len(blocks) - 1)
         self.styles = 2 * len(blocks)
 
-    def forward(self, w: Tensor) -> Tensor:
+    def halve_precision(self, blocks: int = _HALF_BLOCKS) -> "Synthesis":
+        """Compute the last blocks, where the time goes, in half precision; weights and colours stay float32."""
+        for block in list(self.blocks)[-blocks:]:
+            block.half_precision = True  # type: ignore[assignment]  # torch types attributes as modules or tensors
+        return self
+
+    def forward(self, w: Tensor, side: int | None = None) -> Tensor:
+        """side: of the picture, no further than which the network is computed; by default its resolution."""
         x: Tensor | None = None
         image: Tensor | None = None
         first = 0
@@ -166,6 +181,8 @@ class Synthesis(nn.Module):
             layers = len(block.layers)  # type: ignore[arg-type]  # torch types attributes as modules or tensors
             x, image = block(x, image, w[:, first : first + layers + 1])
             first += layers
+            if x.shape[-1] == side:
+                break
         assert image is not None
         return image
 
