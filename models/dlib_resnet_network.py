@@ -4,6 +4,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -78,10 +79,18 @@ class ResNet29(nn.Module):
         self.fc = nn.Linear(256, 128, bias=False)
 
     def forward(self, chips: Tensor) -> Tensor:
-        x = chips.permute(0, 3, 1, 2).to(torch.float32)
+        return self.stages(chips.permute(0, 3, 1, 2).to(torch.float32))[-1]
+
+    def stages(self, x: Tensor) -> list[Tensor]:
+        """``(N, 3, 150, 150)`` float32 RGB, 0..255, to the features behind each level and the embedding."""
         x = self.pool(functional.relu(self.stem(x)))
-        x = self.blocks(x).mean(dim=(2, 3))  # (N, 256)
-        return self.fc(x)  # type: ignore[no-any-return]
+        found: list[Tensor] = []
+        ends = list(accumulate(count for _, count in LEVELS))
+        for number, block in enumerate(self.blocks, start=1):
+            x = block(x)
+            if number in ends:
+                found.append(x)
+        return [*found, self.fc(x.mean(dim=(2, 3)))]
 
     def convolutions(self) -> Iterator[nn.Conv2d]:
         """Those with weights of their own, from input to output."""

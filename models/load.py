@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from configs.settings import DetectionSettings, ModelSettings, Role
 from models.calibration import load_similarity
-from models.registry import ModelUnavailable, UnknownModel, Weights, resolve
+from models.registry import ModelUnavailable, Registry, UnknownModel, Weights, resolve
 from models.roles import (
     AgeEstimator,
     FaceDetector,
@@ -25,6 +25,7 @@ __all__ = [
     "ModelUnavailable",
     "UnknownModel",
     "available",
+    "inverts",
     "load_age",
     "load_detector",
     "load_embedder",
@@ -166,6 +167,17 @@ def available(models: ModelSettings, role: Role) -> bool:
     except ModelUnavailable:
         return False
     return True
+
+
+def inverts(models: ModelSettings) -> bool:
+    """Whether photographs can be turned into latents: their faces are compared by dlib's network, in any pack."""
+    from models.artifacts import CATALOGUE
+
+    try:
+        Registry.of(models).weights(CATALOGUE["dlib-resnet29"])
+    except ModelUnavailable:
+        return False
+    return all(available(models, role) for role in ("detector", "mapper", "generator"))
 
 
 def prepare_artifact(weights: Weights) -> None:

@@ -1,0 +1,1 @@
+"""How the inversion's own weights were made; nothing here is needed to serve them."""

@@ -1,0 +1,51 @@
+"""Pairs of styles and small pictures: python -m models.inversion_training.pairs --count 16000 --out FOLDER
+
+Pictures are previews of 64 px. They are written in shards of 256 while the work goes on, so that training can begin.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from models.inversion_training.faces import RandomStyles, generator, layered
+from models.mobile_stylegan import to_pixels
+from models.mobile_stylegan_network import STYLES
+from models.mobile_stylegan_previews import load_previews
+from models.session import Compute, create_session, run
+
+SIDE = 64
+SHARD, BATCH = 256, 8
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--count", type=int, default=16000)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    styles = RandomStyles(options.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "preview.onnx"
+        example = (torch.zeros(2, STYLES, 512),)
+        shapes = ({0: torch.export.Dim("N")},)
+        torch.onnx.export(
+            load_previews(*generator())[SIDE].eval(), example, target, dynamic_shapes=shapes, dynamo=True,
+            external_data=False, verbose=False,
+        )  # fmt: skip
+        session = create_session(target.read_bytes(), Compute())
+    for number in range(-(-options.count // SHARD)):
+        groups = styles.draw(SHARD)
+        batches = (layered(groups[start : start + BATCH]) for start in range(0, SHARD, BATCH))
+        pictures = np.concatenate([to_pixels(run(session, batch)[0]) for batch in batches])
+        path = options.out / f"{options.seed}-{number:04}.npz"
+        np.savez(path.with_suffix(".part.npz"), pictures=pictures, styles=groups.astype(np.float16))
+        path.with_suffix(".part.npz").rename(path)
+        print(path, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""Inversion: from a generated picture back to styles, within a budget, and for other generators than our own."""
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from configs.settings import DetectionSettings, ModelSettings
+from models.differentiable import DifferentiableMobileStyleGan
+from models.face_inverter import FaceInverter
+from models.inversion_encoder import SIDE as ENCODER_SIDE
+from models.inversion_encoder import InversionEncoder, load_encoder, save_encoder
+from models.inversion_loss import CHIP, chip_grid
+from models.inversion_types import SIDE, NoFace, Schedule, Target
+from models.latent_prior import LatentPrior
+from models.latents import Part, latent_of_seed
+from models.load import load_generator, load_mapper
+from models.mobile_stylegan_network import STYLES
+from models.session import Compute
+from models.types import RGBImage
+from tests.weights import model_settings, weights
+
+FOR_EVER = 1e6
+
+
+@pytest.fixture(scope="module")
+def models() -> ModelSettings:
+    for name in (
+        "centerface", "dlib-landmarks68", "dlib-resnet29", "mobilestylegan-mapper", "mobilestylegan-generator"
+    ):  # fmt: skip
+        weights(name)
+    return model_settings()
+
+
+@pytest.fixture(scope="module")
+def inverter(models: ModelSettings) -> FaceInverter:
+    return FaceInverter(models, DetectionSettings(), Compute())
+
+
+@pytest.fixture(scope="module")
+def picture(models: ModelSettings) -> RGBImage:
+    """A face of 512 px that the generator made."""
+    from models.face_generator import Faces
+
+    faces = Faces(load_mapper(models, Compute()), load_generator(models, Compute()), 0.7, 32)
+    return faces.pictures([((Part(latent_of_seed(1)),), 512)])[0]
+
+
+def loss_of(inverter: FaceInverter, target: Target, w: np.ndarray) -> float:
+    with torch.no_grad():
+        made = inverter.refine.generator.picture(torch.from_numpy(w), 128)
+        return float(inverter.refine.loss([target])(made))
+
+
+def test_refinement_comes_closer_than_the_encoder_and_the_encoder_than_the_mean(
+    inverter: FaceInverter, picture: RGBImage
+) -> None:
+    target = inverter.target(picture)
+    guess = inverter.guess([target])
+    mean = np.repeat(inverter.prior.to_w(torch.zeros(1, 1, 512)).numpy(), STYLES, axis=1)
+    refined = inverter.invert([target], Schedule(FOR_EVER, steps=10, shares=((128, 1.0),)))
+    assert refined.shape == (1, STYLES, 512) and refined.dtype == np.float32 and np.isfinite(refined).all()
+    losses = [loss_of(inverter, target, w) for w in (mean, inverter.prior.to_w(guess).numpy(), refined)]
+    assert losses[2] < 0.75 * losses[1] and losses[1] < 0.95 * losses[0], losses
+
+
+def test_the_budget_is_kept(inverter: FaceInverter, picture: RGBImage) -> None:
+    target = inverter.target(picture)
+    inverter.invert([target], Schedule(FOR_EVER, steps=3))
+    assert inverter.refine.steps == 3
+    started = time.monotonic()
+    inverter.invert([target], Schedule(seconds=0.5, steps=10_000, least_steps=2))
+    assert 2 <= inverter.refine.steps < 10_000
+    assert time.monotonic() - started < 15, "half a second, and a step that was begun, on a busy machine"
+
+
+def test_at_least_some_steps_are_taken_however_slow_they_are(
+    inverter: FaceInverter, picture: RGBImage
+) -> None:
+    inverter.invert([inverter.target(picture)], Schedule(seconds=1e-6, steps=100, least_steps=4))
+    assert inverter.refine.steps == 4
+
+
+def test_it_stops_when_nobody_waits_any_more(inverter: FaceInverter, picture: RGBImage) -> None:
+    stopped = threading.Event()
+    calls = 0
+
+    def stop() -> bool:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            stopped.set()
+        return stopped.is_set()
+
+    inverter.invert([inverter.target(picture)], Schedule(FOR_EVER, steps=500), stop)
+    assert inverter.refine.steps == 2
+
+
+def test_a_batch_gives_each_face_its_own_styles(inverter: FaceInverter, picture: RGBImage) -> None:
+    schedule = Schedule(FOR_EVER, steps=3, shares=((128, 1.0),))
+    target, mirrored = inverter.target(picture), inverter.target(np.ascontiguousarray(picture[:, ::-1]))
+    together = inverter.invert([target, mirrored], schedule)
+    for alone, found in zip((target, mirrored), together, strict=True):
+        np.testing.assert_allclose(inverter.invert([alone], schedule)[0], found, atol=2e-3)
+    assert np.abs(together[0] - together[1]).mean() > 1e-3
+
+
+def test_the_same_steps_give_the_same_styles(inverter: FaceInverter, picture: RGBImage) -> None:
+    schedule = Schedule(FOR_EVER, steps=2)
+    target = inverter.target(picture)
+    np.testing.assert_array_equal(inverter.invert([target], schedule), inverter.invert([target], schedule))
+
+
+def test_a_picture_without_a_face_is_refused_and_taken_as_it_is_where_that_is_wished(
+    inverter: FaceInverter,
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (300, 200, 3)).astype(np.uint8)
+    with pytest.raises(NoFace, match="no face"):
+        inverter.target(noise)
+    target = inverter.target(noise, align=False)
+    assert target.chip.shape == (SIDE, SIDE, 3) and not target.aligned
+    assert ((target.landmarks > 0) & (target.landmarks < SIDE)).all()
+
+
+def test_a_picture_that_is_aligned_is_left_as_it_is(inverter: FaceInverter, picture: RGBImage) -> None:
+    target = inverter.target(picture, align=False)
+    np.testing.assert_array_equal(target.chip, picture)
+    assert np.linalg.norm(target.landmarks - inverter.target(picture).landmarks, axis=1).max() < 15
+
+
+# ---------------------------------------------------------------------------------------------------- its parts
+
+
+def test_the_prior_makes_styles_independent_and_gives_them_back(models: ModelSettings) -> None:
+    mapper = load_mapper(models, Compute())
+    prior = LatentPrior.of(mapper)
+    w = mapper.map(np.random.default_rng(9).standard_normal((1500, 512), dtype=np.float32))
+    p = prior.to_p(torch.from_numpy(w))
+    np.testing.assert_allclose(prior.to_w(p).numpy(), w, atol=1e-4)
+    assert abs(float(p.square().mean()) - 1) < 0.1
+    covariance = p.T @ p / len(p)
+    assert float((covariance - torch.diag(covariance.diag())).abs().mean()) < 0.05
+    np.testing.assert_allclose(prior.to_w(torch.zeros(1, 512))[0].numpy(), mapper.mean_w, atol=1e-5)
+
+
+def test_previews_are_close_to_the_shrunken_picture(models: ModelSettings) -> None:
+    generator = DifferentiableMobileStyleGan(*weights("mobilestylegan-generator").paths, torch.device("cpu"))
+    assert generator.sides == (128, 256, 512)
+    mapper = load_mapper(models, Compute())
+    z = np.random.default_rng(3).standard_normal((1, 512), dtype=np.float32)
+    w = torch.from_numpy(mapper.truncate(mapper.map(z), 0.7))[:, None].expand(-1, STYLES, -1)
+    with torch.no_grad():
+        picture = generator.picture(w, 512)
+        for side in (128, 256):
+            shrunken = torch.nn.functional.avg_pool2d(picture, 512 // side)
+            error = (generator.picture(w, side) - shrunken).square().mean()
+            assert 10 * float(torch.log10(4 / error)) > 22, f"{side} px, decibels"
+
+
+def test_the_encoder_is_saved_and_loaded(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = InversionEncoder().eval()
+    save_encoder(network, "some generator", tmp_path / "encoder.npz")
+    loaded, generator = load_encoder(tmp_path / "encoder.npz")
+    pictures = torch.rand(2, 3, ENCODER_SIDE, ENCODER_SIDE) * 2 - 1
+    with torch.no_grad():
+        found = loaded(pictures)
+        assert found.shape == (2, STYLES, 512)
+        torch.testing.assert_close(found, network(pictures), atol=0.02, rtol=0.02)
+    assert generator == "some generator"
+
+
+def test_chips_for_the_identity_are_cut_where_opencv_cuts_them(picture: RGBImage) -> None:
+    import cv2
+
+    matrix = np.array([[0.5, 0.1, -60], [-0.1, 0.5, -20]], np.float32)
+    expected = cv2.warpAffine(picture, matrix, (CHIP, CHIP), borderMode=cv2.BORDER_REPLICATE).astype(float)
+    pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
+    grid = chip_grid(matrix[None], 512)
+    chip = torch.nn.functional.grid_sample(pixels, grid, align_corners=False, padding_mode="border")
+    assert np.abs(chip[0].permute(1, 2, 0).numpy() - expected).mean() < 1
