@@ -87,7 +87,8 @@ def ray_environment() -> dict[str, str]:
 
     from pipelines.joining import HANDLE_ENVIRONMENT
 
-    folder = Path(tempfile.mkdtemp(prefix="prosopon-"))
+    # A socket's path has at most 97 characters, of which Serve takes 70: a TMPDIR of any length would not do.
+    folder = Path(tempfile.mkdtemp(prefix="prosopon-", dir="/tmp"))
     environment = {
         **HANDLE_ENVIRONMENT,
         # Ray gives its workers the lowest priority, as for batch jobs; these are the service itself.
@@ -97,6 +98,9 @@ def ray_environment() -> dict[str, str]:
         # HAProxy, on the same machine, knows of a leaving ingress replica within a second.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",
         "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "2000",
+        # glibc would give the memory of every picture back, to be faulted in and zeroed for the next.
+        "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
+        "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         # A request's line and headers must fit: CheckFace's texts of 10 kB are three times as long in a URL.
