@@ -5,6 +5,7 @@ Contract: CompreFace's own REST description, version 1.2. Every error is ``{"mes
 
 import asyncio
 import uuid
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -294,18 +295,24 @@ PLUGINS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
 class Asked:
-    """Which faces and which plugins a request asks for."""
+    """Which faces and which plugins (names of `PLUGINS`) a request asks for."""
 
-    def __init__(
-        self,
-        limit: Limit = 0,
-        det_prob_threshold: Threshold = None,
-        face_plugins: PluginNames = "",
-        status: Status = False,
-    ) -> None:
-        self.limit, self.threshold, self.status = limit, det_prob_threshold, status
-        self.names = [name for name in (part.strip() for part in face_plugins.split(",")) if name]
+    limit: int
+    threshold: float | None
+    names: list[str]
+    status: bool
+
+
+async def asked_for(  # A plain function, or the class itself, would be sent to a thread.
+    limit: Limit = 0,
+    det_prob_threshold: Threshold = None,
+    face_plugins: PluginNames = "",
+    status: Status = False,
+) -> Asked:
+    names = [name for name in (part.strip() for part in face_plugins.split(",")) if name]
+    return Asked(limit, det_prob_threshold, names, status)
 
 
 def _picture_body(*names: str) -> dict[str, Any]:
@@ -468,7 +475,7 @@ def create_app(services: "Services") -> FastAPI:
     RecognitionKey = Annotated[Key, key_with("recognition")]
     DetectionKey = Annotated[Key, key_with("detection")]
     VerificationKey = Annotated[Key, key_with("verification")]
-    Faces = Annotated[Asked, Depends()]
+    Faces = Annotated[Asked, Depends(asked_for)]
 
     async def pictures(request: Request, *names: str) -> list[bytes]:
         uploads = await read_pictures(request, names, max_bytes)
