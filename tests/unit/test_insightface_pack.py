@@ -1,6 +1,5 @@
 """InsightFace's conventions, with the detector and the embedder of the mirror as a pack of two."""
 
-import shutil
 from pathlib import Path
 
 import cv2
@@ -11,21 +10,16 @@ from insightface.model_zoo.scrfd import SCRFD
 from configs.settings import DetectionSettings
 from models import insightface_pack
 from models.crops import cut
-from models.openvino_ir import read, to_onnx
 from models.registry import ModelUnavailable
 from models.session import Compute
 from models.types import RGBImage
-from tests.paths import DATA, MIRROR, require
-from tests.weights import weights
+from tests.paths import DATA, require
+from tests.weights import insightface_pack_of_two, weights
 
 
 @pytest.fixture(scope="module")
 def pack(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("pack")
-    shutil.copy(require(MIRROR / "det_500m.onnx"), folder)
-    graph = read(MIRROR / "model-y1-0000.xml", MIRROR / "model-y1-0000.bin")
-    (folder / "mobilefacenet.onnx").write_bytes(to_onnx(graph))
-    return str(folder)
+    return str(insightface_pack_of_two(tmp_path_factory.mktemp("pack")))
 
 
 def picture(path: Path) -> RGBImage:

@@ -1,0 +1,53 @@
+"""Models other than the default pack's, through a running server."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.artifacts import CATALOGUE
+from tests.benchmarks.serving import serving
+from tests.conformance.client import Client, new_client, part
+from tests.weights import insightface_pack_of_two, weights
+
+pytestmark = pytest.mark.slow
+
+PEOPLE = 4
+
+
+def smiling(neutral: Path) -> Path:
+    return neutral.with_name(neutral.name.replace("neutral", "smiling"))
+
+
+@pytest.fixture(scope="module", params=["yunet", "face-reidentification-retail-0095", "insightface"])
+def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """Of a server with another detector, another embedder, or another pack."""
+    models: dict[str, Any]
+    if request.param == "insightface":
+        models = {"pack": f"insightface/{insightface_pack_of_two(tmp_path_factory.mktemp('pack'))}"}
+    else:
+        weights(request.param)
+        models = {"overrides": {CATALOGUE[request.param].role: request.param}}
+    with serving({"apis": ["compreface"], "models": models}) as server:
+        yield new_client(server, "recognition", "detection")
+
+
+def test_people_are_recognised(client: Client, london: list[Path]) -> None:
+    for person in london[:PEOPLE]:
+        client.enrol(person.stem, person)
+    for person in london[:PEOPLE]:
+        answer = client.post(
+            "/recognition/recognize",
+            params={"prediction_count": PEOPLE, "face_plugins": "landmarks"},
+            files={"file": part(smiling(person))},
+        )
+        assert answer.status_code == 200, answer.text
+        (face,) = answer.json()["result"]
+        best, *others = face["subjects"]
+        assert best["subject"] == person.stem
+        assert best["similarity"] > 0.5 > max(other["similarity"] for other in others)
+        box = face["box"]
+        for x, y in face["landmarks"]:
+            assert box["x_min"] < x < box["x_max"]
+            assert box["y_min"] < y < box["y_max"]
