@@ -5,7 +5,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -96,6 +96,17 @@ class SwapWorker:
             return await self._in(self._detectors, self._swap.faces, picture)
         except ImageError as error:
             return Rejected(error.reason, str(error))
+
+    async def swap(
+        self, picture: bytes, faces: Sequence[bytes], indices: Sequence[int] | None
+    ) -> SwappedPicture | Rejected | NoSwap:
+        """A swap at once and off the record: `FaceSwap.swap`, what it raises as a value."""
+        try:
+            return await self._in(self._swappers, self._swap.swap, picture, faces, indices)
+        except ImageError as error:
+            return Rejected(error.reason, str(error))
+        except NoSwap as error:
+            return error
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """What `deployments.scaling.by_backlog` goes by."""

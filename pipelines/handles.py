@@ -23,7 +23,7 @@ import asyncio
 import os
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -40,6 +40,7 @@ from deployments.state.galleries import GalleryStore
 from deployments.state.keys import KeyStore
 from deployments.state.records import Records
 from deployments.state.types import FacePage, FaceRecord, NewFace
+from models.face_swap import NoSwap
 from models.images import ImageError, media_type
 from models.latents import Latent, LatentError, Mixture, Part, latent_of_seed, seed_of
 from models.types import FilmFormat, Float32, PictureFormat, RGBImage
@@ -50,14 +51,15 @@ from pipelines.generation import Generation
 from pipelines.graphs import Graphs
 from pipelines.joining import NotRunning, join
 from pipelines.recognition import Candidate, NoFace, Recognition, SeveralFaces
+from pipelines.swaps import Swaps
 
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle
 
 __all__ = [
-    "Answer", "Candidate", "Face", "Gallery", "ImageError", "LatentError", "ModelFailed", "NoFace", "NotRunning",
-    "NotServed", "Overloaded", "Picture", "Plugin", "Prosopon", "RecognisedFace", "SeveralFaces", "StateError",
-    "Unavailable", "Verification", "VerifiedFace",
+    "Answer", "Candidate", "Face", "Gallery", "ImageError", "LatentError", "ModelFailed", "NoFace", "NoSwap",
+    "NotRunning", "NotServed", "Overloaded", "Picture", "Plugin", "Prosopon", "RecognisedFace", "SeveralFaces",
+    "StateError", "Unavailable", "Verification", "VerifiedFace",
 ]  # fmt: skip
 
 Item = TypeVar("Item")
@@ -107,6 +109,7 @@ class Prosopon:
         self._records: Records | None = None
         self._recognition: Recognition | None = None
         self._generation: Generation | None = None
+        self._swaps: Swaps | None = None
         try:
             self.settings = self._loop.submit(lambda: self._open(app)).result()
         except BaseException:
@@ -147,6 +150,8 @@ class Prosopon:
             self._records = await asyncio.to_thread(Records, settings.state.database)
         if graphs.generation is not None:
             self._generation = await Generation.connect(graphs.generation, settings)
+        if graphs.swaps is not None:
+            self._swaps = await Swaps.connect(graphs.swaps, settings)
         return settings
 
     def close(self) -> None:
@@ -335,6 +340,21 @@ class Prosopon:
                 return latent_of_seed(seed_of(face))
         return Latent((await self.generation.styles(face)).astype(np.float64))
 
+    # ------------------------------------------------------------------------------------------------------- swaps
+
+    def swap(
+        self, picture: Image, faces: Sequence[Image], indices: Sequence[int] | None = None
+    ) -> Answer[bytes]:
+        """A picture's file with faces put in: each of `faces` (the biggest in its picture) in place of the face that
+        its index counts from the left; without indices, one in place of the biggest. Raises `NoSwap`.
+        """
+
+        async def made() -> bytes:
+            target, *sources = await asyncio.gather(_read(picture), *map(_read, faces))
+            return (await self.swaps.swap(target, sources, indices)).data
+
+        return self._submit(made)
+
     # ------------------------------------------------------------------------------------------------------ inside
 
     @property
@@ -348,6 +368,12 @@ class Prosopon:
         if self._generation is None:
             raise NotServed("no API of the application's settings generates faces: add checkface")
         return self._generation
+
+    @property
+    def swaps(self) -> Swaps:
+        if self._swaps is None:
+            raise NotServed("no API of the application's settings swaps faces: add aifaceswap")
+        return self._swaps
 
     def _submit(self, make: Callable[[], Awaitable[Result]]) -> Answer[Result]:
         async def run() -> Result:

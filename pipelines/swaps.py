@@ -1,6 +1,7 @@
 """detect -> swap: tasks handed to the workers, and what has become of them."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from deployments.state.keys import Key, KeyStore
 from deployments.state.records import Records
 from deployments.state.tasks import NewTask, TaskRecord, TaskStore
 from deployments.web_client import Fetched, WebClient
-from models.face_swap import FoundFaces
+from models.face_swap import FoundFaces, NoSwap, SwappedPicture
 from models.images import ImageError
 
 _MAX_FETCHES = 32
@@ -71,6 +72,17 @@ class Swaps:
         if isinstance(found, Rejected):
             raise ImageError(found.reason, found.message)
         return found
+
+    async def swap(
+        self, picture: bytes, faces: Sequence[bytes], indices: Sequence[int] | None = None
+    ) -> SwappedPicture:
+        """A swap at once, without a task: `FaceSwap.swap`. Raises what it does, and what `call` raises."""
+        swapped: SwappedPicture | Rejected | NoSwap = await call(self._worker.swap, picture, faces, indices)
+        if isinstance(swapped, Rejected):
+            raise ImageError(swapped.reason, swapped.message)
+        if isinstance(swapped, NoSwap):
+            raise swapped
+        return swapped
 
     async def fetch(self, url: str) -> Fetched:
         """A picture from elsewhere. Raises `Overloaded` and the subclasses of `WebError`."""

@@ -21,6 +21,7 @@ from pipelines.handles import (
     ImageError,
     LatentError,
     NoFace,
+    NoSwap,
     NotRunning,
     Picture,
     Plugin,
@@ -94,6 +95,18 @@ def test_faces_of_texts_are_those_of_the_http_api(prosopon: Prosopon, server: Se
     film = prosopon.morph("example", "yeet", format="webp", dim=64, frames=4).result()
     with Image.open(io.BytesIO(film)) as frames:
         assert (frames.size, frames.n_frames) == ((64, 64), 4)
+
+
+def test_a_face_is_swapped_at_once(prosopon: Prosopon, london: list[Path], group_picture: Path) -> None:
+    if not prosopon.settings.serves("aifaceswap"):
+        pytest.skip("the default settings do not serve aifaceswap")
+    swapped = prosopon.swap(group_picture, [london[0], london[1]], [0, 3]).result()
+    with Image.open(io.BytesIO(swapped)) as after, Image.open(group_picture) as before:
+        assert after.size == before.size
+        changed = np.any(np.asarray(after.convert("RGB")) != np.asarray(before.convert("RGB")), axis=2)
+    assert 0.005 < changed.mean() < 0.5
+    with pytest.raises(NoSwap, match="index 9 is out of range"):
+        prosopon.swap(group_picture, [london[0]], [9]).result()
 
 
 def test_styles_mix_and_are_registered(prosopon: Prosopon) -> None:
