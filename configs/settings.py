@@ -28,7 +28,8 @@ class DeploymentSettings(_Strict):
     target_ongoing_requests once load has lasted upscale_seconds, and taken away once it has lacked downscale_seconds.
     A replica takes at most max_ongoing_requests at once; up to max_queued_requests more wait at each caller and the
     rest are refused. Requests that wait together form a batch of at most max_batch_size; a replica works on
-    concurrent_batches of them at a time, each with its own threads.
+    concurrent_batches of them at a time, each with its own threads. log_calls: a line for every call, with the id of
+    the request that it serves.
     """
 
     num_cpus: Annotated[float, Field(gt=0)] = 0.1
@@ -43,6 +44,7 @@ class DeploymentSettings(_Strict):
     max_batch_size: Annotated[int, Field(ge=1)] = 8
     batch_wait_ms: Annotated[float, Field(ge=0)] = 0
     concurrent_batches: Annotated[int, Field(ge=1)] = 1
+    log_calls: bool = False
 
     @model_validator(mode="after")
     def _replicas_in_order(self) -> "DeploymentSettings":

@@ -10,6 +10,7 @@ from ray.serve.handle import DeploymentHandle
 
 from configs.settings import DeploymentSettings, StateSettings
 from deployments.batching import Batched, compute_for
+from deployments.gallery_metrics import report_sizes
 from deployments.messages import ModelCard
 from deployments.state.enrollments import EnrollmentStore
 from deployments.state.errors import FingerprintMismatch, StateError
@@ -37,6 +38,7 @@ class FaceIndex:
         self._store = await asyncio.to_thread(GalleryStore, state, card.fingerprint, card.dim)
         self._enrollments = EnrollmentStore(self._store)
         self._ledger = SourceLedger(self._store)
+        self._sizes = asyncio.create_task(report_sizes(self._store))
         self._add = Batched("index_add", self._store.add_faces, settings)
         self._search = Batched("index_search", self._store.search, settings)
 

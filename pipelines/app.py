@@ -61,7 +61,7 @@ def options(
         health_check_period_s=2,
         graceful_shutdown_timeout_s=10,
         # The ingress logs each request once, with its path; Serve's own line has only the route prefix.
-        logging_config=LoggingConfig(encoding="JSON", enable_access_log=False),
+        logging_config=LoggingConfig(encoding="JSON", enable_access_log=settings.log_calls),
         **scaling,
     )
 

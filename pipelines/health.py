@@ -8,9 +8,11 @@ from starlette.routing import Route
 
 from configs.settings import Settings
 from pipelines import console
+from pipelines.auth import Authenticator
+from pipelines.metrics import Metrics
 
 
-def create_app(settings: Settings) -> Starlette:
+def create_app(settings: Settings, keys: Authenticator) -> Starlette:
     """`/healthz` and `/readyz` answer 200 once this process runs, which it does only when every model is warm."""
 
     async def ok(_: Request) -> Response:
@@ -26,6 +28,11 @@ def create_app(settings: Settings) -> Starlette:
         return JSONResponse(body, status_code=error.status_code)
 
     return Starlette(
-        routes=[Route("/healthz", ok), Route("/readyz", ok), *console.routes(settings)],
+        routes=[
+            Route("/healthz", ok),
+            Route("/readyz", ok),
+            Route("/metrics", Metrics(keys).__call__),
+            *console.routes(settings),
+        ],
         exception_handlers={HTTPException: not_found},
     )

@@ -206,7 +206,7 @@ class Ingress:
     def __serve_build_asgi_app__(self) -> ASGIApp:
         apis = [_APIS[api] for api in settings_order(self._services.settings)]
         routes = [(prefixes, create(self._services)) for prefixes, create in apis]
-        return Dispatcher(routes, health.create_app(self._services.settings))
+        return Dispatcher(routes, health.create_app(self._services.settings, self._services.keys))
 
 
 def settings_order(settings: Settings) -> list[Api]:

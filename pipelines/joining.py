@@ -14,6 +14,8 @@ MAX_MESSAGE_BYTES = 256 << 20
 HANDLE_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    # That also holds back a thousand lines of each log, which a killed process would take with it.
+    "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
     "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(MAX_MESSAGE_BYTES),
 }
 """What both ends of a call must agree on. Ray Serve reads it when `ray.serve` is first imported."""
@@ -53,11 +55,15 @@ def join(address: str | None = None, home: Path | None = None) -> None:
     import ray
     from ray._raylet import Config  # type: ignore[attr-defined]
 
-    if ray.is_initialized():
-        return
+    asked = address or home
     home = home or StateSettings().home
     file = home / _ADDRESS_FILE
     address = address or os.environ.get("RAY_ADDRESS") or (file.read_text() if file.exists() else None)
+    if ray.is_initialized():
+        joined = ray.get_runtime_context().gcs_address
+        if asked and joined != address:
+            raise NotRunning(f"this process is part of the Ray instance at {joined} and cannot join another")
+        return
     if address is None:
         raise NotRunning(f"nobody serves with {home}: start `prosopon serve`, or name an address")
     if (home / _TOKEN_FILE).exists():

@@ -7,6 +7,9 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from ray.serve import context as serve_context
+from ray.util.metrics import Counter
+
 from deployments.state.blobs import Blob
 from deployments.state.results import CLAIM, ResultCache
 
@@ -26,15 +29,22 @@ class Results:
     def __init__(self, cache: ResultCache) -> None:
         self._cache = cache
         self._flights: dict[str, _Flight] = {}
+        self._outcomes = Counter(
+            "prosopon_results",
+            "Pictures and films asked for: made, found in the cache, or shared with who asked a moment earlier.",
+            tag_keys=("outcome",),
+        )
 
     async def get(self, key: str, media_type: str, make: Callable[[], Awaitable[bytes]]) -> Blob:
         """The result. Raises what `make` raises."""
         flight = self._flights.get(key)
-        if flight is None:
+        if flight is not None:
+            self._outcomes.inc(tags={"outcome": "shared"})
+        else:
             # In a context of its own: Serve cancels the calls of a request whose client has gone, and this
             # computation belongs to all who wait for it.
             work = asyncio.get_running_loop().create_task(
-                self._find_or_make(key, media_type, make), context=contextvars.Context()
+                self._find_or_make(key, media_type, make), context=_context_apart()
             )
             flight = self._flights[key] = _Flight(work)
             work.add_done_callback(lambda _: self._land(key, flight))
@@ -59,6 +69,7 @@ class Results:
         claimant = uuid.uuid4()
         while True:
             if found := await asyncio.to_thread(self._cache.find, key):
+                self._outcomes.inc(tags={"outcome": "found"})
                 return found
             if await asyncio.to_thread(self._cache.claim, key, claimant):
                 break
@@ -67,6 +78,7 @@ class Results:
         try:
             blob = Blob(await make(), media_type)
             await asyncio.to_thread(self._cache.store, key, claimant, blob)
+            self._outcomes.inc(tags={"outcome": "made"})
             return blob
         except BaseException:
             await asyncio.to_thread(self._cache.abandon, key, claimant)
@@ -81,3 +93,14 @@ class Results:
                 Exception
             ):  # The next renewal may succeed; a lost claim costs time only.
                 await asyncio.to_thread(self._cache.renew, key, claimant)
+
+
+def _context_apart() -> contextvars.Context:
+    """A context that shares nothing with the request's but its id, which the logs of every replica name."""
+    request = serve_context._get_serve_request_context()
+    context = contextvars.Context()
+    context.run(
+        serve_context._serve_request_context.set,
+        serve_context._RequestContext(request_id=request.request_id),
+    )
+    return context

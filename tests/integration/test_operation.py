@@ -1,0 +1,134 @@
+"""What operators see of a running server: metrics, the dashboard's panels, request ids, health and a graceful end."""
+
+import json
+import re
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.benchmarks.serving import Server
+from tests.conformance.client import new_client, new_key, part
+from tests.paths import ROOT
+
+DASHBOARD = ROOT / "configs" / "grafana_dashboard.json"
+EXPORT_SECONDS = 40
+
+
+def metrics(server: Server) -> str:
+    answer = httpx.get(f"{server.url}/metrics", headers={"Authorization": f"Bearer {server.key}"}, timeout=30)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/plain")
+    return answer.text
+
+
+def series(text: str) -> set[str]:
+    return set(re.findall(r"^([a-zA-Z_:][\w:]*)[{ ]", text, re.MULTILINE))
+
+
+@pytest.fixture(scope="module")
+def worked(server: Server, london: list[Path]) -> Server:
+    """The server after a little of everything, so that every metric has been written once."""
+    client = new_client(server, "recognition", "detection", "verification")
+    client.enrol("Ann", london[0])
+    client.post(
+        "/recognition/recognize",
+        params={"face_plugins": "age,gender,mask,pose"},
+        files={"file": part(london[0])},
+    )
+    for _ in range(2):
+        httpx.get(f"{server.url}/api/face/?value={uuid.uuid4()}&dim=32", timeout=60)
+        httpx.get(f"{server.url}/api/face/?value=again&dim=32", timeout=60)
+    return server
+
+
+def expressions() -> dict[str, list[str]]:
+    """Panel -> the queries in it."""
+    dashboard: dict[str, Any] = json.loads(DASHBOARD.read_text())
+    return {
+        panel["title"]: [target["expr"] for target in panel["targets"]]
+        for panel in dashboard["panels"]
+        if panel["type"] != "row"
+    }
+
+
+def names_in(expression: str) -> set[str]:
+    return set(re.findall(r"\bray_\w+", expression))
+
+
+@pytest.mark.slow
+def test_every_metric_of_the_dashboard_is_exported(worked: Server) -> None:
+    of_gpus = {
+        name
+        for title, queries in expressions().items()
+        if "GPU" in title
+        for name in names_in(" ".join(queries))
+    }
+    wanted = {name for queries in expressions().values() for name in names_in(" ".join(queries))} - of_gpus
+    assert len(wanted) > 12
+    deadline, missing = time.monotonic() + EXPORT_SECONDS, wanted
+    while missing and time.monotonic() < deadline:
+        missing = wanted - series(metrics(worked))
+        time.sleep(1)
+    assert not missing, (
+        f"{missing} of {sorted(name for name in series(metrics(worked)) if 'prosopon' in name)}"
+    )
+
+
+@pytest.mark.slow
+def test_metrics_say_what_has_happened(worked: Server) -> None:
+    deadline = time.monotonic() + EXPORT_SECONDS
+    while time.monotonic() < deadline:
+        text = metrics(worked)
+        stages = set(re.findall(r'ray_prosopon_stage_seconds_count\{[^}]*stage="(\w+)"', text, re.IGNORECASE))
+        outcomes = dict(re.findall(r'ray_prosopon_results_total\{[^}]*outcome="(\w+)"[^}]*\} ([\d.]+)', text))
+        faces = re.findall(r"ray_prosopon_gallery_faces\{[^}]*\} ([\d.]+)", text)
+        if {"detect", "embed", "generate"} <= stages and {"made", "found"} <= set(outcomes) and faces:
+            break
+        time.sleep(1)
+    assert {"detect", "embed", "age", "gender", "mask", "index_add", "index_search", "generate"} <= stages
+    assert float(outcomes["made"]) >= 3 and float(outcomes["found"]) >= 1
+    assert float(faces[0]) >= 1
+
+
+def test_metrics_are_for_administrators(server: Server) -> None:
+    url = f"{server.url}/metrics"
+    assert httpx.get(url).status_code == 401
+    other = httpx.get(url, headers={"x-api-key": new_key(server, "recognition")})
+    assert other.status_code == 401 and "admin" in other.json()["message"]
+    assert httpx.get(url, headers={"x-api-key": new_key(server, "admin")}).status_code == 200
+
+
+def test_a_request_keeps_the_id_that_its_client_gave_it(server: Server) -> None:
+    for path in ("/healthz", "/api/v1/recognition/subjects", "/api/hashdata/?value=a"):
+        answer = httpx.get(f"{server.url}{path}", headers={"X-Request-ID": "of-the-client"})
+        assert answer.headers.get_list("x-request-id") == ["of-the-client"]
+
+
+def test_a_request_without_an_id_gets_one(server: Server) -> None:
+    ids = {httpx.get(f"{server.url}/healthz").headers["x-request-id"] for _ in range(3)}
+    assert len(ids) == 3 and all(ids)
+
+
+def test_health_and_readiness_are_answered(server: Server) -> None:
+    assert httpx.get(f"{server.url}/healthz").json() == {"status": "ok"}
+    assert httpx.get(f"{server.url}/readyz").json() == {"status": "ok"}
+
+
+def test_the_dashboard_is_one_that_grafana_takes() -> None:
+    dashboard = json.loads(DASHBOARD.read_text())
+    assert dashboard["title"] == "Prosopon" and dashboard["uid"]
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(set(ids)) == len(ids)
+    places = set()
+    for panel in dashboard["panels"]:
+        place = panel["gridPos"]
+        assert place["w"] > 0 and place["x"] + place["w"] <= 24
+        cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+        assert not places & cells, f"{panel['title']} covers another panel"
+        places |= cells
+        for target in panel.get("targets", []):
+            assert target["expr"].count("(") == target["expr"].count(")")
