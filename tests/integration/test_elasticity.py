@@ -1,0 +1,177 @@
+"""A server whose load, settings and replicas change under its clients. Long forms: `tests.benchmarks.elasticity`."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.benchmarks import elasticity
+from tests.benchmarks.elasticity import Observer, failed
+from tests.benchmarks.serving import Server, ready, serving
+from tests.conformance.client import part
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+QUICK = {
+    "num_cpus": 0.05, "min_replicas": 1, "max_replicas": 2, "target_ongoing_requests": 0.02,
+    "upscale_seconds": 1, "downscale_seconds": 4, "log_calls": True,
+}  # fmt: skip
+FOLLOWING = {
+    "detector": "Detector",
+    "embedder": "Embedder",
+    "landmarks": "LandmarkPredictor",
+    "age": "AgeEstimator",
+    "gender": "GenderClassifier",
+    "mask": "MaskClassifier",
+    "generator": "Generator",
+    "video_encoder": "VideoEncoder",
+}
+SETTINGS = {
+    "apis": ["compreface", "checkface"],
+    "deployments": {
+        **{role: {**QUICK, "max_batch_size": 1} for role in FOLLOWING},
+        "ingress": {"num_cpus": 0.1, "min_replicas": 2, "max_replicas": 2},
+        "liveness": {"num_cpus": 0.01},
+        "face_index": {"num_cpus": 0.05, "log_calls": True},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def elastic(models_mirror: None) -> Iterator[Server]:
+    with serving(SETTINGS) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def observer(elastic: Server) -> Iterator[Observer]:
+    with Observer(elastic.home) as watching:
+        yield watching
+
+
+def test_every_deployment_follows_the_load_up_and_down(
+    elastic: Server, observer: Observer, london: list[Path]
+) -> None:
+    stop, statuses = threading.Event(), Counter[int]()
+    answers: dict[str, int] = {}
+
+    def recognise(number: int) -> None:
+        with httpx.Client(base_url=elastic.url, timeout=120, headers={"x-api-key": elastic.key}) as http:
+            while not stop.is_set():
+                answer = http.post(
+                    "/api/v1/recognition/recognize?face_plugins=age,gender,mask,pose",
+                    files={"file": part(london[number])},
+                )
+                statuses[answer.status_code] += 1
+
+    def generate(kind: str) -> None:
+        with httpx.Client(base_url=elastic.url, timeout=120) as http:
+            while not stop.is_set():
+                text = f"from_value={uuid.uuid4()}&to_value=b&value={uuid.uuid4()}"
+                answer = http.get(f"/api/{kind}/?{text}&dim=64&num_frames=12")
+                statuses[answer.status_code] += 1
+
+    work = [threading.Thread(target=recognise, args=(number,)) for number in range(6)]
+    work += [threading.Thread(target=generate, args=(kind,)) for kind in ("face", "face", "mp4", "webp")]
+    assert all(observer.running()[name] == 1 for name in FOLLOWING.values())
+    for thread in work:
+        thread.start()
+    try:
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline:
+            for name, count in observer.running().items():
+                answers[name] = max(answers.get(name, 0), count)
+            if all(answers[name] == 2 for name in FOLLOWING.values()):
+                break
+            time.sleep(1)
+    finally:
+        stop.set()
+        for thread in work:
+            thread.join()
+    assert {name: answers[name] for name in FOLLOWING.values()} == dict.fromkeys(FOLLOWING.values(), 2)
+    assert set(statuses) == {200}
+    after, _ = asyncio.run(
+        elasticity.reached(elastic.home, lambda now: all(now[name] == 1 for name in FOLLOWING.values()), 120)
+    )
+    assert {name: after[name] for name in FOLLOWING.values()} == dict.fromkeys(FOLLOWING.values(), 1)
+
+
+def logged(server: Server, request_id: str) -> set[str]:
+    """Deployments in whose logs a request's id stands."""
+    found = set()
+    for pid in server.pids():
+        with contextlib.suppress(OSError):
+            if not Path(f"/proc/{pid}/cmdline").read_text().startswith("ray::ServeReplica"):
+                continue
+            for file in Path(f"/proc/{pid}/fd").iterdir():
+                path = file.readlink()
+                if path.name.startswith("replica_") and request_id in (text := path.read_text()):
+                    records = [json.loads(line) for line in text.splitlines() if request_id in line]
+                    assert all(record["request_id"] == request_id for record in records)
+                    found |= {record["deployment"].removeprefix("prosopon_") for record in records}
+    return found
+
+
+def test_one_id_follows_a_request_through_every_replica(elastic: Server, london: list[Path]) -> None:
+    recognised, generated = f"recognise-{uuid.uuid4()}", f"generate-{uuid.uuid4()}"
+    headers = {"x-api-key": elastic.key, "X-Request-ID": recognised}
+    files = {"file": part(london[0])}
+    url = f"{elastic.url}/api/v1/recognition/recognize?face_plugins=age,pose"
+    assert httpx.post(url, files=files, headers=headers, timeout=60).status_code == 200
+    url = f"{elastic.url}/api/mp4/?from_value={uuid.uuid4()}&to_value=b&dim=32&num_frames=4"
+    assert httpx.get(url, headers={"X-Request-ID": generated}, timeout=60).status_code == 200
+    deadline, through, film = time.monotonic() + 20, set[str](), set[str]()
+    while time.monotonic() < deadline:
+        through, film = logged(elastic, recognised), logged(elastic, generated)
+        if len(through) >= 6 and len(film) >= 3:
+            break
+        time.sleep(0.5)
+    assert through == {"Ingress", "Detector", "Embedder", "AgeEstimator", "LandmarkPredictor", "FaceIndex"}
+    assert film == {"Ingress", "VideoEncoder", "Generator"}
+
+
+@pytest.mark.parametrize("change", [elasticity.larger_share, elasticity.larger_batches])
+def test_changed_settings_of_the_embedder_lose_no_request(elastic: Server, change: object) -> None:
+    asked = asyncio.run(elasticity.change_settings(elastic, 4, change))  # type: ignore[arg-type]
+    print(elasticity.summary(asked))
+    assert len(asked) > 10
+    assert not failed(asked)
+    assert not any(one.retries for one in asked), "no client had to try again"
+
+
+def test_a_killed_embedder_fails_no_request_that_cannot_be_repeated(
+    elastic: Server, observer: Observer
+) -> None:
+    kills = asyncio.run(elasticity.kill_repeatedly(elastic, "Embedder", 4, 5, 15))
+    print(elasticity.summary(kills.asked), [round(one, 2) for one in kills.recoveries])
+    assert len(kills.recoveries) >= 2
+    assert not failed(kills.asked)
+    assert observer.running()["Embedder"] >= 1
+
+
+def test_readiness_is_false_until_models_are_warm_and_the_end_is_graceful(elastic: Server) -> None:
+    """The last of this module: it ends the server."""
+    answers: list[httpx.Response] = []
+
+    def film() -> None:
+        url = f"{elastic.url}/api/mp4/?from_value={uuid.uuid4()}&to_value=b&dim=128&num_frames=40"
+        answers.append(httpx.get(url, timeout=60))
+
+    thread = threading.Thread(target=film)
+    thread.start()
+    time.sleep(1)
+    assert ready(elastic.url) and not answers, "the film is being made"
+    elastic.process.send_signal(signal.SIGTERM)
+    thread.join()
+    assert [answer.status_code for answer in answers] == [200]
+    assert elastic.process.wait(60) == 0
+    assert not ready(elastic.url)
