@@ -304,7 +304,7 @@ class Settings(_Strict):
     development_key: create a key with every scope at the first start and print it.
     """
 
-    apis: tuple[Api, ...] = ("compreface", "trueface", "checkface")
+    apis: tuple[Api, ...] = ("compreface", "trueface", "facecheck", "checkface", "aifaceswap")
     models: ModelSettings = Field(default_factory=ModelSettings)
     detection: DetectionSettings = DetectionSettings()
     images: ImageLimits = ImageLimits()

@@ -1,0 +1,98 @@
+"""Every setting with its default, as the tables of docs/configuration.md."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from configs.settings import Deployments, DeploymentSettings, Settings
+
+ENVIRONMENT = {
+    "models.directory": "`PROSOPON_MODELS`, or `~/.cache/prosopon/models`",
+    "models.mirror": "`PROSOPON_MODELS_MIRROR`, or none",
+    "state.home": "`PROSOPON_HOME`, or `~/.prosopon`",
+    "state.database_url": "`PROSOPON_DATABASE_URL`, or SQLite under `home`",
+    "state.blobs_url": "`PROSOPON_BLOBS_URL`, or a folder under `home`",
+    "state.vectors_uri": "`PROSOPON_VECTORS_URI`, or a Milvus Lite file under `home`",
+    "state.vectors_token": "`PROSOPON_VECTORS_TOKEN`, or none",
+}
+"""Defaults out of the environment."""
+
+
+def markdown() -> str:
+    """The whole page."""
+    lines = ["# Configuration", "", *_prose(Settings)]
+    lines += [
+        "Made by `prosopon settings`. In a Serve config file these are the `args` of the application.",
+        "",
+    ]
+    sections = {name: field for name, field in Settings.model_fields.items() if _is_section(field)}
+    lines += _table([row for name, field in Settings.model_fields.items() if name not in sections
+                     for row in _rows(name, field)])  # fmt: skip
+    for name, field in sections.items():
+        if name == "deployments":
+            continue
+        model = field.annotation
+        assert isinstance(model, type) and issubclass(model, BaseModel)
+        lines += [f"## {name}", "", *_prose(model)]
+        lines += _table(
+            [row for key, one in model.model_fields.items() for row in _rows(f"{name}.{key}", one)]
+        )
+    return "\n".join(lines + list(_deployments())).rstrip() + "\n"
+
+
+def _deployments() -> Iterator[str]:
+    yield from ("## deployments", "", *_prose(DeploymentSettings), *_prose(Deployments))
+    shown = list(DeploymentSettings.model_fields)
+    plain = DeploymentSettings()
+    yield from _table([(f"deployments.*.{name}", _shown(getattr(plain, name))) for name in shown])
+    yield "What differs from that by default:"
+    yield ""
+    rows = []
+    for name, field in Deployments.model_fields.items():
+        own = field.get_default(call_default_factory=True)
+        assert isinstance(own, DeploymentSettings)
+        changes = [
+            f"{key} {getattr(own, key):g}" for key in shown if getattr(own, key) != getattr(plain, key)
+        ]
+        rows.append((f"deployments.{name}", ", ".join(changes) or "nothing"))
+    yield from _table(rows)
+
+
+def _is_section(field: FieldInfo) -> bool:
+    return isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+
+
+def _rows(name: str, field: FieldInfo) -> list[tuple[str, str]]:
+    if name in ENVIRONMENT:
+        return [(name, ENVIRONMENT[name])]
+    return [(name, _shown(field.get_default(call_default_factory=True)))]
+
+
+def _shown(value: Any) -> str:
+    if value is None or value in ("", (), {}):
+        return "none"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return (
+        str(value).lower()
+        if isinstance(value, bool)
+        else f"{value:,}"
+        if isinstance(value, int)
+        else str(value)
+    )
+
+
+def _prose(model: type[BaseModel]) -> list[str]:
+    return [*inspect.cleandoc(model.__doc__ or "").splitlines(), ""]
+
+
+def _table(rows: list[tuple[str, str]]) -> list[str]:
+    return [
+        "| setting | default |",
+        "|---|---|",
+        *(f"| `{name}` | {default} |" for name, default in rows),
+        "",
+    ]

@@ -1,0 +1,10 @@
+"""`prosopon settings`: what can be configured."""
+
+import typer
+
+
+def settings() -> None:
+    """Print every setting with its meaning and its default, in Markdown."""
+    from configs.tables import markdown
+
+    typer.echo(markdown(), nl=False)

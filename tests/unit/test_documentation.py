@@ -1,0 +1,31 @@
+"""What the documentation says of settings, commands and files is so."""
+
+import re
+
+from pipelines.cli import app
+from tests.paths import ROOT
+
+
+def test_the_page_of_settings_is_up_to_date() -> None:
+    from configs.tables import markdown
+
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    assert page == markdown(), "run `prosopon settings > docs/configuration.md`"
+
+
+def test_every_command_that_the_readme_names_exists() -> None:
+    named = set(re.findall(r"^prosopon (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE))
+    commands = {command.name for command in app.registered_commands}
+    groups = {group.name for group in app.registered_groups}
+    assert named and named <= commands | groups
+    assert commands | groups <= named
+
+
+def test_every_file_that_the_readme_links_to_exists() -> None:
+    text = (ROOT / "README.md").read_text()
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if not link.startswith("http")]
+    links += re.findall(
+        r"`((?:configs|docs|notebooks|models|pipelines|deployments|tests)/[\w./]+\.\w+)`", text
+    )
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
