@@ -20,11 +20,9 @@ Who can join the Ray instance can do everything: there are no keys here.
 """
 
 import asyncio
-import os
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
@@ -34,21 +32,30 @@ import numpy as np
 from configs.settings import Settings
 from deployments.calls import ModelFailed, Overloaded, Unavailable
 from deployments.messages import FilmRequest, PictureRequest
-from deployments.state.blobs import Blob
 from deployments.state.errors import StateError
-from deployments.state.galleries import GalleryStore
 from deployments.state.keys import KeyStore
 from deployments.state.records import Records
-from deployments.state.types import FacePage, FaceRecord, NewFace
 from models.face_swap import NoSwap
-from models.images import ImageError, media_type
+from models.images import ImageError
 from models.latents import Latent, LatentError, Mixture, Part, latent_of_seed, seed_of
 from models.types import FilmFormat, Float32, PictureFormat, RGBImage
 from pipelines.connection import Answer, Loop
 from pipelines.faces import Face, Picture, Plugin
-from pipelines.galleries import Galleries
 from pipelines.generation import Generation
 from pipelines.graphs import Graphs
+from pipelines.handle_gallery import Gallery
+from pipelines.handle_search import PublicIndex
+from pipelines.handle_types import (
+    FaceSource,
+    Image,
+    NotServed,
+    RecognisedFace,
+    SearchHit,
+    Verification,
+    VerifiedFace,
+    analyzed,
+    read,
+)
 from pipelines.joining import NotRunning, join
 from pipelines.recognition import Candidate, NoFace, Recognition, SeveralFaces
 from pipelines.swaps import Swaps
@@ -58,46 +65,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer", "Candidate", "Face", "Gallery", "ImageError", "LatentError", "ModelFailed", "NoFace", "NoSwap",
-    "NotRunning", "NotServed", "Overloaded", "Picture", "Plugin", "Prosopon", "RecognisedFace", "SeveralFaces",
-    "StateError", "Unavailable", "Verification", "VerifiedFace",
+    "NotRunning", "NotServed", "Overloaded", "Picture", "Plugin", "Prosopon", "RecognisedFace", "SearchHit",
+    "SeveralFaces", "StateError", "Unavailable", "Verification", "VerifiedFace",
 ]  # fmt: skip
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-Image = bytes | os.PathLike[str]
-"""A picture's file: its bytes, or its path, which is read in this process."""
-
-FaceSource = str | int | uuid.UUID | Latent | Mixture
-"""A face to be made: of a text, of a seed, of a registered latent's id, of a latent, or of a mixture of latents."""
-
-
-class NotServed(LookupError):
-    """The application's settings leave out the graph that the method needs."""
-
-
-@dataclass(frozen=True, slots=True)
-class RecognisedFace:
-    """A face and who it may be, the most similar subject first; nobody in an empty gallery."""
-
-    face: Face
-    candidates: tuple[Candidate, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class VerifiedFace:
-    """similarity: to the source's face, 0..1; from 0.5 on the two are taken for one person."""
-
-    face: Face
-    similarity: float
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """The source's only face, and every face of the target, the biggest first."""
-
-    source: Face
-    targets: tuple[VerifiedFace, ...]
 
 
 class Prosopon:
@@ -108,6 +81,7 @@ class Prosopon:
         self._loop = Loop(max_in_flight, patience)
         self._records: Records | None = None
         self._recognition: Recognition | None = None
+        self._index: PublicIndex | None = None
         self._generation: Generation | None = None
         self._swaps: Swaps | None = None
         try:
@@ -148,6 +122,8 @@ class Prosopon:
         if graphs.recognition is not None:
             self._recognition = await Recognition.connect(graphs.recognition, settings.state)
             self._records = await asyncio.to_thread(Records, settings.state.database)
+            if settings.serves("facecheck"):
+                self._index = await asyncio.to_thread(PublicIndex, self._recognition, settings)
         if graphs.generation is not None:
             self._generation = await Generation.connect(graphs.generation, settings)
         if graphs.swaps is not None:
@@ -202,19 +178,21 @@ class Prosopon:
 
         limit: at most so many; 0 is all. score_threshold: None is the configured one.
         """
-        return self._submit(
-            lambda: self._analyze(image, frozenset(plugins), limit=limit, score_threshold=score_threshold)
+        return self.submit(
+            lambda: analyzed(
+                self.recognition, image, frozenset(plugins), limit=limit, score_threshold=score_threshold
+            )
         )
 
     def embeddings(self, image: Image, *, limit: int = 0) -> Answer[Float32]:
         """``(N, D)`` float32, unit norm: of every face of a picture, the biggest first."""
 
         async def embed() -> Float32:
-            picture = await self._analyze(image, frozenset({Plugin.EMBEDDING}), limit=limit)
+            picture = await analyzed(self.recognition, image, frozenset({Plugin.EMBEDDING}), limit=limit)
             dim = self.recognition.faces.card(Plugin.EMBEDDING).dim or 0
             return np.array([face.embedding for face in picture.faces], np.float32).reshape(-1, dim)
 
-        return self._submit(embed)
+        return self.submit(embed)
 
     def similarities(self, embedding: Float32, others: Float32) -> Float32:
         """Of an embedding ``(D,)`` to others ``(N, D)``, all of unit norm: ``(N,)``, 0..1. Computed here, at once."""
@@ -226,7 +204,8 @@ class Prosopon:
 
         async def verified() -> Verification:
             one, many = await asyncio.gather(
-                self.recognition.one_face(await _read(source), wanted), self._analyze(target, wanted)
+                self.recognition.one_face(await read(source), wanted),
+                analyzed(self.recognition, target, wanted),
             )
             probe = one.faces[0]
             others = np.array([face.embedding for face in many.faces], np.float32)
@@ -239,7 +218,14 @@ class Prosopon:
                 ),
             )
 
-        return self._submit(verified)
+        return self.submit(verified)
+
+    def search(self, *images: Image) -> Answer[tuple[SearchHit, ...]]:
+        """Faces of the public index, best first, like the person whose pictures these are. Raises `NoFace`."""
+        if self._index is None:
+            raise NotServed("no API of the application's settings searches the public index: add facecheck")
+        index = self._index
+        return self.submit(lambda: index.search(images))
 
     # -------------------------------------------------------------------------------------------------- galleries
 
@@ -276,7 +262,7 @@ class Prosopon:
             recipe = self.generation.face(await self._mixture(face), dim, format)
             return (await self.generation.get(recipe)).data
 
-        return self._submit(made)
+        return self.submit(made)
 
     def pixels(self, face: FaceSource, *, dim: int = 300) -> Answer[RGBImage]:
         """A face as ``(dim, dim, 3)`` uint8 RGB. Raises `LatentError`."""
@@ -284,7 +270,7 @@ class Prosopon:
         async def made() -> RGBImage:
             return await self.generation.pixels(PictureRequest(await self._mixture(face), dim))
 
-        return self._submit(made)
+        return self.submit(made)
 
     def morph(
         self,
@@ -308,7 +294,7 @@ class Prosopon:
             film = FilmRequest(ends[0], ends[1], format, dim, fps, frames, kbitrate, linear)
             return (await self.generation.get(self.generation.film(film))).data
 
-        return self._submit(made)
+        return self.submit(made)
 
     def styles(self, face: FaceSource) -> Answer[Float32]:
         """w+ ``(layers, 512)`` float32: one style for each layer, coarse to fine. `Latent` makes a face of it again."""
@@ -316,11 +302,11 @@ class Prosopon:
         async def mapped() -> Float32:
             return await self.generation.styles(await self._mixture(face))
 
-        return self._submit(mapped)
+        return self.submit(mapped)
 
     def register(self, latent: Latent, kind: str | None = None) -> Answer[uuid.UUID]:
         """Keep a latent under a new id, which the CheckFace API knows as its guid. Raises `LatentError`."""
-        return self._submit(lambda: self.generation.register(latent, kind))
+        return self.submit(lambda: self.generation.register(latent, kind))
 
     async def _mixture(self, face: FaceSource) -> Mixture:
         return face if isinstance(face, tuple) else (Part(await self._latent(face)),)
@@ -350,10 +336,10 @@ class Prosopon:
         """
 
         async def made() -> bytes:
-            target, *sources = await asyncio.gather(_read(picture), *map(_read, faces))
+            target, *sources = await asyncio.gather(read(picture), *map(read, faces))
             return (await self.swaps.swap(target, sources, indices)).data
 
-        return self._submit(made)
+        return self.submit(made)
 
     # ------------------------------------------------------------------------------------------------------ inside
 
@@ -375,121 +361,10 @@ class Prosopon:
             raise NotServed("no API of the application's settings swaps faces: add aifaceswap")
         return self._swaps
 
-    def _submit(self, make: Callable[[], Awaitable[Result]]) -> Answer[Result]:
+    def submit(self, make: Callable[[], Awaitable[Result]]) -> Answer[Result]:
+        """Run what is awaited in the application's loop, in its turn; again where the application is overloaded."""
+
         async def run() -> Result:
             return await make()
 
         return self._loop.submit(run)
-
-    async def _analyze(
-        self,
-        image: Image,
-        plugins: frozenset[Plugin],
-        *,
-        limit: int = 0,
-        score_threshold: float | None = None,
-    ) -> Picture:
-        faces = self.recognition.faces
-        if missing := [plugin.value for plugin in plugins if not faces.available(plugin)]:
-            raise NotServed(f"no model is in service for {', '.join(sorted(missing))}")
-        return await faces.analyze(await _read(image), plugins, limit=limit, score_threshold=score_threshold)
-
-
-class Gallery:
-    """The faces of one gallery: `Prosopon.gallery` opens it. Every answer may raise `StateError`."""
-
-    def __init__(self, prosopon: Prosopon, find: Callable[[], int]) -> None:
-        self._prosopon, self._find = prosopon, find
-        self._known: int | None = None
-
-    def enrol(self, subject: str, image: Image, *, keep_image: bool = True) -> Answer[FaceRecord]:
-        """Add the only face of a picture to a subject, which is made if it is not there.
-
-        Raises `NoFace`, `SeveralFaces`.
-        """
-        image_id = uuid.uuid4()
-
-        async def enrolled() -> FaceRecord:
-            recognition, data = self._prosopon.recognition, await _read(image)
-            picture = await recognition.one_face(data, frozenset({Plugin.EMBEDDING}))
-            embedding = picture.faces[0].embedding
-            assert embedding is not None
-            blob = Blob(data, media_type(data)) if keep_image else None
-            return await recognition.galleries.add(
-                NewFace(await self._id(), subject, image_id, embedding, blob)
-            )
-
-        return self._prosopon._submit(enrolled)
-
-    def recognise(
-        self, image: Image, *, count: int = 1, plugins: Collection[Plugin] = (), limit: int = 0
-    ) -> Answer[tuple[RecognisedFace, ...]]:
-        """Who is in a picture: its faces, the biggest first, each with at most `count` subjects."""
-
-        async def recognised() -> tuple[RecognisedFace, ...]:
-            wanted = frozenset({*plugins, Plugin.EMBEDDING})
-            picture = await self._prosopon._analyze(image, wanted, limit=limit)
-            embeddings = [face.embedding for face in picture.faces if face.embedding is not None]
-            found = await self._prosopon.recognition.candidates(await self._id(), embeddings, count)
-            return tuple(
-                RecognisedFace(face, tuple(candidates))
-                for face, candidates in zip(picture.faces, found, strict=True)
-            )
-
-        return self._prosopon._submit(recognised)
-
-    def search(self, embedding: Float32, *, count: int = 10) -> Answer[tuple[Candidate, ...]]:
-        """The subjects nearest to an embedding ``(D,)`` float32, the most similar first."""
-
-        async def found() -> tuple[Candidate, ...]:
-            (candidates,) = await self._prosopon.recognition.candidates(await self._id(), [embedding], count)
-            return tuple(candidates)
-
-        return self._prosopon._submit(found)
-
-    def subjects(self) -> Answer[list[str]]:
-        """Names of all subjects, the oldest first."""
-        return self._run(lambda galleries, gallery: galleries.run(GalleryStore.subjects, gallery))
-
-    def faces(self, *, page: int = 0, size: int = 100, subject: str | None = None) -> Answer[FacePage]:
-        """One page of the enrolled faces, the oldest first."""
-        return self._run(
-            lambda galleries, gallery: galleries.run(GalleryStore.list_faces, gallery, page, size, subject)
-        )
-
-    def image(self, image_id: uuid.UUID) -> Answer[Blob | None]:
-        """The picture that was kept of a face."""
-        return self._run(lambda galleries, gallery: galleries.run(GalleryStore.image, gallery, image_id))
-
-    def rename(self, subject: str, new_name: str) -> Answer[None]:
-        """Rename a subject; where the new name exists, the two are merged."""
-        return self._run(
-            lambda galleries, gallery: galleries.run(GalleryStore.rename_subject, gallery, subject, new_name)
-        )
-
-    def delete(self, image_ids: Collection[uuid.UUID]) -> Answer[list[FaceRecord]]:
-        """Delete faces with their pictures; those that were there."""
-        return self._run(
-            lambda galleries, gallery: galleries.run(GalleryStore.delete_faces, gallery, list(image_ids))
-        )
-
-    def delete_subject(self, subject: str) -> Answer[int]:
-        """Delete a subject with its faces and pictures; how many faces it had."""
-        return self._run(
-            lambda galleries, gallery: galleries.run(GalleryStore.delete_subject, gallery, subject)
-        )
-
-    def _run(self, ask: Callable[[Galleries, int], Awaitable[Result]]) -> Answer[Result]:
-        async def asked() -> Result:
-            return await ask(self._prosopon.recognition.galleries, await self._id())
-
-        return self._prosopon._submit(asked)
-
-    async def _id(self) -> int:
-        if self._known is None:
-            self._known = await asyncio.to_thread(self._find)
-        return self._known
-
-
-async def _read(image: Image) -> bytes:
-    return image if isinstance(image, bytes) else await asyncio.to_thread(Path(image).read_bytes)

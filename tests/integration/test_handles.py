@@ -109,6 +109,23 @@ def test_a_face_is_swapped_at_once(prosopon: Prosopon, london: list[Path], group
         prosopon.swap(group_picture, [london[0]], [9]).result()
 
 
+def test_the_public_index_is_searched(
+    prosopon: Prosopon, server: Server, london: list[Path], tmp_path: Path
+) -> None:
+    album = tmp_path / "album"
+    album.mkdir()
+    for path in london[90:93]:
+        (album / path.name).write_bytes(path.read_bytes())
+    config = str(server.home / "serve_config.yaml")
+    command = [sys.executable, "-m", "pipelines.cli", "ingest", str(album), "--config", config]
+    subprocess.run(command, check=True, capture_output=True)
+    smiling = london[91].with_name(london[91].name.replace("neutral", "smiling"))
+    best, *others = prosopon.search(london[91], smiling).result()
+    assert best.url and best.url.endswith(london[91].name)
+    assert best.score >= 90 and best.thumbnail and best.thumbnail[8:12] == b"WEBP"
+    assert all(hit.score < best.score for hit in others)
+
+
 def test_styles_mix_and_are_registered(prosopon: Prosopon) -> None:
     coarse, fine = (prosopon.styles(text).result() for text in ("example", "yeet"))
     mixed = Latent(np.concatenate([coarse[:8], fine[8:]]).astype(np.float64))
