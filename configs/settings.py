@@ -72,11 +72,17 @@ class GenerationSettings(_Strict):
     truncation_psi: how far styles go from the mean, for the layers up to truncated_pixels; 1 is all the way. What a
     generator's pictures lose in variety they gain in quality. cache_bytes: of pictures and films, the least recently
     used of which are dropped.
+
+    inversion_seconds, inversion_steps: what the search for the latent of a photograph may take, whichever ends first;
+    longer comes closer. inversion_threads: of that search, which gives way to all other work.
     """
 
     truncation_psi: Annotated[float, Field(ge=0, le=1)] = 0.7
     truncated_pixels: Annotated[int, Field(ge=0)] = 32
     cache_bytes: Annotated[int, Field(ge=0)] = 2 * 1024**3
+    inversion_seconds: Annotated[float, Field(gt=0)] = 30
+    inversion_steps: Annotated[int, Field(ge=1)] = 150
+    inversion_threads: Annotated[int, Field(ge=1)] = 2
 
 
 class SwapSettings(_Strict):
@@ -295,6 +301,9 @@ class Deployments(_Strict):
     )
     swap_worker: DeploymentSettings = DeploymentSettings(num_cpus=0.05, concurrent_batches=2)
     courier: DeploymentSettings = DeploymentSettings(num_cpus=0.01)
+    inverter: DeploymentSettings = DeploymentSettings(
+        num_cpus=0.02, max_batch_size=1, max_ongoing_requests=4, max_queued_requests=2
+    )
 
 
 class Settings(_Strict):
@@ -345,6 +354,7 @@ _ROLES: dict[Api, tuple[Role, ...]] = {
     # The generator makes the strangers that classifiers learn; it is not served.
     "trueface": (*_FACES, "mapper", "generator"),
     "facecheck": ("detector", "embedder"),
-    "checkface": ("mapper", "generator"),
+    # A photograph's latent is found by its face.
+    "checkface": ("mapper", "generator", "detector", "embedder", "landmarks"),
     "aifaceswap": ("detector", "landmarks", "swapper"),
 }

@@ -103,3 +103,26 @@ class FilmRequest:
     frames: int
     kbitrate: int = 2400
     linear: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InversionRequest:
+    """image: a file's bytes, as the client sent them. align: False where it is aligned as FFHQ's pictures are."""
+
+    image: bytes
+    align: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Inverted:
+    """latent: in w+; None where nobody waited for it any more. aligned: whether the picture was turned and cut."""
+
+    latent: Latent | None
+    aligned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FaceMissing:
+    """The picture shows no face. The message is fit for the client."""
+
+    message: str

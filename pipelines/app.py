@@ -15,6 +15,7 @@ from deployments.face_index import FaceIndex
 from deployments.gender import GenderClassifier
 from deployments.generator import Generator
 from deployments.identifier import Identifier
+from deployments.inverter import Inverter
 from deployments.landmarks import LandmarkPredictor
 from deployments.liveness import LivenessDetector
 from deployments.mask import MaskClassifier
@@ -22,7 +23,7 @@ from deployments.scaling import by_backlog
 from deployments.swap_worker import SwapWorker
 from deployments.video_encoder import VideoEncoder
 from deployments.web_addresses import AddressPolicy
-from models.load import available
+from models.load import available, inverts
 from pipelines.faces import ModelHandles
 from pipelines.generation import GeneratorHandles
 from pipelines.ingress import Ingress
@@ -95,13 +96,18 @@ def recognition(settings: Settings) -> RecognitionHandles:
 
 
 def generation(settings: Settings) -> GeneratorHandles:
-    """latent -> generate -> encode-video."""
+    """latent -> generate -> encode-video, and back: photograph -> latent."""
     resources = settings.deployments
     generator = options(Generator, resources.generator).bind(
         settings.models, settings.generation, resources.generator
     )
     encoder = options(VideoEncoder, resources.video_encoder).bind(resources.video_encoder, generator)
-    return GeneratorHandles(generator, encoder)
+    inverter = None
+    if inverts(settings.models):
+        inverter = options(Inverter, resources.inverter).bind(
+            settings.models, settings.detection, settings.images, settings.generation, resources.inverter
+        )
+    return GeneratorHandles(generator, encoder, inverter)
 
 
 def swapping(settings: Settings) -> SwapHandles:

@@ -18,6 +18,8 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
 from deployments.calls import ModelFailed, Overloaded, Unavailable
 from deployments.messages import FilmRequest
+from models.images import ImageError, RejectionReason
+from models.inversion_types import NoFace
 from models.latents import (
     Latent,
     LatentError,
@@ -33,9 +35,10 @@ from models.latents import (
     sum_in_z,
 )
 from models.types import FilmFormat, PictureFormat
+from pipelines.checkface_inversion import add_routes as add_inversion
 from pipelines.cors import OpenToEveryOrigin
 from pipelines.downloads import download, etag_of, not_modified
-from pipelines.generation import Recipe
+from pipelines.generation import NoInversion, Recipe
 from pipelines.uploads import BodyError, BodyTooLarge, read_json
 
 if TYPE_CHECKING:
@@ -66,13 +69,29 @@ class CheckFaceError(Exception):
         return JSONResponse({"error": self.message}, self.status, headers)
 
 
+_EXPECTED = (
+    CheckFaceError, LatentError, BodyError, NoFace, ImageError, NoInversion, Overloaded, Unavailable, ModelFailed,
+    HTTPException,
+)  # fmt: skip
+_TOO_LARGE = (RejectionReason.TOO_LARGE, RejectionReason.TOO_MANY_PIXELS)
+_NO_INVERSION = (
+    "latents cannot be recovered from pictures in this installation: "
+    "run `prosopon models pull` and start it again"
+)
+
+
 def _translate(error: Exception) -> CheckFaceError:
     """The API's own error for whatever went wrong below the routes."""
     match error:
         case CheckFaceError():
             return error
-        case LatentError() | BodyError():
-            return CheckFaceError(413 if isinstance(error, BodyTooLarge) else 400, str(error))
+        case LatentError() | BodyError() | NoFace() | ImageError():
+            large = isinstance(error, BodyTooLarge) or (
+                isinstance(error, ImageError) and error.reason in _TOO_LARGE
+            )
+            return CheckFaceError(413 if large else 400, str(error))
+        case NoInversion():
+            return CheckFaceError(503, _NO_INVERSION)
         case Overloaded():
             return CheckFaceError(503, "too many requests are waiting: try again", error.retry_after)
         case Unavailable():
@@ -164,7 +183,7 @@ def create_app(services: "Services") -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        responses={status: {"model": Failure} for status in (400, 404, 500, 503)},
+        responses={status: {"model": Failure} for status in (400, 404, 413, 500, 503)},
     )
     app.add_middleware(OpenToEveryOrigin)
     generation = services.generation
@@ -176,7 +195,7 @@ def create_app(services: "Services") -> FastAPI:
     async def on_bug(_: Request, error: Exception) -> Response:
         return CheckFaceError(500, "internal error; the server's log has the details").response()
 
-    for kind in (CheckFaceError, LatentError, BodyError, Overloaded, Unavailable, ModelFailed, HTTPException):
+    for kind in _EXPECTED:
         app.add_exception_handler(kind, on_error)
 
     def get(path: str, **options: Any) -> Callable[[Any], Any]:
@@ -340,14 +359,7 @@ def create_app(services: "Services") -> FastAPI:
             raise CheckFaceError(400, "'type' must be a string")
         return PlainTextResponse(str(await generation.register(checked(document["latent"]), kind)))
 
-    async def no_inversion() -> Response:
-        raise CheckFaceError(503, "recovering latents from pictures is not available in this installation")
-
-    for path in ("/api/recoverlatent", "/api/encodeimage"):
-        for slash in ("/", ""):
-            methods = ["POST"] if "recover" in path else ["GET", "POST"]
-            app.add_api_route(path + slash, no_inversion, methods=methods, include_in_schema=False)
-
+    add_inversion(app, generation, services.settings.images)
     return app
 
 

@@ -10,14 +10,23 @@ from uuid import UUID
 
 from ray.serve.handle import DeploymentHandle
 
-from configs.settings import Settings
+from configs.settings import Deployments, DeploymentSettings, Settings
 from deployments.calls import Overloaded, call
-from deployments.messages import FilmRequest, GeneratorCard, PictureRequest
+from deployments.messages import (
+    FaceMissing,
+    FilmRequest,
+    GeneratorCard,
+    InversionRequest,
+    PictureRequest,
+    Rejected,
+)
 from deployments.state.blobs import Blob, BlobStore
 from deployments.state.latents import LatentStore
 from deployments.state.records import Records
 from deployments.state.results import ResultCache
-from models import link_preview, pictures, video
+from models import inversion_types, link_preview, pictures, video
+from models.images import ImageError
+from models.inversion_types import NoFace
 from models.latents import Latent, LatentError, Mixture, Part, between
 from models.link_preview import LinkPreview
 from models.pictures import encode_picture
@@ -31,6 +40,7 @@ class GeneratorHandles:
 
     generator: DeploymentHandle
     video_encoder: DeploymentHandle
+    inverter: DeploymentHandle | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +52,18 @@ class Recipe:
     make: Callable[[], Awaitable[bytes]]
 
 
+@dataclass(frozen=True, slots=True)
+class Inversion:
+    """A photograph's latent. aligned: whether the photograph was turned and cut to that end."""
+
+    latent: UUID
+    aligned: bool
+
+
+class NoInversion(Exception):
+    """No inverter is deployed."""
+
+
 class Generation:
     """One per process. `face`, `film` and `link_preview` say what is wanted, `get` brings it, made or found."""
 
@@ -51,11 +73,12 @@ class Generation:
         card: GeneratorCard,
         latents: LatentStore,
         results: Results,
-        max_films: int,
+        resources: Deployments,
     ) -> None:
-        """max_films: that this process has made or waits for at once; Serve's own bound lets a few more through."""
+        """resources: whose bounds this process keeps to on its own; Serve's let a few more through."""
         self._handles, self._latents, self._results = handles, latents, results
-        self._max_films, self._films = max_films, 0
+        self._films = Bound(resources.video_encoder, "films are being made or waited for")
+        self._inversions = Bound(resources.inverter, "latents are being looked for or waited for")
         self.card = card
 
     @classmethod
@@ -65,9 +88,7 @@ class Generation:
         records = await asyncio.to_thread(Records, settings.state.database)
         blobs = BlobStore(records, settings.state.blobs)
         results = Results(ResultCache(records, blobs, settings.generation.cache_bytes))
-        encoder = settings.deployments.video_encoder
-        max_films = encoder.max_replicas * encoder.max_ongoing_requests + encoder.max_queued_requests
-        return cls(handles, card, LatentStore(records), results, max_films)
+        return cls(handles, card, LatentStore(records), results, settings.deployments)
 
     # ------------------------------------------------------------------------------------------------- latents
 
@@ -93,6 +114,32 @@ class Generation:
         """``(dim, dim, 3)`` uint8 RGB, made anew. Raises what `call` raises."""
         return cast(RGBImage, await call(self._handles.generator.picture, request))
 
+    async def invert(self, image: bytes, align: bool = True) -> Inversion:
+        """The latent, in w+, whose face is that of a photograph; the same photograph has the same one.
+
+        image: a file's bytes. align: False where it is cut as the generator's pictures are. Raises `NoInversion`,
+        `ImageError` for what is no picture, `NoFace`, and what `call` raises.
+        """
+        inverter = self._handles.inverter
+        if inverter is None:
+            raise NoInversion
+
+        async def make() -> bytes:
+            with self._inversions:
+                answer = await call(inverter.invert, InversionRequest(image, align))
+            match answer:
+                case Rejected(reason, message):
+                    raise ImageError(reason, message)
+                case FaceMissing(message):
+                    raise NoFace(message)
+            identity = await self.register(answer.latent, "inversion")
+            return json.dumps({"latent": str(identity), "aligned": answer.aligned}).encode()
+
+        key = self._key(inversion_types.VERSION, "inversion", hashlib.sha256(image).hexdigest(), align)
+        blob = await self._results.get(key, "application/json", make)
+        document = json.loads(blob.data)
+        return Inversion(UUID(document["latent"]), document["aligned"])
+
     # ------------------------------------------------------------------------------------------------- results
 
     async def get(self, recipe: Recipe) -> Blob:
@@ -117,13 +164,8 @@ class Generation:
         """A morph."""
 
         async def make() -> bytes:
-            if self._films >= self._max_films:
-                raise Overloaded(f"{self._films} films are being made or waited for")
-            self._films += 1
-            try:
+            with self._films:
                 return cast(bytes, await call(self._handles.video_encoder.encode, film))
-            finally:
-                self._films -= 1
 
         ends = [film.start.digest, film.end.digest]
         bits = film.kbitrate if film.format == "mp4" else None
@@ -155,9 +197,25 @@ class Generation:
                 f"the latent has {latent.layers} layers and the generator in service {self.card.layers}"
             )
 
-    def _key(self, version: str, *description: object) -> str:
+    def _key(self, version: object, *description: object) -> str:
         text = json.dumps([self.card.fingerprint, version, *description])
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Bound:
+    """How many of a deployment's requests this process has under way. Raises `Overloaded` where one is too many."""
+
+    def __init__(self, resources: DeploymentSettings, what: str) -> None:
+        self._most = resources.max_replicas * resources.max_ongoing_requests + resources.max_queued_requests
+        self._count, self._what = 0, what
+
+    def __enter__(self) -> None:
+        if self._count >= self._most:
+            raise Overloaded(f"{self._count} {self._what}")
+        self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._count -= 1
 
 
 def _named(mixture: Mixture) -> list[tuple[str, float]]:
