@@ -15,6 +15,8 @@ BENCHMARKS = (
     "fusion",
     "server",
     "trueface",
+    "checkface",
+    "inversion",
     "aifaceswap",
     "gallery_search",
     "ingest",
