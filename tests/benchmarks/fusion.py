@@ -151,9 +151,14 @@ def main() -> None:
             fuse = served(space, gallery)
             singles = found.singles(fuse)
             best = singles.min(axis=1)
+            chosen_by = [
+                int(np.argmax([space.quality(picture) for picture in probe])) for probe in found.probes
+            ]
+            finest = singles[np.arange(len(singles)), chosen_by]
             plain, nearest = found.ranks(mean(gallery)), found.ranks(best_score(space, gallery))
             for title, ranks in (
                 ("average single", singles.ravel()),
+                ("single of best quality", finest),
                 ("best single (hindsight)", best),
                 ("plain mean of embeddings", plain),
                 ("best score of any picture", nearest),
