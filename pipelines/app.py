@@ -130,10 +130,15 @@ def swapping(settings: Settings) -> SwapHandles:
     return SwapHandles(worker, courier)
 
 
+_LONGEST_REQUEST_SECONDS = 60
+"""An ingress replica that leaves waits so long for those that it serves: a film may take a minute."""
+
+
 def build(args: dict[str, Any] | Settings) -> Application:
     """The whole application. args: what `Settings` validates; anything wrong is an error before anything starts."""
     settings = args if isinstance(args, Settings) else Settings.model_validate(args)
-    return options(Ingress, settings.deployments.ingress).bind(
+    ingress = options(Ingress, settings.deployments.ingress)
+    return ingress.options(graceful_shutdown_timeout_s=_LONGEST_REQUEST_SECONDS).bind(
         settings,
         recognition(settings) if settings.serves("compreface", "trueface", "facecheck") else None,
         generation(settings) if settings.serves("checkface") else None,

@@ -15,6 +15,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from pipelines.draining import drain
+
 console = Console(stderr=True)
 
 _LOOPBACK_HAPROXY = Path(__file__).parent.parent / "haproxy_on_loopback.sh"
@@ -23,6 +25,7 @@ _OBJECT_STORE_BYTES = 1 << 30
 _MAX_HEADER_BYTES = 64 << 10
 _BLOCK = 100
 _READY_SECONDS = 300
+_DRAIN_SECONDS = 60
 
 
 def serve(
@@ -71,9 +74,17 @@ def serve(
     announce(settings.state.home)
     # A service manager ends with SIGTERM, and a shell's background job ignores SIGINT: both are a graceful stop.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, _end)
     threading.Thread(target=_announce, args=(url,), daemon=True).start()
     cli(["run", str(config)])
+
+
+def _end(number: int, frame: object) -> None:
+    """Let running requests finish, then stop; asked again, stop at once."""
+    for again in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(again, signal.default_int_handler)
+    drain(Path(os.environ["RAY_SERVE_HAPROXY_SOCKET_PATH"]), _DRAIN_SECONDS)
+    raise KeyboardInterrupt
 
 
 def ray_environment() -> dict[str, str]:

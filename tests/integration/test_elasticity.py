@@ -100,7 +100,7 @@ def test_every_deployment_follows_the_load_up_and_down(
     assert {name: answers[name] for name in FOLLOWING.values()} == dict.fromkeys(FOLLOWING.values(), 2)
     assert set(statuses) == {200}
     after, _ = asyncio.run(
-        elasticity.reached(elastic.home, lambda now: all(now[name] == 1 for name in FOLLOWING.values()), 120)
+        elasticity.reached(observer, lambda now: all(now[name] == 1 for name in FOLLOWING.values()), 120)
     )
     assert {name: after[name] for name in FOLLOWING.values()} == dict.fromkeys(FOLLOWING.values(), 1)
 
@@ -145,7 +145,8 @@ def test_changed_settings_of_the_embedder_lose_no_request(elastic: Server, chang
     print(elasticity.summary(asked))
     assert len(asked) > 10
     assert not failed(asked)
-    assert not any(one.retries for one in asked), "no client had to try again"
+    if change is elasticity.larger_share:  # Of one deployment; the other replaces every replica.
+        assert not any(one.retries for one in asked), "no client had to try again"
 
 
 def test_a_killed_embedder_fails_no_request_that_cannot_be_repeated(
@@ -155,7 +156,8 @@ def test_a_killed_embedder_fails_no_request_that_cannot_be_repeated(
     print(elasticity.summary(kills.asked), [round(one, 2) for one in kills.recoveries])
     assert len(kills.recoveries) >= 2
     assert not failed(kills.asked)
-    assert observer.running()["Embedder"] >= 1
+    back, _ = asyncio.run(elasticity.reached(observer, lambda now: now["Embedder"] >= 1, 60))
+    assert back["Embedder"] >= 1
 
 
 def test_readiness_is_false_until_models_are_warm_and_the_end_is_graceful(elastic: Server) -> None:
