@@ -13,7 +13,7 @@ from models.types import Float32
 
 Index = NDArray[np.intp]
 
-_SHAPE = Path(__file__).with_name("mean_face.json")
+SHAPE_FILE = Path(__file__).with_name("mean_face.json")
 
 # The forehead in units of the distance between the eyes, from their middle, y down: up along each temple and
 # over the hairline. By the rule of thirds the hairline is as far above the brows as the nose is below them.
@@ -52,7 +52,7 @@ def mean_face() -> Float32:
 
     The unit is the distance between the eyes and the origin their middle. `models.swap.fit_mean_face` makes it.
     """
-    known = np.array(json.loads(_SHAPE.read_text()), np.float32)
+    known = np.array(json.loads(SHAPE_FILE.read_text()), np.float32)
     forehead = np.array(_FOREHEAD, np.float32)
     # An ellipse in depth from the glabella, which lies deepest in the picture's middle, back to the temples.
     near, far = known[[21, 22], 2].mean(), known[[0, 16], 2].mean()

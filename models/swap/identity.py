@@ -6,7 +6,7 @@ from models.swap import geometry
 from models.swap.filters import smoothstep
 from models.types import Float32
 
-_LARGEST_SHIFT = 0.14
+_LARGEST_SHIFT = 0.18
 """In distances between the eyes."""
 _TURNED, _FRONTAL = 50.0, 25.0
 """Degrees of yaw between which proportions stop being comparable."""
@@ -43,9 +43,9 @@ def with_proportions(target: Float32, source: Float32, share: float, mouth: bool
         shift[points] = there - here + (scale - 1) * (own[points] - here)
     for brow in geometry.BROWS:
         points = list(brow)
-        shift[points] = 0.7 * (other[points] - own[points]).mean(axis=0)
+        shift[points] = 0.9 * (other[points] - own[points]).mean(axis=0)
     if mouth:
-        shift[48:68] = 0.8 * (other[48:68] - own[48:68]).mean(axis=0)
+        shift[48:68] = (other[48:68] - own[48:68]).mean(axis=0)
     length = np.linalg.norm(shift, axis=1, keepdims=True)
     shift *= share * np.minimum(1.0, _LARGEST_SHIFT / np.maximum(length, 1e-6))
     moved = target.copy()

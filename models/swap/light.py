@@ -39,7 +39,7 @@ class Tone:
         wanted = gray(self.wanted)[..., None]
         ratio = (light + _DARK) / (given + _DARK)
         # A highlight adds the same light to dark skin and to fair skin, so less of what fair skin has already.
-        above = np.maximum(ratio - 1, 0) * np.clip((given + _DARK) / (wanted + _DARK), 0.2, 1.2)
+        above = np.maximum(ratio - 1, 0) * np.clip(((given + _DARK) / (wanted + _DARK)) ** 1.5, 0.15, 1.2)
         # A highlight that takes all the room above the source's skin shall take all above the target's.
         room_given = np.maximum(_WHITE / (given + _DARK) - 1, 0.05)
         room_wanted = np.maximum(_WHITE / (wanted + _DARK) - 1, 0.05)
@@ -48,7 +48,7 @@ class Tone:
         # How a pixel's tint differs from that of the skin around it: lips, veins, brows.
         tint = (picture + _DARK) / (self.given + _DARK) / ratio
         # The tints of dark skin are too strong on fair skin.
-        trust = np.clip((given + _DARK) / (wanted + _DARK), 0.3, 1.0)
+        trust = np.clip(1.25 * (given + _DARK) / (wanted + _DARK) - 0.25, 0.05, 1.0)
         tint = 1 + trust * (np.clip(tint, 0.7, 1.4) - 1)
         skin = (self.wanted + _DARK) * (below + above) * tint - _DARK + self.offset
         plain = picture * self.balance
@@ -74,7 +74,7 @@ def transfer(
     wanted, given = _lips(target, source, wanted, given, face, unit)
     brighter = np.log((gray(wanted) + _DARK) / (gray(given) + _DARK))
     # The shading of dark skin is stronger against its mean than that of fair skin.
-    contrast = np.clip(1 - 0.4 * brighter, 0.55, 1.0).astype(np.float32)
+    contrast = np.clip(1 - 0.5 * brighter, 0.5, 1.0).astype(np.float32)
     return Tone(
         given, wanted, contrast, np.zeros_like(wanted), _balance(target, source, face.opened), face.pale
     )
@@ -83,15 +83,15 @@ def transfer(
 def _lips(
     target: Float32, source: Float32, wanted: Float32, given: Float32, face: Parts, unit: float
 ) -> tuple[Float32, Float32]:
-    """The local means with those of the lips in their place, as far as the complexions differ.
+    """The local means with those of the lips in their place, as far as the target is fairer.
 
     The ratio of lips to dark skin is not that of lips to fair skin.
     """
     lips = np.clip(blur(face.lips, 0.04 * unit) * 1.5 - 0.5, 0, 1) * (1 - face.mouth)
     if lips.sum() < 12:
         return wanted, given
-    there, here = ((picture * lips[..., None]).sum(axis=(0, 1)) / lips.sum() for picture in (target, source))
-    difference = abs(float(np.log((wanted.mean() + _DARK) / (given.mean() + _DARK))))
+    there, here = (spread(picture, lips, 0.07 * unit) for picture in (target, source))
+    difference = float(np.log((wanted.mean() + _DARK) / (given.mean() + _DARK)))
     share = (0.8 * smoothstep(0.2, 0.7, difference) * lips)[..., None]
     return wanted + share * (there - wanted), given + share * (here - given)
 

@@ -63,15 +63,11 @@ class Maps:
         return self.inside * ((1 - self.share) * shown(self.direct) + self.share * shown(self.mirrored))
 
 
-def maps(points: Float32, target: Float32, source: Texture, shape: tuple[int, int], shut: bool) -> Maps:
-    """points: where the vertices shall lie in a raster of `shape`; target: where the target has them; shut: the
-    lips shall meet, whatever the source's mouth shows between its own."""
+def maps(points: Float32, target: Float32, source: Texture, shape: tuple[int, int]) -> Maps:
+    """points: where the vertices shall lie in a raster of `shape`; target: where the target has them."""
     unit = geometry.interocular(points)
-    given = source.points
-    if shut:
-        points, given = _shut(points), _without_teeth(given)
     flat = geometry.mean_face()[:, :2]
-    values = np.concatenate([given, given[geometry.MIRRORED], flat], axis=1)
+    values = np.concatenate([source.points, source.points[geometry.MIRRORED], flat], axis=1)
     raster, inside = geometry.interpolate(points, values.astype(np.float32), shape)
     solid = inside.astype(np.float32)
     smooth = weighted_blur(raster, solid, _CREASE * unit)
@@ -86,21 +82,6 @@ def maps(points: Float32, target: Float32, source: Texture, shape: tuple[int, in
     left = smoothstep(0.12, -0.12, place[..., 0])
     share = (left * sides[0] + (1 - left) * sides[1]).astype(np.float32)
     return Maps(raster[..., :2], raster[..., 2:4], share, place, solid)
-
-
-def _shut(points: Float32) -> Float32:
-    shut = points.copy()
-    for upper, lower in ((61, 67), (62, 66), (63, 65)):
-        shut[[upper, lower]] = (points[upper] + points[lower]) / 2
-    return shut
-
-
-def _without_teeth(points: Float32) -> Float32:
-    """The inner lips drawn into the lips: landmarks never follow their edge so well that no tooth is left."""
-    drawn = points.copy()
-    for inner, outer in ((61, 50), (62, 51), (63, 52), (65, 56), (66, 57), (67, 58)):
-        drawn[inner] += 0.4 * (points[outer] - points[inner])
-    return drawn
 
 
 def _mirrored_share(target: Float32, source: Float32) -> Float32:

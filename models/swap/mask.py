@@ -29,15 +29,18 @@ def eye_openness(dense: Float32) -> tuple[float, float]:
     return ratio(dense[36:42]), ratio(dense[42:48])
 
 
-def keeps_mouth(target: Float32, source: Float32) -> bool:
-    """Whether the target's open mouth is its own: the source has no inside of a mouth to show."""
-    opened = mouth_gap(target)
-    return opened > _OPEN_MOUTH and mouth_gap(source) < 0.5 * opened
+def kept_mouth(target: Float32, source: Float32) -> tuple[int, ...]:
+    """The vertices around what the target keeps of its own mouth: none, its inside or its lips too.
 
-
-def shuts_mouth(target: Float32, source: Float32) -> bool:
-    """Whether the target's lips meet and the source's do not."""
-    return mouth_gap(target) < _OPEN_MOUTH and mouth_gap(source) > 0.6 * _OPEN_MOUTH
+    Where the target's mouth is open and the source's is not, the source has no inside of a mouth to give; where the
+    source smiles with open lips and the target's are shut, the source's teeth would show between them.
+    """
+    wanted, given = mouth_gap(target), mouth_gap(source)
+    if wanted > _OPEN_MOUTH and given < 0.5 * wanted:
+        return geometry.MOUTH
+    if wanted < _OPEN_MOUTH < given:
+        return geometry.LIPS
+    return ()
 
 
 def kept_eyes(target: Float32, source: Float32) -> list[tuple[int, ...]]:
@@ -60,8 +63,8 @@ def face_mask(points: Float32, place: Float32, inside: Float32) -> Float32:
     # The raster's own border is the frame's or far from the face: no distance is measured from it.
     padded = cv2.copyMakeBorder(solid, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1].astype(np.float32)
-    rim = smoothstep(0.02, 0.17, distance / max(unit, 1e-6))
-    return rim * smoothstep(-1.22, -0.72, place[..., 1])
+    rim = smoothstep(0.02, 0.13, distance / max(unit, 1e-6))
+    return rim * smoothstep(-1.26, -0.85, place[..., 1])
 
 
 def occlusion(

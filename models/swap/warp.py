@@ -41,14 +41,14 @@ def _replace(frame: RGBImage, replacement: Replacement) -> None:
     if region is None:
         return
     small = cv2.resize(region.of(frame), region.small[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
-    own_mouth = mask.keeps_mouth(target[:68], source[:68])
-    wanted = identity.with_proportions(target, source, _PROPORTIONS, not own_mouth)
+    mouth = mask.kept_mouth(target[:68], source[:68])
+    wanted = identity.with_proportions(target, source, _PROPORTIONS, not mouth)
     points = region.to_small(wanted)
     unit = geometry.interocular(points)
     if unit < _SMALLEST_FACE:
         return
     coarse = texture(replacement.source, source, unit)
-    way = maps(points, target, coarse, region.small, mask.shuts_mouth(target[:68], source[:68]))
+    way = maps(points, target, coarse, region.small)
     features = skin.parts(points, region.small)
     target_skin = skin.likelihood(small, points, features.features)
     face, source_skin, way = _seen(coarse, way, points, features, target_skin, unit)
@@ -57,8 +57,8 @@ def _replace(frame: RGBImage, replacement: Replacement) -> None:
     stays = mask.occlusion(target_skin, source_skin, features, way.place, unit)
     stays = np.maximum(stays, mask.glasses(target_skin, features.eyes, way.place, unit))
     kept = mask.kept_eyes(target[:68], source[:68])
-    if own_mouth:
-        kept.append(geometry.MOUTH)
+    if mouth:
+        kept.append(mouth)
     stays = np.maximum(stays, mask.kept_features(points, kept, region.small, unit))
     alpha = soft * (1 - stays)
 

@@ -10,6 +10,7 @@ BENCHMARKS = (
     "attributes",
     "mask",
     "liveness",
+    "swap",
     "identification",
     "scores",
     "fusion",
