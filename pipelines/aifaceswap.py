@@ -3,7 +3,9 @@
 Every answer is ``{"code", "data", "message"}``; an error has the HTTP status as its code and empty data.
 """
 
+import contextlib
 import uuid
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 
 from fastapi import Depends, FastAPI, Header, Request, Response
@@ -223,21 +225,11 @@ def create_app(services: "Services") -> FastAPI:
 
     async def checked(request: Request, picture: PictureField, name: str) -> Blob | str:
         """A file that may be a picture, or a URL that may be fetched."""
-        try:
+        with _naming(name):
             if picture.url is not None:
-                try:
-                    blob = await own_result(request, picture.url)
-                except (TaskNotFound, ResultExpired) as error:
-                    raise SwapApiError(400, f"{name}: {error}") from None
-                if blob is not None:
-                    return blob
-                return swaps.checked_url(picture.url)
+                return await own_result(request, picture.url) or swaps.checked_url(picture.url)
             assert picture.data is not None
             return Blob(picture.data, check(picture.data, settings.images))
-        except WebError as error:
-            raise SwapApiError(400, f"{name}: {error}") from None
-        except ImageError as error:
-            raise ImageError(error.reason, f"{name}: {error}") from None
 
     async def read(request: Request, files: int) -> Fields:
         whole = min(files, _MAX_WHOLE_PICTURES)
@@ -254,10 +246,8 @@ def create_app(services: "Services") -> FastAPI:
     ) -> Envelope[Accepted]:
         webhook = fields.text("webhook")
         if webhook is not None:
-            try:
+            with _naming("webhook"):
                 webhook = swaps.checked_url(webhook)
-            except WebError as error:
-                raise FieldError(f"webhook: {error}") from None
         blobs = {picture.sha256: picture for picture in pictures if isinstance(picture, Blob)}
         inputs = tuple(
             TaskInput(blob=picture.sha256) if isinstance(picture, Blob) else TaskInput(url=picture)
@@ -313,11 +303,9 @@ def create_app(services: "Services") -> FastAPI:
         points = POINTS_PICTURE + POINTS_FACE * len(faces)
         await swaps.check_balance(key, points)
         if isinstance(source, Blob):  # What must be fetched first is judged by the task.
-            try:
-                found = len((await swaps.faces(source.data)).boxes)
-            except ImageError as error:
-                raise ImageError(error.reason, f"source_image: {error}") from None
-            _check_range(indices, found)
+            with _naming("source_image"):
+                found = await swaps.faces(source.data)
+            _check_range(indices, len(found.boxes))
         return await submit(
             request, key, fields, "multi_faceswap", points, [source, *pictures], tuple(indices)
         )
@@ -328,8 +316,9 @@ def create_app(services: "Services") -> FastAPI:
         fields = await read(request, 1)
         picture = await checked(request, fields.picture("img"), "img")
         await swaps.check_balance(key, POINTS_EXTRACT)
-        data = picture.data if isinstance(picture, Blob) else (await swaps.fetch(picture)).data
-        found = await swaps.faces(data)
+        with _naming("img"):
+            data = picture.data if isinstance(picture, Blob) else (await swaps.fetch(picture)).data
+            found = await swaps.faces(data)
         # Charged with the answer in hand: what fails, or dies, before it costs nothing.
         await swaps.charge(key, POINTS_EXTRACT)
         return Envelope(data=Faces(faces=list(found.boxes), points=POINTS_EXTRACT))
@@ -361,6 +350,17 @@ def create_app(services: "Services") -> FastAPI:
         return response
 
     return app
+
+
+@contextlib.contextmanager
+def _naming(field: str) -> Iterator[None]:
+    """What is wrong with a field is told with its name."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(error.reason, f"{field}: {error}") from None
+    except (WebError, TaskNotFound, ResultExpired) as error:
+        raise FieldError(f"{field}: {error}") from None
 
 
 def _check_indices(indices: list[int], faces: int) -> None:

@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -145,6 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
 
+@cache
 def picture_bomb() -> bytes:
     """A small file of very many pixels."""
     stream = io.BytesIO()
