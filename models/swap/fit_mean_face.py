@@ -44,7 +44,10 @@ def landmarks_of(paths: Sequence[Path]) -> Float64:
 
 
 def factorise(points: Float64, frontal: Float64) -> Float64:
-    """``(68, 3)`` from ``(N, 68, 2)`` and the frontal ones among them: x to the viewer's right, y down, z away; between the eyes, one apart."""
+    """``(68, 3)`` from ``(N, 68, 2)``, and the frontal ones among them that say what upright is.
+
+    x to the viewer's right, y down, z away from the camera; the eyes' middles lie one apart, around the origin.
+    """
     mirror = MIRRORED[:68]
     views = _normalised(np.concatenate([points, points[:, mirror] * [-1, 1]]))
     rows = views.transpose(0, 2, 1)
