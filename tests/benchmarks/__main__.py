@@ -23,6 +23,8 @@ BENCHMARKS = (
     "ingest",
     "archive",
     "vector_server",
+    "capacity",
+    "elasticity",
 )
 
 

@@ -160,7 +160,7 @@ def test_a_killed_embedder_fails_no_request_that_cannot_be_repeated(
     assert back["Embedder"] >= 1
 
 
-def test_readiness_is_false_until_models_are_warm_and_the_end_is_graceful(elastic: Server) -> None:
+def test_a_running_request_is_answered_before_the_server_ends(elastic: Server) -> None:
     """The last of this module: it ends the server."""
     answers: list[httpx.Response] = []
 
