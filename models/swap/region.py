@@ -7,7 +7,7 @@ import numpy as np
 
 from models.types import Float32, RGBImage
 
-ANALYSED = 256
+ANALYSED = 192
 """Longer side of the raster on which light, masks and geometry are worked out, in pixels."""
 
 
