@@ -39,7 +39,7 @@ class Tone:
         wanted = gray(self.wanted)[..., None]
         ratio = (light + _DARK) / (given + _DARK)
         # A highlight adds the same light to dark skin and to fair skin, so less of what fair skin has already.
-        above = np.maximum(ratio - 1, 0) * np.clip(((given + _DARK) / (wanted + _DARK)) ** 1.5, 0.15, 1.2)
+        above = np.maximum(ratio - 1, 0) * np.clip(((given + _DARK) / (wanted + _DARK)) ** 2, 0.1, 1.2)
         # A highlight that takes all the room above the source's skin shall take all above the target's.
         room_given = np.maximum(_WHITE / (given + _DARK) - 1, 0.05)
         room_wanted = np.maximum(_WHITE / (wanted + _DARK) - 1, 0.05)
@@ -48,7 +48,7 @@ class Tone:
         # How a pixel's tint differs from that of the skin around it: lips, veins, brows.
         tint = (picture + _DARK) / (self.given + _DARK) / ratio
         # The tints of dark skin are too strong on fair skin.
-        trust = np.clip(1.25 * (given + _DARK) / (wanted + _DARK) - 0.25, 0.05, 1.0)
+        trust = np.clip(2 * (given + _DARK) / (wanted + _DARK) - 1, 0.03, 1.0)
         tint = 1 + trust * (np.clip(tint, 0.7, 1.4) - 1)
         skin = (self.wanted + _DARK) * (below + above) * tint - _DARK + self.offset
         plain = picture * self.balance
@@ -69,7 +69,12 @@ def transfer(
     # Where the source is modelled by a harder light than the target, its shading is softened.
     ours, theirs = _shading(given, given_near, source_skin), _shading(wanted, wanted_near, target_skin)
     softened = float(np.clip((theirs + 0.02) / (ours + 0.02), 0.2, 1.0))
-    harder = ((given + _DARK) / (given_near + _DARK)) ** np.float32(softened)
+    # The tints of its shades and highlights go where they come from much darker skin.
+    fairer = float(np.log((wanted.mean() + _DARK) / (given.mean() + _DARK)))
+    coloured = 1 - float(smoothstep(0.2, 0.6, fairer))
+    light = ((gray(given) + _DARK) / (gray(given_near) + _DARK))[..., None]
+    tint = (given + _DARK) / (given_near + _DARK) / light
+    harder = light ** np.float32(softened) * tint ** np.float32(coloured)
     given = np.asarray((given_near + _DARK) * harder - _DARK, np.float32)
     wanted, given = _lips(target, source, wanted, given, face, unit)
     brighter = np.log((gray(wanted) + _DARK) / (gray(given) + _DARK))
