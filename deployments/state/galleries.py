@@ -185,13 +185,13 @@ class GalleryStore:
                     removed = [
                         row for row in self._find(db, replaced).values() if row.record.gallery == gallery
                     ]
-                    emptied, unreferenced = self._delete_rows(db, removed)
+                    _, unreferenced = self._delete_rows(db, removed)
                     added = self._insert(db, units, images, kept)
                     enrolled = self._find(db, [face.image_id for face in faces])
                     for face in faces:
                         if enrolled[face.image_id].record.gallery != gallery:
                             raise ImageIdTaken(face.image_id)
-                self._follow_deleted(gallery, removed, emptied)
+                self._follow_deleted(gallery, removed)
                 self._follow_added(added, enrolled)
         except BaseException:
             kept.clear()
@@ -286,8 +286,8 @@ class GalleryStore:
             with self.records.write() as db:
                 self._lock_galleries(db, {gallery}, required=True)
                 rows = [row for row in self._find(db, wanted).values() if row.record.gallery == gallery]
-                emptied, unreferenced = self._delete_rows(db, rows)
-            self._follow_deleted(gallery, rows, emptied)
+                _, unreferenced = self._delete_rows(db, rows)
+            self._follow_deleted(gallery, rows)
         self.blobs.sweep(unreferenced)
         found = {row.record.image_id: row.record for row in rows}
         return [found[image_id] for image_id in wanted if image_id in found]
@@ -302,8 +302,8 @@ class GalleryStore:
                 if subject is not None:
                     condition = _faces.c.subject_id == (self._subject(db, gallery, subject) or 0)
                 rows = [_row(row) for row in db.execute(_face_rows().where(condition))]
-                emptied, unreferenced = self._delete_rows(db, rows)
-            self._follow_deleted(gallery, rows, emptied)
+                _, unreferenced = self._delete_rows(db, rows)
+            self._follow_deleted(gallery, rows)
         self.blobs.sweep(unreferenced)
         return len(rows)
 
@@ -366,9 +366,9 @@ class GalleryStore:
                 if subject is None:
                     raise SubjectNotFound(name)
                 rows = [_row(row) for row in db.execute(_face_rows().where(_faces.c.subject_id == subject))]
-                emptied, unreferenced = self._delete_rows(db, rows)
+                _, unreferenced = self._delete_rows(db, rows)
                 db.execute(sa.delete(_subjects).where(_subjects.c.id == subject))
-            self._follow_deleted(gallery, rows, emptied)
+            self._follow_deleted(gallery, rows)
         self.blobs.sweep(unreferenced)
         return len(rows)
 
@@ -381,9 +381,9 @@ class GalleryStore:
                 rows = [_row(row) for row in db.execute(_face_rows().where(_faces.c.gallery_id == gallery))]
                 emptied, unreferenced = self._delete_rows(db, rows)
                 rest = db.execute(sa.delete(_subjects).where(_subjects.c.gallery_id == gallery)).rowcount
-            self._follow_deleted(gallery, rows, emptied)
+            self._follow_deleted(gallery, rows)
         self.blobs.sweep(unreferenced)
-        return len(emptied) + rest
+        return emptied + rest
 
     def _require_index(self) -> None:
         """Refuse to write, before anything is changed, while the index is too far behind."""
@@ -508,15 +508,15 @@ class GalleryStore:
                 found |= {(gallery, row.name): row.id for row in db.execute(query)}
         return found
 
-    def _delete_rows(self, db: sa.Connection, rows: Sequence[_Row]) -> tuple[list[int], list[str]]:
-        """Delete faces, and the subjects that have none left; those subjects' ids, and blobs to sweep."""
+    def _delete_rows(self, db: sa.Connection, rows: Sequence[_Row]) -> tuple[int, list[str]]:
+        """Delete faces, and the subjects that have none left; how many subjects these are, and blobs to sweep."""
         for part in _chunks([row.record.id for row in rows]):
             db.execute(sa.delete(_faces).where(_faces.c.id.in_(part)))
-        emptied: list[int] = []
+        emptied = 0
         has_faces = sa.exists().where(_faces.c.subject_id == _subjects.c.id)
         for part in _chunks(sorted({row.subject_id for row in rows})):
-            gone = sa.delete(_subjects).where(_subjects.c.id.in_(part), ~has_faces).returning(_subjects.c.id)
-            emptied += db.execute(gone).scalars()
+            gone = sa.delete(_subjects).where(_subjects.c.id.in_(part), ~has_faces)
+            emptied += db.execute(gone).rowcount
         return emptied, self.blobs.release(db, (row.blob for row in rows if row.blob))
 
     # After a transaction
@@ -535,14 +535,12 @@ class GalleryStore:
         if self._server is not None:
             written.wait(_INDEX_SECONDS)
 
-    def _follow_deleted(self, gallery: int, rows: Sequence[_Row], emptied: Sequence[int]) -> None:
+    def _follow_deleted(self, gallery: int, rows: Sequence[_Row]) -> None:
         if not rows:
             return
         ids = np.array([row.record.id for row in rows], np.int64)
         if view := self._views.get(gallery):
             view.remove(ids)
-            for subject in emptied:
-                view.drop_subject(subject)
         written = self._writer.delete(ids)
         if self._server is not None:
             written.wait(_INDEX_SECONDS)

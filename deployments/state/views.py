@@ -38,7 +38,6 @@ _PRODUCTS = 262_144
 """Scores made at a time for many queries: 1 MB, what stays in the cache until it is compared."""
 
 Ids = NDArray[np.int64]
-Slots = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,30 +54,30 @@ class _Block:
     A block that has been full once has codes, and keeps them in step from then on.
     """
 
-    __slots__ = ("codes", "embeddings", "ids", "size", "slots")
+    __slots__ = ("codes", "embeddings", "ids", "size", "subjects")
 
     def __init__(self, dim: int, capacity: int) -> None:
         self.size = 0
         self.codes: Codes | None = None
         self.embeddings: Float32 = np.empty((capacity, dim), np.float32)
         self.ids: Ids = np.empty(capacity, np.int64)
-        self.slots: Slots = np.empty(capacity, np.int32)
+        self.subjects: Ids = np.empty(capacity, np.int64)
 
     def reserve(self, size: int) -> None:
         capacity = len(self.ids)
         if size <= capacity:
             return
         grown = _Block(self.embeddings.shape[1], min(_BLOCK, max(size, 2 * capacity)))
-        grown.append(self.embeddings[: self.size], self.ids[: self.size], self.slots[: self.size])
-        for name in ("embeddings", "ids", "slots"):
+        grown.append(self.embeddings[: self.size], self.ids[: self.size], self.subjects[: self.size])
+        for name in ("embeddings", "ids", "subjects"):
             setattr(self, name, getattr(grown, name))
 
-    def append(self, embeddings: Float32, ids: Ids, slots: Slots) -> None:
+    def append(self, embeddings: Float32, ids: Ids, subjects: Ids) -> None:
         self.reserve(self.size + len(ids))
         start, end = self.size, self.size + len(ids)
         self.embeddings[start:end] = embeddings
         self.ids[start:end] = ids
-        self.slots[start:end] = slots
+        self.subjects[start:end] = subjects
         self.size = end
         if self.codes:
             self.codes.put(start, embeddings)
@@ -91,7 +90,7 @@ class _Block:
         size = self.size - int(dead.sum())
         holes = np.flatnonzero(dead[:size])
         movers = size + np.flatnonzero(~dead[size:])
-        for array in (self.embeddings, self.ids, self.slots):
+        for array in (self.embeddings, self.ids, self.subjects):
             array[holes] = array[movers]
         if self.codes:
             self.codes.move(movers, holes)
@@ -104,7 +103,7 @@ class _Block:
 
     @property
     def nbytes(self) -> int:
-        arrays = self.embeddings.nbytes + self.ids.nbytes + self.slots.nbytes
+        arrays = self.embeddings.nbytes + self.ids.nbytes + self.subjects.nbytes
         return arrays + (self.codes.nbytes if self.codes else 0)
 
 
@@ -130,9 +129,7 @@ class GalleryView:
         self._dim = dim
         self._blocks: list[_Block] = []
         self._lock = threading.Lock()
-        self._slot_of: dict[int, int] = {}
-        self._slot_count = 0
-        self._free_slots: list[int] = []
+        self._counted = 0, 0
         self._last_of_first: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -147,7 +144,6 @@ class GalleryView:
         """ids, subjects: ``(N,)`` int64; embeddings: ``(N, D)`` float32, unit norm."""
         with self._lock:
             self._last_of_first.clear()
-            slots = self._slots(subjects)
             start = 0
             while start < len(ids):
                 if not self._blocks or self._blocks[-1].size == _BLOCK:
@@ -155,7 +151,7 @@ class GalleryView:
                     self._blocks.append(_Block(self._dim, _SMALLEST if first else _BLOCK))
                 block = self._blocks[-1]
                 part = slice(start, start + _BLOCK - block.size)
-                block.append(embeddings[part], ids[part], slots[part])
+                block.append(embeddings[part], ids[part], subjects[part])
                 start = part.stop
 
     def remove(self, ids: Ids) -> None:
@@ -168,33 +164,17 @@ class GalleryView:
                     block.remove(dead)
             self._compact()
 
-    def drop_subject(self, subject: int) -> None:
-        """The subject's number may be forgotten: it has no faces left."""
-        with self._lock:
-            slot = self._slot_of.pop(subject, None)
-            if slot is not None:
-                self._free_slots.append(slot)
-
     def move_subject(self, old: int, new: int) -> None:
         """Give all faces of one subject to another."""
         with self._lock:
-            source = self._slot_of.get(old)
-            if source is None:
-                return
-            target = int(self._slots(np.array([new], np.int64))[0])
             for block in self._blocks:
-                slots = block.slots[: block.size]
-                slots[slots == source] = target
-            del self._slot_of[old]
-            self._free_slots.append(source)
+                subjects = block.subjects[: block.size]
+                subjects[subjects == old] = new
 
     def clear(self) -> None:
         with self._lock:
             self._blocks.clear()
             self._last_of_first.clear()
-            self._slot_of.clear()
-            self._slot_count = 0
-            self._free_slots.clear()
 
     def nearest_faces(self, probes: Float32, limit: int, first: int = 0) -> list[list[Hit]]:
         """probes: ``(N, D)`` float32, unit norm. At most `limit` faces each, nearest first. first: of the so many
@@ -216,21 +196,29 @@ class GalleryView:
             searched = self._searched(first)
             if not searched.size:
                 return [[] for _ in probes]
-            wanted = min(limit, len(self._slot_of), searched.size)
-            faces_each = searched.size / max(1, min(len(self._slot_of), searched.size))
+            faces_each = self._faces_each()
             best: dict[int, Ids] = {}
             for taken in (limit + 2 * faces_each, 2 * limit * faces_each):
                 lacking = [i for i in range(len(probes)) if i not in best]
                 if lacking:
-                    top = self._top(probes[lacking], min(int(taken) + 8, searched.size), searched)
+                    count = min(int(taken) + 8, searched.size)
+                    top = self._top(probes[lacking], count, searched)
                     firsts = zip(lacking, map(self._first_of_each, top), strict=True)
-                    best |= {i: rows for i, rows in firsts if len(rows) >= wanted}
+                    best |= {i: rows for i, rows in firsts if len(rows) >= limit or count == searched.size}
             for i in range(len(probes)):
                 if i not in best:
-                    best[i] = self._best_of_each(probes[i], wanted, searched)
+                    best[i] = self._best_of_each(probes[i], limit, searched)
             return [self._hits(probe, best[i][:limit]) for i, probe in enumerate(probes)]
 
     # Rows are numbered through all blocks, in the order of the blocks' used rows.
+
+    def _faces_each(self) -> float:
+        """How many faces a subject has on average; counted again when the gallery has grown or shrunk by a tenth."""
+        faces, subjects = self._counted
+        if abs(len(self) - faces) * 10 >= faces:
+            numbers = np.concatenate([block.subjects[: block.size] for block in self._blocks])
+            faces, subjects = self._counted = len(numbers), len(np.unique(numbers))
+        return faces / subjects
 
     def _searched(self, first: int) -> "_Searched":
         """Ids grow with time and so do blocks: of those that are searched, all but one are searched whole, unless
@@ -329,25 +317,21 @@ class GalleryView:
 
     def _first_of_each(self, rows: Ids) -> Ids:
         """Of the rows of each subject the first."""
-        _, first = np.unique(self._gather("slots", rows), return_index=True)
+        _, first = np.unique(self._gather("subjects", rows), return_index=True)
         return rows[np.sort(first)]
 
     def _best_of_each(self, probe: Float32, count: int, searched: "_Searched") -> Ids:
         """The best rows of the `count` best subjects, the best first."""
         scores, rows = self._scores(probe, searched)
-        slots = np.concatenate(
-            [
-                block.slots[: block.size] if within is None else block.slots[: block.size][within]
-                for _, block, within in searched.blocks
-            ]
-        )
-        best = np.full(self._slot_count, -np.inf, np.float32)
-        np.maximum.at(best, slots, scores)
+        numbers, inverse = np.unique(self._gather("subjects", rows), return_inverse=True)
+        best = np.full(len(numbers), -np.inf, np.float32)
+        np.maximum.at(best, inverse, scores)
+        count = min(count, len(best))
         worst = np.partition(best, len(best) - count)[len(best) - count]
         kept = np.flatnonzero(scores >= worst)
         return self._first_of_each(rows[kept[np.argsort(-scores[kept], kind="stable")]])
 
-    def _gather(self, name: Literal["embeddings", "ids", "slots"], rows: Ids) -> Any:
+    def _gather(self, name: Literal["embeddings", "ids", "subjects"], rows: Ids) -> Any:
         """Rows of an array that lies in blocks."""
         starts = np.cumsum([0] + [block.size for block in self._blocks])
         owners = np.searchsorted(starts, rows, side="right") - 1
@@ -371,17 +355,6 @@ class GalleryView:
         starts = np.cumsum([0] + [block.size for block in self._blocks]).tolist()
         return list(zip(starts, self._blocks, strict=False))
 
-    def _slots(self, subjects: Ids) -> Slots:
-        """Small numbers for subjects, so that an array can be indexed by them."""
-        numbers, inverse = np.unique(subjects, return_inverse=True)
-        subjects_here = numbers.tolist()
-        new = [subject for subject in subjects_here if subject not in self._slot_of]
-        reused = [self._free_slots.pop() for _ in range(min(len(new), len(self._free_slots)))]
-        made = range(self._slot_count, self._slot_count + len(new) - len(reused))
-        self._slot_count = made.stop
-        self._slot_of.update(zip(new, (*reused, *made), strict=True))
-        return np.array([self._slot_of[subject] for subject in subjects_here], np.int32)[inverse]
-
     def _compact(self) -> None:
         """Join blocks that deletions have left less than half full, so that memory follows the gallery's
         size."""
@@ -391,7 +364,7 @@ class GalleryView:
                 continue
             if blocks and blocks[-1].size + block.size <= _BLOCK // 2:
                 used = slice(block.size)
-                blocks[-1].append(block.embeddings[used], block.ids[used], block.slots[used])
+                blocks[-1].append(block.embeddings[used], block.ids[used], block.subjects[used])
             else:
                 blocks.append(block)
         self._blocks = blocks
