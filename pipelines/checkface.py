@@ -76,7 +76,7 @@ _EXPECTED = (
 _TOO_LARGE = (RejectionReason.TOO_LARGE, RejectionReason.TOO_MANY_PIXELS)
 _NO_INVERSION = (
     "latents cannot be recovered from pictures in this installation: "
-    "run `prosopon models pull` and start it again"
+    "run `prosopon models pull dlib-resnet29` and start it again"
 )
 
 

@@ -77,8 +77,8 @@ class Generation:
     ) -> None:
         """resources: whose bounds this process keeps to on its own; Serve's let a few more through."""
         self._handles, self._latents, self._results = handles, latents, results
-        self._films = Bound(resources.video_encoder, "films are being made or waited for")
-        self._inversions = Bound(resources.inverter, "latents are being looked for or waited for")
+        self._films = Bound(resources.video_encoder, "films are being made or waited for", 15)
+        self._inversions = Bound(resources.inverter, "latents are being looked for or waited for", 30)
         self.card = card
 
     @classmethod
@@ -205,13 +205,16 @@ class Generation:
 class Bound:
     """How many of a deployment's requests this process has under way. Raises `Overloaded` where one is too many."""
 
-    def __init__(self, resources: DeploymentSettings, what: str) -> None:
+    def __init__(self, resources: DeploymentSettings, what: str, retry_after: int) -> None:
+        """retry_after: seconds after which there may be room again."""
         self._most = resources.max_replicas * resources.max_ongoing_requests + resources.max_queued_requests
-        self._count, self._what = 0, what
+        self._count, self._what, self._retry_after = 0, what, retry_after
 
     def __enter__(self) -> None:
         if self._count >= self._most:
-            raise Overloaded(f"{self._count} {self._what}")
+            error = Overloaded(f"{self._count} {self._what}")
+            error.retry_after = self._retry_after
+            raise error
         self._count += 1
 
     def __exit__(self, *_: object) -> None:
