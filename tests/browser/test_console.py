@@ -405,6 +405,25 @@ def test_a_film_is_made_shown_and_downloaded(open_console: OpenConsole, format: 
             assert (getattr(film, "n_frames", 1), film.size) == (8, (128, 128))
 
 
+def test_a_picture_becomes_a_latent_that_morphs(open_console: OpenConsole, london: list[Path]) -> None:
+    console = open_console()
+    page = console.page
+    console.open("faces")
+    page.locator(".morph img").wait_for()
+    console.choose("A picture of a face", person(london, 10))
+    page.get_by_role("button", name="Find its latent").click()
+    page.get_by_text("generated from its latent").wait_for(timeout=240_000)
+    guid = page.locator("p", has_text="Its latent").locator("code").inner_text()
+    pair = page.locator(".pair img")
+    assert pair.nth(1).evaluate("async image => { await image.decode(); return image.naturalWidth; }") == 512
+    console.shot("faces_inversion")
+    shown = page.locator(".morph img").get_attribute("src")
+    page.get_by_role("button", name="Use as the first face").click()
+    console.until("old => document.querySelector('.morph img').src !== old", shown)
+    assert page.get_by_label("From", exact=True).input_value() == guid
+    assert page.locator(".ends select").first.input_value() == "guid"
+
+
 # ------------------------------------------------------------------------------------- installation, usage, curl
 
 
@@ -451,6 +470,32 @@ def test_the_line_of_curl_does_what_the_console_did(
         [*shlex.split(line), "-s"], cwd=picture.parent, capture_output=True, text=True, check=True
     )
     assert json.loads(answer.stdout)["result"][0]["subjects"][0]["subject"] == "Ada"
+
+
+def test_no_name_breaks_out_of_the_line_of_curl(
+    open_console: OpenConsole, key: str, london: list[Path], tmp_path: Path
+) -> None:
+    name = """O'Brien "$(id)" `ls`; \\ & co"""
+    picture = tmp_path / "a b;c,d'e\"f.jpg"
+    picture.write_bytes(person(london, 9).read_bytes())
+    console = open_console(permissions=["clipboard-read", "clipboard-write"])
+    console.sign_in(key)
+    console.visit("People")
+    console.page.get_by_label("New person").fill(name)
+    console.page.get_by_role("button", name="Add", exact=True).click()
+    console.page.get_by_role("heading", name=name).wait_for()
+    console.choose("Add pictures of this person", picture)
+    console.page.get_by_role("heading", name="1 example", exact=True).wait_for()
+    console.visit("Usage")
+    rows = console.page.get_by_role("region", name="Calls of this page").get_by_role("row")
+    for call, folder, answer in (
+        ("POST /api/v1/recognition/subjects", tmp_path, {"code": 43}),
+        ("POST /api/v1/recognition/faces", tmp_path, {"subject": name}),
+    ):
+        rows.filter(has_text=call).first.get_by_role("button").click()
+        line = console.page.evaluate("navigator.clipboard.readText()")
+        ran = subprocess.run(f"{line} -s", shell=True, cwd=folder, capture_output=True, text=True, check=True)
+        assert answer.items() <= json.loads(ran.stdout).items()
 
 
 def test_every_api_has_a_page_of_documents_from_this_server_alone(open_console: OpenConsole) -> None:

@@ -35,16 +35,16 @@ export const calls = new Calls();
 /** One call. Resolves to the answer, read as `as`: "json", "text" or "blob"; rejects with `ApiError`, or with
  *  AbortError.
  *
- *  api: whose authorization and error form; query: an object, of which null and "" are left out; one of form (pairs), json
- *  and body; key: instead of the session's; quiet: not for the bar at the bottom.
+ *  api: whose authorization and error form; query: an object, of which null and "" are left out; form (pairs) or json:
+ *  the body; key: instead of the session's; quiet: not for the bar at the bottom.
  */
-export async function call({ api, method = "GET", path, query = {}, form, json, body, as = "json", signal, key, quiet, saveTo }) {
+export async function call({ api, method = "GET", path, query = {}, form, json, as = "json", signal, key, quiet, saveTo }) {
   const parameters = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
   const search = new URLSearchParams(parameters.map(([name, value]) => [name, String(value)])).toString();
   const url = new URL(search ? `${path}?${search}` : path, location.origin).href;
   const secret = key ?? session.key;
   const headers = secret ? AUTHORIZATION[api](secret) : {};
-  const request = { method, url, headers, form, json, body, saveTo };
+  const request = { method, url, headers, form, json, saveTo };
 
   const options = { method, headers: { ...headers }, signal, cache: as === "blob" ? "default" : "no-store", redirect: "error" };
   if (form) {
@@ -53,9 +53,6 @@ export async function call({ api, method = "GET", path, query = {}, form, json, 
   } else if (json !== undefined) {
     options.body = JSON.stringify(json);
     options.headers["Content-Type"] = "application/json";
-  } else if (body) {
-    options.body = body;
-    options.headers["Content-Type"] = body.type || "application/octet-stream";
   }
 
   const started = performance.now();

@@ -41,7 +41,7 @@ export function usage() {
       return parts;
     }, load);
     if (!found) return;
-    figures.replaceChildren(figure(masked(session.key), "key"), ...found.map(([value, name]) => figure(value, name)));
+    figures.replaceChildren(...found.map(([value, name]) => figure(value, name)));
   }
 
   function drawCalls() {
@@ -71,7 +71,7 @@ export function usage() {
     "section",
     {},
     pageHead("Usage", opened.length ? `This key opens ${opened.join(", ")}.` : "This key opens detection or verification alone."),
-    el("div", { class: "card" }, el("h2", {}, "This key"), figures, work.element),
+    el("div", { class: "card" }, el("h2", {}, "This key, ", el("code", {}, masked(session.key))), figures, work.element),
     el(
       "div",
       { class: "card" },
