@@ -40,7 +40,7 @@ def test_a_person_is_found_first_in_the_highest_band_and_paid_for(
     assert best.locator("img").evaluate("async image => { await image.decode(); return image.naturalWidth; }")
     band = page.locator(".band").first.get_attribute("aria-label")
     least = int(re.search(r"(\d+) to", band).group(1))  # type: ignore[union-attr]
-    assert score >= max(83, least)
+    assert score >= least >= 70
     page.get_by_text("7 credits left").wait_for()
     assert page.locator(".result").all_inner_texts() == sorted(
         page.locator(".result").all_inner_texts(), key=lambda text: -int(text.split()[0])

@@ -6,12 +6,11 @@ import { ApiError } from "../lib/errors.js";
 import { server, session } from "../lib/session.js";
 import { Work } from "../parts/work.js";
 
-// Calls that change nothing and cost nothing.
+// Calls that change nothing, cost nothing, and succeed with a key that is accepted.
 const DOORS = [
   ["compreface", "Recognition", { path: "/api/v1/recognition/subjects" }],
   ["trueface", "Trueface", { path: "/v1/collection" }],
   ["facecheck", "Search", { path: "/api/info", method: "POST" }],
-  ["aifaceswap", "Swap", { path: "/api/aifaceswap/v1/task/none" }],
 ];
 
 async function opens([api, name, request], key, signal) {
@@ -21,8 +20,7 @@ async function opens([api, name, request], key, signal) {
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     if (error.status === 0 || error.status >= 500 || error.status === 429) throw error;
-    // A swap task that does not exist is looked up only for a key that is accepted.
-    return api === "aifaceswap" && error.status === 404 ? name : null;
+    return null;
   }
 }
 
@@ -56,7 +54,7 @@ export function signIn() {
     const found = await work.run("Trying the key…", (signal) => Promise.all(doors.map((door) => opens(door, key, signal))));
     if (!found) return undefined;
     const names = found.filter(Boolean);
-    if (doors.length && !names.length && !(await detects(key))) {
+    if (!names.length && !(await opensAnother(key))) {
       work.fail(new Error("No service here accepts this key. Look whether it is complete and not revoked: `prosopon keys list`."));
       return input.focus();
     }
@@ -81,12 +79,15 @@ export function signIn() {
   return { element, onshow: () => setTimeout(() => input.focus()) };
 }
 
-/** Keys of detection or verification alone have no call without a picture: an empty one is refused differently. */
-async function detects(key) {
-  if (!server.serves("compreface")) return false;
-  const paths = ["/api/v1/detection/detect", "/api/v1/verification/verify"];
-  const refusals = await Promise.all(
-    paths.map((path) => call({ api: "compreface", key, path, method: "POST", json: {}, quiet: true }).catch((error) => error)),
-  );
-  return refusals.some(({ code }) => code === 5);
+/** Services that have no call without a picture, or a task, refuse an empty one differently where the key is accepted. */
+async function opensAnother(key) {
+  const refusals = [
+    ["compreface", { path: "/api/v1/detection/detect", method: "POST", json: {} }, ({ code }) => code === 5],
+    ["compreface", { path: "/api/v1/verification/verify", method: "POST", json: {} }, ({ code }) => code === 5],
+    ["aifaceswap", { path: "/api/aifaceswap/v1/task/none" }, ({ status }) => status === 404],
+  ];
+  const asked = refusals
+    .filter(([api]) => server.serves(api))
+    .map(([api, request, accepted]) => call({ api, key, quiet: true, ...request }).then(() => true, accepted));
+  return (await Promise.all(asked)).some(Boolean);
 }

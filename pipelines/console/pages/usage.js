@@ -70,7 +70,7 @@ export function usage() {
   const element = el(
     "section",
     {},
-    pageHead("Usage", opened.length ? `This key opens ${opened.join(", ")}.` : "This key opens detection or verification alone."),
+    pageHead("Usage", opened.length ? `This key opens ${opened.join(", ")}.` : "What this key has, and what this page has asked for."),
     el("div", { class: "card" }, el("h2", {}, "This key, ", el("code", {}, masked(session.key))), figures, work.element),
     el(
       "div",
