@@ -133,7 +133,8 @@ def glasses(target_skin: Float32, eyes: Float32, place: Float32, unit: float) ->
     columns = np.clip(((x[bridge] + 0.14) * 25).astype(int), 0, 6)
     crossing = np.zeros(7, np.float32)
     np.maximum.at(crossing, columns, other[bridge])
-    if crossing.mean() < 0.75 or crossing.min() < 0.5:
+    # A shadow crosses the bridge too, but fills it.
+    if crossing.mean() < 0.75 or crossing.min() < 0.5 or other[bridge].mean() > 0.42:
         return np.zeros_like(target_skin)
     band = smoothstep(-0.55, -0.45, y) * smoothstep(0.75, 0.65, y + 0.35 * (np.abs(x) < 0.32))
     return smoothstep(0.3, 0.7, other * band * (1 - eyes))
