@@ -15,7 +15,7 @@ from deployments.pokes import Wakeable
 from deployments.state.blobs import BlobStore
 from deployments.state.deliveries import Delivery, DeliveryStore
 from deployments.state.records import Records
-from deployments.state.tasks import TaskStore
+from deployments.state.task_expiry import TaskExpiry
 from deployments.web_client import WebClient, WebError
 from deployments.webhooks import headers, pause_after
 
@@ -42,7 +42,7 @@ class Courier:
         self._settings = webhooks
         records = await asyncio.to_thread(Records, state.database)
         self._deliveries = DeliveryStore(records, webhooks)
-        self._tasks = TaskStore(records, BlobStore(records, state.blobs), swap)
+        self._expiry = TaskExpiry(records, BlobStore(records, state.blobs), swap)
         self._client = WebClient(fetch.model_copy(update={"seconds": webhooks.seconds}))
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="deliveries")
         self._wakeable = Wakeable(_LOOK_SECONDS)
@@ -121,7 +121,7 @@ class Courier:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                if expired := await loop.run_in_executor(self._threads, self._tasks.expire):
+                if expired := await loop.run_in_executor(self._threads, self._expiry.expire):
                     logger.info("pictures of %d tasks deleted", expired)
             except Exception:
                 logger.exception("pictures of tasks cannot be deleted")

@@ -29,7 +29,8 @@ from deployments.pokes import Poker, Wakeable
 from deployments.state.blobs import Blob, BlobStore
 from deployments.state.errors import BlobCorrupt, BlobMissing
 from deployments.state.records import Records
-from deployments.state.tasks import ClaimedTask, TaskInput, TaskStore
+from deployments.state.task_types import ClaimedTask, TaskInput
+from deployments.state.tasks import TaskStore
 from deployments.web_client import Unreachable, WebClient, WebError
 from models.face_swap import FaceSwap, FoundFaces, NoSwap, SwappedPicture, face_names
 from models.images import ImageError

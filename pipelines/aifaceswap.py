@@ -25,7 +25,7 @@ from deployments.state.errors import (
     TooManyTasksOfTenant,
 )
 from deployments.state.keys import Key
-from deployments.state.tasks import Kind, NewTask, TaskInput, TaskRecord
+from deployments.state.task_types import Kind, NewTask, TaskInput, TaskRecord
 from deployments.web_client import WebError
 from models.face_swap import face_names
 from models.images import ImageError, RejectionReason, check

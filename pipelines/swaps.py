@@ -15,7 +15,8 @@ from deployments.state.blobs import Blob, BlobStore
 from deployments.state.errors import NotEnoughCredits
 from deployments.state.keys import Key, KeyStore
 from deployments.state.records import Records
-from deployments.state.tasks import NewTask, TaskRecord, TaskStore
+from deployments.state.task_types import NewTask, TaskRecord
+from deployments.state.tasks import TaskStore
 from deployments.web_client import Fetched, WebClient
 from models.face_swap import FoundFaces, NoSwap, SwappedPicture
 from models.images import ImageError

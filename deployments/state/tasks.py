@@ -9,10 +9,8 @@
 """
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Literal
 from uuid import UUID, uuid4
 
 import orjson
@@ -32,72 +30,14 @@ from deployments.state.errors import (
 )
 from deployments.state.keys import give_back_credits, take_credits
 from deployments.state.records import Records, now
-
-Kind = Literal["faceswap", "multi_faceswap"]
-State = Literal["waiting", "running", "succeeded", "failed"]
+from deployments.state.task_types import ClaimedTask, NewTask, State, TaskInput, TaskRecord
 
 _TYPES: dict[str, int] = {"faceswap": 1, "multi_faceswap": 2}
 """What a webhook is told."""
 _NAME_BYTES = 32
-_EXPIRE_BATCH = 100
 _MAX_MESSAGE = 500
-_tasks, _inputs, _deliveries = schema.tasks, schema.task_inputs, schema.deliveries
+_tasks, _inputs = schema.tasks, schema.task_inputs
 _OPEN = sa.select(sa.func.count()).select_from(_tasks).where(_tasks.c.due.is_not(None))
-
-
-@dataclass(frozen=True, slots=True)
-class TaskInput:
-    """A picture: a stored blob's SHA-256, or a URL that the worker fetches."""
-
-    blob: str | None = None
-    url: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NewTask:
-    """inputs: the picture to change, then the faces to put in. indices: which face each of these replaces, None for
-    the biggest. uploads: the bytes of the inputs' blobs. results_url: under which results are found by their name."""
-
-    tenant: int
-    key: int
-    kind: Kind
-    points: int
-    inputs: tuple[TaskInput, ...]
-    results_url: str
-    indices: tuple[int, ...] | None = None
-    webhook: str | None = None
-    uploads: Mapping[str, Blob] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimedTask:
-    """What a worker is to do. attempt: counts from 1."""
-
-    id: UUID
-    kind: Kind
-    inputs: tuple[TaskInput, ...]
-    indices: tuple[int, ...] | None
-    attempt: int
-    claimant: UUID
-
-
-@dataclass(frozen=True, slots=True)
-class TaskRecord:
-    """result_url: None before there is a result and after it expired."""
-
-    id: UUID
-    tenant: int
-    key: int
-    kind: Kind
-    state: State
-    points: int
-    attempts: int
-    message: str | None
-    webhook: str | None
-    result_url: str | None
-    expires: datetime | None
-    created: datetime
-    finished: datetime | None
 
 
 class TaskStore:
@@ -341,44 +281,6 @@ class TaskStore:
             elif row.state == "running":
                 raise CannotRetry("a worker is at it")
             db.execute(sa.update(_tasks).where(_tasks.c.id == task).values(values))
-
-    def expire(self) -> int:
-        """Delete the pictures of tasks whose time has come, and the records of those long past; returns how many
-        tasks lost their pictures."""
-        expired = 0
-        while batch := self._expire_batch():
-            expired += batch
-        forgotten = self._now() - timedelta(days=self._settings.history_days)
-        owed = sa.select(_deliveries.c.task_id).where(_deliveries.c.due.is_not(None))
-        past = sa.select(_tasks.c.id).where(
-            _tasks.c.created < forgotten,
-            _tasks.c.due.is_(None),
-            _tasks.c.expires.is_(None),
-            _tasks.c.id.not_in(owed),
-        )
-        with self._records.read() as db:
-            gone = db.execute(past.limit(_EXPIRE_BATCH * 10)).scalars().all()
-        if gone:
-            with self._records.write() as db:
-                db.execute(sa.delete(_deliveries).where(_deliveries.c.task_id.in_(gone)))
-                db.execute(sa.delete(_tasks).where(_tasks.c.id.in_(gone)))
-        return expired
-
-    def _expire_batch(self) -> int:
-        ripe = sa.select(_tasks.c.id, _tasks.c.result).where(_tasks.c.expires <= self._now())
-        with self._records.read() as db:
-            if not db.execute(ripe.limit(1)).first():
-                return 0
-        with self._records.write() as db:
-            rows = db.execute(ripe.limit(_EXPIRE_BATCH).with_for_update(skip_locked=True)).all()
-            ids = [row.id for row in rows]
-            inputs = sa.select(_inputs.c.blob).where(_inputs.c.task_id.in_(ids), _inputs.c.blob.is_not(None))
-            hashes = [row.result for row in rows if row.result] + [*db.execute(inputs).scalars()]
-            db.execute(sa.delete(_inputs).where(_inputs.c.task_id.in_(ids)))
-            db.execute(sa.update(_tasks).where(_tasks.c.id.in_(ids)).values(result=None, expires=None))
-            released = self._blobs.release(db, hashes)
-        self._blobs.sweep(released)
-        return len(ids)
 
 
 def notification(task: UUID, kind: str, result_url: str, message: str | None) -> bytes:

@@ -32,7 +32,7 @@ def list_tasks(
     from rich.console import Console
     from rich.table import Table
 
-    from deployments.state.tasks import State
+    from deployments.state.task_types import State
 
     if state not in (None, *STATES):
         raise typer.BadParameter(f"there are {', '.join(STATES)}")

@@ -15,7 +15,8 @@ from deployments.state.blobs import Blob, BlobStore
 from deployments.state.deliveries import DeliveryStore
 from deployments.state.keys import KeyStore
 from deployments.state.records import Records
-from deployments.state.tasks import NewTask, TaskInput, TaskStore
+from deployments.state.task_types import NewTask, TaskInput
+from deployments.state.tasks import TaskStore
 from tests.integration.task_processes import SWAP, WEBHOOKS
 from tests.loopback import loopback
 from tests.paths import ROOT

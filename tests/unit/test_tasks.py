@@ -25,7 +25,9 @@ from deployments.state.errors import (
 )
 from deployments.state.keys import Key, KeyStore
 from deployments.state.records import Records, now
-from deployments.state.tasks import ClaimedTask, NewTask, TaskInput, TaskStore
+from deployments.state.task_expiry import TaskExpiry
+from deployments.state.task_types import ClaimedTask, NewTask, TaskInput
+from deployments.state.tasks import TaskStore
 
 RESULTS = "https://faces.example/results/"
 HOOK = "https://client.example/hook"
@@ -50,6 +52,7 @@ class State:
     keys: KeyStore
     tasks: TaskStore
     deliveries: DeliveryStore
+    expiry: TaskExpiry
     clock: Clock
     key: Key
 
@@ -88,6 +91,7 @@ def state_over(records: Records, folder: Path) -> State:
         keys,
         TaskStore(records, blobs, settings, clock),
         DeliveryStore(records, WebhookSettings(concurrency=8, per_host=2, per_key=6), clock),
+        TaskExpiry(records, blobs, settings, clock),
         clock,
         key,
     )
@@ -270,19 +274,19 @@ def test_pictures_are_deleted_when_their_time_has_come(state: State) -> None:
     assert url is not None
     name = url.removeprefix(RESULTS)
     state.clock.advance(hours=23.9)
-    assert state.tasks.expire() == 0
+    assert state.expiry.expire() == 0
     assert state.tasks.result(name) == shared
     state.clock.advance(hours=0.2)
     with pytest.raises(ResultExpired):
         state.tasks.result(name)
-    assert state.tasks.expire() == 1
+    assert state.expiry.expire() == 1
     assert state.blobs.files() == {PICTURE.sha256}, "the waiting task has the same face"
     with pytest.raises(ResultExpired):
         state.tasks.result(name)
     assert state.tasks.find(done).result_url is None
     state.tasks.fail(state.claim(), "no face")
     state.clock.advance(hours=25)
-    state.tasks.expire()
+    state.expiry.expire()
     assert not state.blobs.files()
     assert state.tasks.find(waiting).state == "failed"
 
@@ -291,11 +295,11 @@ def test_records_are_forgotten_at_last_but_not_while_a_webhook_is_owed(state: St
     task = state.tasks.accept(state.new())
     state.tasks.fail(state.claim(), "no face")
     state.clock.advance(days=31)
-    state.tasks.expire()
+    state.expiry.expire()
     assert state.tasks.find(task)
     (owed,) = state.deliveries.claim({}, {})
     state.deliveries.delivered(owed, 200)
-    state.tasks.expire()
+    state.expiry.expire()
     with pytest.raises(TaskNotFound):
         state.tasks.find(task)
 
