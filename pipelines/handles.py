@@ -41,7 +41,7 @@ from models.latents import Latent, LatentError, Mixture, Part, latent_of_seed, s
 from models.types import FilmFormat, Float32, PictureFormat, RGBImage
 from pipelines.connection import Answer, Loop
 from pipelines.faces import Face, Picture, Plugin
-from pipelines.generation import Generation
+from pipelines.generation import Generation, Inversion
 from pipelines.graphs import Graphs
 from pipelines.handle_gallery import Gallery
 from pipelines.handle_search import PublicIndex
@@ -64,8 +64,8 @@ if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle
 
 __all__ = [
-    "Answer", "Candidate", "Face", "Gallery", "ImageError", "LatentError", "ModelFailed", "NoFace", "NoSwap",
-    "NotRunning", "NotServed", "Overloaded", "Picture", "Plugin", "Prosopon", "RecognisedFace", "SearchHit",
+    "Answer", "Candidate", "Face", "Gallery", "ImageError", "Inversion", "LatentError", "ModelFailed", "NoFace",
+    "NoSwap", "NotRunning", "NotServed", "Overloaded", "Picture", "Plugin", "Prosopon", "RecognisedFace", "SearchHit",
     "SeveralFaces", "StateError", "Unavailable", "Verification", "VerifiedFace",
 ]  # fmt: skip
 
@@ -307,6 +307,17 @@ class Prosopon:
     def register(self, latent: Latent, kind: str | None = None) -> Answer[uuid.UUID]:
         """Keep a latent under a new id, which the CheckFace API knows as its guid. Raises `LatentError`."""
         return self.submit(lambda: self.generation.register(latent, kind))
+
+    def invert(self, image: Image, *, align: bool = True) -> Answer[Inversion]:
+        """The registered latent whose face comes closest to the biggest face of a picture. Takes half a minute or more.
+
+        align: the face is to be turned and cut out first. Raises what `Generation.invert` raises.
+        """
+
+        async def inverted() -> Inversion:
+            return await self.generation.invert(await read(image), align)
+
+        return self.submit(inverted)
 
     async def _mixture(self, face: FaceSource) -> Mixture:
         return face if isinstance(face, tuple) else (Part(await self._latent(face)),)

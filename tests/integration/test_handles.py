@@ -140,6 +140,14 @@ def test_styles_mix_and_are_registered(prosopon: Prosopon) -> None:
         prosopon.generate(uuid.uuid4()).result()
 
 
+@pytest.mark.slow
+def test_a_photograph_becomes_a_latent(prosopon: Prosopon, london: list[Path], group_picture: Path) -> None:
+    inversion = prosopon.invert(london[0]).result()
+    assert inversion.aligned
+    assert prosopon.pixels(inversion.latent, dim=64).result().shape == (64, 64, 3)
+    assert prosopon.invert(london[0]).result() == inversion, "the same photograph has the same latent"
+
+
 def test_answers_are_awaited_in_any_loop(prosopon: Prosopon, london: list[Path]) -> None:
     async def both() -> list[Picture]:
         return list(await asyncio.gather(*(prosopon.detect(path) for path in london[:2])))
