@@ -141,7 +141,7 @@ def test_styles_mix_and_are_registered(prosopon: Prosopon) -> None:
 
 
 @pytest.mark.slow
-def test_a_photograph_becomes_a_latent(prosopon: Prosopon, london: list[Path], group_picture: Path) -> None:
+def test_a_photograph_becomes_a_latent(prosopon: Prosopon, london: list[Path]) -> None:
     inversion = prosopon.invert(london[0]).result()
     assert inversion.aligned
     assert prosopon.pixels(inversion.latent, dim=64).result().shape == (64, 64, 3)
