@@ -108,6 +108,8 @@ def ingest(files: Sequence[Path], folder: Path) -> float:
         f"while it writes: {(pictures_last - pictures_first) / steady:.1f} pictures/s, "
         f"{(faces_last - faces_first) / steady:.1f} faces/s"
     )
+    sizes = [path.stat().st_size for path in (folder / "home" / "blobs").rglob("*") if path.is_file()]
+    print(f"{np.mean(sizes):.0f} bytes a thumbnail")
     return (pictures_last - pictures_first) / steady
 
 
