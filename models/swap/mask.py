@@ -121,7 +121,8 @@ def _from_outside(foreign: Float32, place: Float32, unit: float) -> Float32:
 
 
 def glasses(target_skin: Float32, eyes: Float32, place: Float32, unit: float) -> Float32:
-    """``(H, W)`` float32: 1 on the frame of glasses that the target wears, 0 everywhere where it wears none.
+    """``(H, W)`` float32: 1 on the frame of glasses that the target wears, and on lenses that hide the eyes;
+    0 everywhere where it wears none.
 
     A frame crosses the bridge of the nose from side to side; nothing else that is not skin does.
     """
@@ -133,11 +134,15 @@ def glasses(target_skin: Float32, eyes: Float32, place: Float32, unit: float) ->
     columns = np.clip(((x[bridge] + 0.14) * 25).astype(int), 0, 6)
     crossing = np.zeros(7, np.float32)
     np.maximum.at(crossing, columns, other[bridge])
+    around = (np.abs(np.abs(x) - 0.52) < 0.3) & (y > -0.1) & (y < 0.26) & (eyes < 0.5)
+    sunglasses = around.any() and float(other[around].mean()) > 0.75
     # A shadow crosses the bridge too, but fills it.
-    if crossing.mean() < 0.75 or crossing.min() < 0.5 or other[bridge].mean() > 0.42:
+    shadow = not sunglasses and float(other[bridge].mean()) > 0.42
+    if crossing.mean() < 0.75 or crossing.min() < 0.5 or shadow:
         return np.zeros_like(target_skin)
     band = smoothstep(-0.55, -0.45, y) * smoothstep(0.75, 0.65, y + 0.35 * (np.abs(x) < 0.32))
-    return smoothstep(0.3, 0.7, other * band * (1 - eyes))
+    frame = np.maximum(other, eyes) if sunglasses else other * (1 - eyes)
+    return smoothstep(0.3, 0.7, frame * band)
 
 
 def kept_features(
