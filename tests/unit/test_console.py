@@ -1,35 +1,50 @@
 """What the console is made of: files of this installation alone, kept by browsers while they are the same."""
 
+import asyncio
 import re
 from pathlib import Path
 
 import httpx
 import pytest
-from starlette.testclient import TestClient
+from starlette.applications import Starlette
 
 from configs.settings import ModelSettings, Settings
-from pipelines import console, health
+from pipelines import console
 from tests.paths import ROOT
 
 FILES = Path(console.__file__).parent / "console"
 
 
+class Client:
+    """Asks the console's routes, without a server."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._transport = httpx.ASGITransport(Starlette(routes=console.routes(settings)))
+
+    def get(self, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            async with httpx.AsyncClient(transport=self._transport, base_url="http://console") as client:
+                return await client.get(path, headers=headers)
+
+        return asyncio.run(ask())
+
+
 @pytest.fixture
-def client() -> TestClient:
-    return TestClient(health.create_app(Settings(apis=("compreface", "checkface"))), follow_redirects=False)
+def client() -> Client:
+    return Client(Settings(apis=("compreface", "checkface")))
 
 
 def assets_of(page: httpx.Response) -> list[str]:
     return re.findall(r'(?:src|href)="(/console/assets/[^"]+)"', page.text)
 
 
-def test_a_browser_that_asks_for_the_root_is_shown_the_console(client: TestClient) -> None:
+def test_a_browser_that_asks_for_the_root_is_shown_the_console(client: Client) -> None:
     answer = client.get("/", headers={"Accept": "text/html,*/*;q=0.8"})
     assert (answer.status_code, answer.headers["location"]) == (307, "/console")
     assert client.get("/", headers={"Accept": "application/json"}).status_code == 404
 
 
-def test_the_page_is_asked_for_anew_and_what_it_names_is_kept_for_ever(client: TestClient) -> None:
+def test_the_page_is_asked_for_anew_and_what_it_names_is_kept_for_ever(client: Client) -> None:
     page = client.get("/console")
     assert page.headers["cache-control"] == "no-cache"
     again = client.get("/console", headers={"If-None-Match": page.headers["etag"]})
@@ -42,7 +57,7 @@ def test_the_page_is_asked_for_anew_and_what_it_names_is_kept_for_ever(client: T
         assert "immutable" in answer.headers["cache-control"]
 
 
-def test_compressed_and_plain_are_one_file_with_two_validators(client: TestClient) -> None:
+def test_compressed_and_plain_are_one_file_with_two_validators(client: Client) -> None:
     name = next(name for name in assets_of(client.get("/console")) if name.endswith("/app.js"))
     zipped = client.get(name, headers={"Accept-Encoding": "gzip"})
     plain = client.get(name, headers={"Accept-Encoding": "identity"})
@@ -54,7 +69,7 @@ def test_compressed_and_plain_are_one_file_with_two_validators(client: TestClien
     assert plain.headers["content-type"].startswith("text/javascript")
 
 
-def test_a_page_of_another_version_gets_the_files_but_does_not_keep_them(client: TestClient) -> None:
+def test_a_page_of_another_version_gets_the_files_but_does_not_keep_them(client: Client) -> None:
     answer = client.get("/console/assets/0123456789abcdef/app.js")
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-cache")
 
@@ -62,11 +77,11 @@ def test_a_page_of_another_version_gets_the_files_but_does_not_keep_them(client:
 @pytest.mark.parametrize(
     "path", ["..%2Fconsole.py", "css/..%2F..%2Fconsole.py", "%2e%2e/%2e%2e/pyproject.toml", "none.js", ""]
 )
-def test_nothing_but_the_files_of_the_console_is_served(client: TestClient, path: str) -> None:
+def test_nothing_but_the_files_of_the_console_is_served(client: Client, path: str) -> None:
     assert client.get(f"/console/assets/0/{path}").status_code == 404
 
 
-def test_the_policy_allows_no_other_host_and_no_inline_script(client: TestClient) -> None:
+def test_the_policy_allows_no_other_host_and_no_inline_script(client: Client) -> None:
     for path in ("/console", "/docs/compreface"):
         policy = client.get(path).headers["content-security-policy"]
         directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
@@ -91,7 +106,7 @@ def test_every_file_is_part_of_the_package() -> None:
     assert {path for path in FILES.rglob("*") if path.is_file()} <= packaged
 
 
-def test_documents_exist_for_what_is_served_alone(client: TestClient) -> None:
+def test_documents_exist_for_what_is_served_alone(client: Client) -> None:
     assert "swagger-ui-bundle.js" in client.get("/docs/checkface").text
     assert client.get("/docs/facecheck").status_code == 404
     assert client.get("/docs/%3Cscript%3E").status_code == 404
@@ -102,7 +117,7 @@ def test_everybody_may_know_what_is_served_and_not_where_it_lies(tmp_path: Path)
     mine.parent.mkdir()
     mine.write_bytes(b"of the operator")
     models = ModelSettings(overrides={"detector": str(mine)})
-    client = TestClient(health.create_app(Settings(apis=("compreface",), models=models)))
+    client = Client(Settings(apis=("compreface",), models=models))
     text = client.get("/console/config.json").text
     assert "secret" not in text
     document = client.get("/console/config.json").json()
