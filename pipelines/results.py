@@ -71,7 +71,7 @@ class Results:
             if found := await asyncio.to_thread(self._cache.find, key):
                 self._outcomes.inc(tags={"outcome": "found"})
                 return found
-            if await asyncio.to_thread(self._cache.claim, key, claimant):
+            if await self._claim(key, claimant):
                 break
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         renewal = asyncio.create_task(self._renew(key, claimant))
@@ -85,6 +85,16 @@ class Results:
             raise
         finally:
             renewal.cancel()
+
+    async def _claim(self, key: str, claimant: uuid.UUID) -> bool:
+        """Cancelled, it gives back what the thread, which goes on, may get after all."""
+        claiming = asyncio.ensure_future(asyncio.to_thread(self._cache.claim, key, claimant))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            await asyncio.wait([claiming])
+            await asyncio.to_thread(self._cache.abandon, key, claimant)
+            raise
 
     async def _renew(self, key: str, claimant: uuid.UUID) -> None:
         while True:

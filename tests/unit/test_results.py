@@ -1,6 +1,8 @@
 """The cache of results and registered latents: bounded, least recently used first, whole or not at all; claims."""
 
 import asyncio
+import time
+import uuid
 from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -163,6 +165,26 @@ def test_the_work_ends_when_the_last_has_gone_and_not_before(cache: ResultCache)
         await asyncio.sleep(0.7)
         assert (work.begun, work.done) == (2, 1) and cache.computing() == 0
         assert (await results.get("b", "image/png", work)).data == b"result"
+
+    asyncio.run(scenario())
+
+
+def test_who_leaves_while_the_claim_is_made_leaves_no_claim(
+    cache: ResultCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = cache.claim
+
+    def slowly(key: str, claimant: uuid.UUID) -> bool:
+        time.sleep(0.3)
+        return claim(key, claimant)
+
+    async def scenario() -> None:
+        monkeypatch.setattr(cache, "claim", slowly)
+        task = asyncio.create_task(Results(cache).get("a", "image/png", Work()))
+        await asyncio.sleep(0.15)
+        task.cancel()
+        await asyncio.sleep(0.6)
+        assert cache.computing() == 0
 
     asyncio.run(scenario())
 
