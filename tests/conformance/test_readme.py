@@ -48,6 +48,8 @@ def test_the_examples_run_as_they_are_pasted(desk: Path, server: Server) -> None
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert '"subject":"Ann"' in done.stdout.replace(" ", "")
+    assert '"searchedFaces"' in done.stdout, "the search has been done"
+    assert '"task_id"' in done.stdout
     made = re.findall(r"-o (\S+)", lines)
     assert made and all((desk / name).stat().st_size > 1000 for name in made)
 
