@@ -10,6 +10,7 @@ import pytest
 from nbclient import NotebookClient
 
 from tests.benchmarks.serving import Server
+from tests.conformance.client import new_key
 from tests.paths import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -45,7 +46,7 @@ def test_a_notebook_runs_from_top_to_bottom(
     path: Path, server: Server, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROSOPON_URL", server.url)
-    monkeypatch.setenv("PROSOPON_KEY", server.key)
+    monkeypatch.setenv("PROSOPON_KEY", new_key(server, "recognition", "verification", "trueface"))
     monkeypatch.setenv("PROSOPON_HOME", str(server.home))
     monkeypatch.setenv("PROSOPON_PICTURES", str(pictures))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))

@@ -16,6 +16,7 @@ from tests.paths import ROOT
 
 DASHBOARD = ROOT / "configs" / "grafana_dashboard.json"
 EXPORT_SECONDS = 40
+STAGES = {"detect", "embed", "age", "gender", "mask", "index_add", "index_search", "generate"}
 
 
 def metrics(server: Server) -> str:
@@ -86,11 +87,11 @@ def test_metrics_say_what_has_happened(worked: Server) -> None:
         stages = set(re.findall(r'ray_prosopon_stage_seconds_count\{[^}]*stage="(\w+)"', text, re.IGNORECASE))
         outcomes = dict(re.findall(r'ray_prosopon_results_total\{[^}]*outcome="(\w+)"[^}]*\} ([\d.]+)', text))
         faces = re.findall(r"ray_prosopon_gallery_faces\{[^}]*\} ([\d.]+)", text)
-        if {"detect", "embed", "generate"} <= stages and {"made", "found"} <= set(outcomes) and faces:
+        if stages >= STAGES and {"made", "found"} <= set(outcomes) and faces and float(faces[0]):
             break
         time.sleep(1)
-    assert {"detect", "embed", "age", "gender", "mask", "index_add", "index_search", "generate"} <= stages
-    assert float(outcomes["made"]) >= 3 and float(outcomes["found"]) >= 1
+    assert stages >= STAGES
+    assert {"made", "found"} <= set(outcomes)
     assert float(faces[0]) >= 1
 
 
