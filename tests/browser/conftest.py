@@ -30,11 +30,11 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def index(tmp_path_factory: pytest.TempPathFactory, london: list[Path]) -> Iterator[Server]:
-    """A server that searches and swaps; its index holds one picture of each of some people."""
+    """A server that searches; its index holds one picture of each of some people."""
     home = tmp_path_factory.mktemp("index")
     pages = [(path, ArchivedFace(f"https://example.org/{path.stem}")) for path in london[:PEOPLE]]
     fill_archive(home, pages)
-    server = start(home, {"apis": ["facecheck", "aifaceswap"]})
+    server = start(home, {"apis": ["facecheck"]})
     yield server
     stop(server)
 

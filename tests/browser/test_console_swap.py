@@ -32,10 +32,10 @@ def changed(before: Path, after: Image.Image) -> tuple[int, int, int, int]:
 
 
 def test_a_face_is_put_into_a_picture_and_the_rest_stays(
-    open_console: OpenConsole, index: Server, london: list[Path], tmp_path: Path
+    open_console: OpenConsole, server: Server, london: list[Path], tmp_path: Path
 ) -> None:
-    console = open_console(index)
-    console.sign_in(new_key(index, *SCOPES))
+    console = open_console()
+    console.sign_in(new_key(server, *SCOPES))
     console.visit("Swap")
     console.choose("The picture to change", london[8])
     console.choose("The face to put in", london[12])
@@ -56,11 +56,11 @@ def test_a_face_is_put_into_a_picture_and_the_rest_stays(
 
 
 def test_faces_are_found_by_number_and_one_of_them_is_replaced(
-    open_console: OpenConsole, index: Server, london: list[Path], group_picture: Path, tmp_path: Path
+    open_console: OpenConsole, server: Server, london: list[Path], group_picture: Path, tmp_path: Path
 ) -> None:
-    console = open_console(index)
+    console = open_console()
     page = console.page
-    console.sign_in(new_key(index, *SCOPES))
+    console.sign_in(new_key(server, *SCOPES))
     console.visit("Swap")
     console.choose("The picture to change", group_picture)
     page.get_by_role("button", name="Find its faces").click()
@@ -80,12 +80,12 @@ def test_faces_are_found_by_number_and_one_of_them_is_replaced(
 
 
 def test_a_picture_without_a_face_is_told_and_can_be_replaced(
-    open_console: OpenConsole, index: Server, london: list[Path], tmp_path: Path
+    open_console: OpenConsole, server: Server, london: list[Path], tmp_path: Path
 ) -> None:
     wall = tmp_path / "wall.png"
     Image.new("RGB", (400, 300), "lightgray").save(wall)
-    console = open_console(index, viewport=PHONE, color_scheme="dark")
-    console.sign_in(new_key(index, *SCOPES))
+    console = open_console(viewport=PHONE, color_scheme="dark")
+    console.sign_in(new_key(server, *SCOPES))
     console.visit("Swap")
     console.choose("The picture to change", wall)
     console.choose("The face to put in", london[12])
@@ -101,16 +101,16 @@ def test_a_picture_without_a_face_is_told_and_can_be_replaced(
 
 
 def test_a_key_without_points_is_told_so(
-    open_console: OpenConsole, index: Server, london: list[Path]
+    open_console: OpenConsole, server: Server, london: list[Path]
 ) -> None:
     from configs.settings import StateSettings
     from deployments.state.keys import KeyStore
     from deployments.state.records import Records
 
-    records = Records(StateSettings(home=index.home).database)
+    records = Records(StateSettings(home=server.home).database)
     _, key = KeyStore(records).create("poor", SCOPES, credits=1)
     records.close()
-    console = open_console(index)
+    console = open_console()
     console.expected = {402}
     console.sign_in(key)
     console.visit("Swap")
@@ -123,11 +123,11 @@ def test_a_key_without_points_is_told_so(
 
 
 def test_axe_finds_nothing_serious_in_a_swap(
-    open_console: OpenConsole, index: Server, london: list[Path], group_picture: Path
+    open_console: OpenConsole, server: Server, london: list[Path], group_picture: Path
 ) -> None:
     # The rules are a script that the console's policy rightly keeps out.
-    console = open_console(index, bypass_csp=True)
-    console.sign_in(new_key(index, *SCOPES))
+    console = open_console(bypass_csp=True)
+    console.sign_in(new_key(server, *SCOPES))
     console.visit("Swap")
     console.choose("The picture to change", group_picture)
     console.page.get_by_role("button", name="Find its faces").click()
