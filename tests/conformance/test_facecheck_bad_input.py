@@ -29,7 +29,7 @@ def blank() -> bytes:
     return bytes(cv2.imencode(".png", np.full((200, 200, 3), 200, np.uint8))[1])
 
 
-@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "nonsense", str(uuid4()), "Basic dTpw"])
+@pytest.mark.parametrize("header", [None, "", "Bearer", "nonsense", str(uuid4()), "Basic dTpw"])
 @pytest.mark.parametrize("path", ["upload_pic", "search", "delete_pic", "info"])
 def test_a_bad_token(client: FaceCheckClient, path: str, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header}
