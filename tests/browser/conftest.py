@@ -17,18 +17,18 @@ PEOPLE = 60
 OpenConsole = Callable[..., Console]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Any]:
     with browser() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder_of_shots(tmp_path_factory)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def index(tmp_path_factory: pytest.TempPathFactory, london: list[Path]) -> Iterator[Server]:
     """A server that searches; its index holds one picture of each of some people."""
     home = tmp_path_factory.mktemp("index")

@@ -26,7 +26,7 @@ def archived(london: list[Path]) -> list[tuple[Path, ArchivedFace]]:
     return faces
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def facecheck_server(
     tmp_path_factory: pytest.TempPathFactory, london: list[Path], models_mirror: None
 ) -> Iterator[Server]:

@@ -185,7 +185,7 @@ def test_a_completed_search_costs_three_credits_however_often_it_is_asked_for(
     assert charged.info()["remaining_credits"] == 7
 
 
-@pytest.mark.parametrize("form", ["{}", "Bearer {}", "bearer {}", "BEARER   {}", " {} "])
+@pytest.mark.parametrize("form", ["{}", "Bearer {}", "bearer {}", "BEARER   {}"])
 def test_the_token_is_taken_bare_or_as_a_bearer(client: FaceCheckClient, form: str) -> None:
     answer(client.http.post("/api/info", headers={"Authorization": form.format(client.token)}))
 
