@@ -83,7 +83,10 @@ def _end(number: int, frame: object) -> None:
     """Let running requests finish, then stop; asked again, stop at once."""
     for again in (signal.SIGTERM, signal.SIGINT):
         signal.signal(again, signal.default_int_handler)
-    drain(Path(os.environ["RAY_SERVE_HAPROXY_SOCKET_PATH"]), _DRAIN_SECONDS)
+    # Ray Serve gives each node a folder of its own below the one that it is told.
+    socket_path = Path(os.environ["RAY_SERVE_HAPROXY_SOCKET_PATH"])
+    for admin in socket_path.parent.rglob(socket_path.name):
+        drain(admin, _DRAIN_SECONDS)
     raise KeyboardInterrupt
 
 
