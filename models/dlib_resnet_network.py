@@ -1,8 +1,5 @@
 """dlib's ResNet-29 for faces (`dnn_metric_learning_on_images_ex.cpp`) in torch. Imported to convert only."""
 
-import io
-import logging
-import warnings
 from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
@@ -20,6 +17,7 @@ from models.dlib_format import (
     Parameters,
     read_metric_network,
 )
+from models.onnx_export import export
 
 # Widths of the levels behind the stem, each as (channels, blocks); all but the first begin by halving the
 # picture.
@@ -128,25 +126,8 @@ def load(network: ResNet29, layers: list[Parameters]) -> None:
 
 def convert(source: Path) -> bytes:
     """dlib's file to ONNX with a dynamic batch."""
-    network = ResNet29().eval()
+    network = ResNet29()
     with source.open("rb") as file:
         load(network, read_metric_network(file))
-    buffer = io.BytesIO()
     example = torch.zeros(2, 150, 150, 3, dtype=torch.uint8)
-    # The exporter warns of torchvision, which is not needed, and of torch's own deprecations.
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            network,
-            (example,),
-            buffer,  # type: ignore[arg-type]  # A stream works; the annotation does not know.
-            input_names=["chips"],
-            output_names=["embeddings"],
-            dynamic_shapes=({0: torch.export.Dim("N")},),
-            opset_version=18,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-    return buffer.getvalue()
+    return export(network, example, "chips", "embeddings", opset=18)

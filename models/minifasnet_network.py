@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from models.onnx_export import export
+
 SIZE = 80
 CLASSES = 3
 
@@ -156,14 +158,4 @@ def load_network(pth: Path, architecture: Architecture) -> MiniFASNet:
 
 def to_onnx(network: MiniFASNet) -> bytes:
     """ONNX of the network with a dynamic batch: ``chips`` ``(N, 3, 80, 80)`` to ``logits`` ``(N, 3)``."""
-    program = torch.onnx.export(
-        network,
-        (torch.zeros(2, 3, SIZE, SIZE),),
-        input_names=["chips"],
-        output_names=["logits"],
-        dynamic_shapes=({0: torch.export.Dim("N")},),
-        dynamo=True,
-        verbose=False,
-    )
-    assert program is not None  # None only where a file was asked for
-    return bytes(program.model_proto.SerializeToString())
+    return export(network, torch.zeros(2, 3, SIZE, SIZE), "chips", "logits")

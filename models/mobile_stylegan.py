@@ -1,8 +1,6 @@
 """MobileStyleGAN as it is served: latents to styles, styles to pictures, on ONNX Runtime."""
 
 import io
-import logging
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,9 +14,9 @@ from models.mobile_stylegan_network import (
     RESOLUTION,
     STYLES,
     W_DIM,
-    Synthesis,
     load_synthesis,
 )
+from models.onnx_export import export
 from models.openvino_ir import read, to_onnx
 from models.prepared import prepare
 from models.session import Compute, DeviceError, create_session, run
@@ -83,7 +81,7 @@ class MobileStyleGan:
             [xml, weights],
             f"synthesis{resolution}",
             1,
-            lambda: export(load_synthesis(xml, weights, resolution)),
+            lambda: export_styled(load_synthesis(xml, weights, resolution)),
         )
         session = create_session(model, compute)
         self._run = lambda w: run(session, w)[0]
@@ -159,23 +157,6 @@ def to_pixels(images: Float32) -> RGBImages:
     return np.ascontiguousarray(levels.astype(np.uint8).transpose(0, 2, 3, 1))
 
 
-def export(network: Synthesis) -> bytes:
-    """The network as ONNX with a dynamic batch: ``w`` ``(N, 23, 512)`` to ``image`` ``(N, 3, R, R)``."""
-    # The exporter says at length that it found no torchvision.
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    # Two pictures: a batch of one would be taken for a constant.
-    example = torch.zeros(2, STYLES, W_DIM)
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "synthesis.onnx"
-        torch.onnx.export(
-            network.eval(),
-            (example,),
-            target,
-            input_names=["w"],
-            output_names=["image"],
-            dynamic_shapes=({0: torch.export.Dim("N")},),
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-        return target.read_bytes()
+def export_styled(network: nn.Module) -> bytes:
+    """A network of styles as ONNX with a dynamic batch: ``w`` ``(N, 23, 512)`` to ``image`` ``(N, 3, R, R)``."""
+    return export(network, torch.zeros(2, STYLES, W_DIM), "w", "image")

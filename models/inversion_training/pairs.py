@@ -4,15 +4,12 @@ Pictures are previews of 64 px. They are written in shards of 256 while the work
 """
 
 import argparse
-import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from models.inversion_training.faces import RandomStyles, generator, layered
-from models.mobile_stylegan import to_pixels
-from models.mobile_stylegan_network import STYLES
+from models.mobile_stylegan import export_styled, to_pixels
 from models.mobile_stylegan_previews import load_previews
 from models.session import Compute, create_session, run
 
@@ -28,15 +25,7 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     styles = RandomStyles(options.seed)
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "preview.onnx"
-        example = (torch.zeros(2, STYLES, 512),)
-        shapes = ({0: torch.export.Dim("N")},)
-        torch.onnx.export(
-            load_previews(*generator())[SIDE].eval(), example, target, dynamic_shapes=shapes, dynamo=True,
-            external_data=False, verbose=False,
-        )  # fmt: skip
-        session = create_session(target.read_bytes(), Compute())
+    session = create_session(export_styled(load_previews(*generator())[SIDE]), Compute())
     for number in range(-(-options.count // SHARD)):
         groups = styles.draw(SHARD)
         batches = (layered(groups[start : start + BATCH]) for start in range(0, SHARD, BATCH))

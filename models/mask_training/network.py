@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from models.mask import CLASSES, CROP
+from models.onnx_export import export
 
 WIDTHS = (16, 32, 64, 96)
 
@@ -49,14 +50,5 @@ class MaskNet(nn.Module):
 
 def to_onnx(network: MaskNet) -> bytes:
     """ONNX with a dynamic batch and a softmax: chips ``(N, 3, 64, 64)`` to probabilities ``(N, 3)``."""
-    program = torch.onnx.export(
-        nn.Sequential(network, nn.Softmax(dim=1)).eval(),
-        (torch.zeros(2, 3, CROP.size, CROP.size),),
-        input_names=["chips"],
-        output_names=["probabilities"],
-        dynamic_shapes=({0: torch.export.Dim("N")},),
-        dynamo=True,
-        verbose=False,
-    )
-    assert program is not None  # None only where a file was asked for
-    return bytes(program.model_proto.SerializeToString())
+    example = torch.zeros(2, 3, CROP.size, CROP.size)
+    return export(nn.Sequential(network, nn.Softmax(dim=1)), example, "chips", "probabilities")

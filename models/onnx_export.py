@@ -1,0 +1,52 @@
+"""Networks of torch as ONNX. Imported to convert only."""
+
+import logging
+import warnings
+
+import torch
+from google.protobuf.message import Message
+from torch import Tensor, nn
+
+_REMARKS = ("doc_string", "metadata_props")
+
+
+def export(
+    network: nn.Module, example: Tensor, input_name: str, output_name: str, opset: int | None = None
+) -> bytes:
+    """A network of one input and one output, in evaluation mode, as ONNX with a dynamic batch ``N``.
+
+    example: an input of two or more; a batch of one would be taken for a constant. opset: the exporter's own by
+    default.
+    """
+    # The exporter warns of torchvision, which is not needed, and of torch's own deprecations.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network.eval(),
+            (example,),
+            input_names=[input_name],
+            output_names=[output_name],
+            dynamic_shapes=({0: torch.export.Dim("N")},),
+            opset_version=opset,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None  # None only where a file was asked for
+    model = program.model_proto
+    drop_remarks(model)
+    return bytes(model.SerializeToString())
+
+
+def drop_remarks(message: Message) -> None:
+    """Clear, in place, what an ONNX model says about itself besides what it computes, at every level of it.
+
+    The exporter notes at each node where in torch and in the program it comes from: paths of this machine.
+    """
+    for name in _REMARKS:
+        if name in message.DESCRIPTOR.fields_by_name:
+            message.ClearField(name)
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in [value] if isinstance(value, Message) else value:
+                drop_remarks(part)
