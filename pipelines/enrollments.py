@@ -26,10 +26,11 @@ class Enrollments:
     Safe to repeat: what is made carries an id that the caller chose.
     """
 
-    def __init__(self, index: DeploymentHandle, identifier: DeploymentHandle, state: StateSettings) -> None:
-        self._index, self._identifier = index, identifier
-        self._records = Records(state.database)
-        self._collections = CollectionStore(self._records, BlobStore(self._records, state.blobs))
+    def __init__(
+        self, index: DeploymentHandle, identifier: DeploymentHandle, state: StateSettings, records: Records
+    ) -> None:
+        self._index, self._identifier, self._records = index, identifier, records
+        self._collections = CollectionStore(records, BlobStore(records, state.blobs))
         self._galleries: dict[int, int] = {}
 
     async def enroll(

@@ -82,10 +82,9 @@ class Generation:
         self.card = card
 
     @classmethod
-    async def connect(cls, handles: GeneratorHandles, settings: Settings) -> "Generation":
+    async def connect(cls, handles: GeneratorHandles, settings: Settings, records: Records) -> "Generation":
         """Waits until the generator is loaded."""
         card: GeneratorCard = await handles.generator.describe.remote()
-        records = await asyncio.to_thread(Records, settings.state.database)
         blobs = BlobStore(records, settings.state.blobs)
         results = Results(ResultCache(records, blobs, settings.generation.cache_bytes))
         return cls(handles, card, LatentStore(records), results, settings.deployments)

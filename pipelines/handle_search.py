@@ -20,8 +20,7 @@ from pipelines.recognition import NoFace, Recognition
 class PublicIndex:
     """Searches without a record of them, and without credits. One per process."""
 
-    def __init__(self, recognition: Recognition, settings: Settings) -> None:
-        records = Records(settings.state.database)
+    def __init__(self, recognition: Recognition, settings: Settings, records: Records) -> None:
         blobs = BlobStore(records, settings.state.blobs)
         archive = FaceArchive(records, blobs)
         self._recognition = recognition

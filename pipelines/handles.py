@@ -119,15 +119,15 @@ class Prosopon:
     async def _open(self, app: "DeploymentHandle") -> Settings:
         graphs: Graphs = await app.graphs.remote()
         settings = graphs.settings
+        self._records = records = await asyncio.to_thread(Records, settings.state.database)
         if graphs.recognition is not None:
-            self._recognition = await Recognition.connect(graphs.recognition, settings.state)
-            self._records = await asyncio.to_thread(Records, settings.state.database)
+            self._recognition = await Recognition.connect(graphs.recognition, settings.state, records)
             if settings.serves("facecheck"):
-                self._index = await asyncio.to_thread(PublicIndex, self._recognition, settings)
+                self._index = await asyncio.to_thread(PublicIndex, self._recognition, settings, records)
         if graphs.generation is not None:
-            self._generation = await Generation.connect(graphs.generation, settings)
+            self._generation = await Generation.connect(graphs.generation, settings, records)
         if graphs.swaps is not None:
-            self._swaps = await Swaps.connect(graphs.swaps, settings)
+            self._swaps = await Swaps.connect(graphs.swaps, settings, records)
         return settings
 
     def close(self) -> None:

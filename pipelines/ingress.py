@@ -1,5 +1,6 @@
 """The ingress: one ASGI application that hands each request to the API whose path it has."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -31,6 +32,7 @@ class Services:
     """What routes may use. One per ingress process. A graph that no API of the settings needs is None."""
 
     settings: Settings
+    records: Records
     keys: Authenticator
     recognition_graph: Recognition | None = None
     generation_graph: Generation | None = None
@@ -186,16 +188,18 @@ class Ingress:
         swaps: SwapHandles | None,
     ) -> None:
         self._graphs = Graphs(settings, recognition, generation, swaps)
-        recognizing = await Recognition.connect(recognition, settings.state) if recognition else None
+        records = await asyncio.to_thread(Records, settings.state.database)
+        recognizing = await Recognition.connect(recognition, settings.state, records) if recognition else None
         searches = None
         if recognizing and settings.serves("facecheck"):
-            searches = Searches(recognizing.faces, recognizing.galleries, settings)
+            searches = Searches(recognizing.faces, recognizing.galleries, settings, records)
         self._services = Services(
             settings=settings,
-            keys=Authenticator(KeyStore(Records(settings.state.database))),
+            records=records,
+            keys=Authenticator(KeyStore(records)),
             recognition_graph=recognizing,
-            generation_graph=await Generation.connect(generation, settings) if generation else None,
-            swaps_graph=await Swaps.connect(swaps, settings) if swaps else None,
+            generation_graph=await Generation.connect(generation, settings, records) if generation else None,
+            swaps_graph=await Swaps.connect(swaps, settings, records) if swaps else None,
             facecheck_searches=searches,
         )
 

@@ -9,6 +9,7 @@ import numpy as np
 from ray.serve.handle import DeploymentHandle
 
 from configs.settings import StateSettings
+from deployments.state.records import Records
 from deployments.state.types import Query
 from models.calibration import SimilarityCurve
 from models.load import load_similarity
@@ -54,12 +55,14 @@ class Recognition:
     enrollments: Enrollments | None = None
 
     @classmethod
-    async def connect(cls, handles: RecognitionHandles, state: StateSettings) -> "Recognition":
+    async def connect(
+        cls, handles: RecognitionHandles, state: StateSettings, records: Records
+    ) -> "Recognition":
         """Waits until every model is loaded."""
         faces = await FaceAnalyzer.connect(handles.models)
         enrollments = None
         if handles.identifier:
-            enrollments = Enrollments(handles.index, handles.identifier, state)
+            enrollments = Enrollments(handles.index, handles.identifier, state, records)
         return cls(
             faces, load_similarity(faces.cards["embedder"].name), Galleries(handles.index), enrollments
         )

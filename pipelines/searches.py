@@ -55,10 +55,11 @@ class Searches:
     its own has died.
     """
 
-    def __init__(self, faces: FaceAnalyzer, galleries: Galleries, settings: Settings) -> None:
+    def __init__(
+        self, faces: FaceAnalyzer, galleries: Galleries, settings: Settings, records: Records
+    ) -> None:
         self._settings = settings.facecheck
         self._faces, self._galleries = faces, galleries
-        records = Records(settings.state.database)
         blobs = BlobStore(records, settings.state.blobs)
         keep = timedelta(hours=self._settings.keep_hours)
         self._keys = KeyStore(records)

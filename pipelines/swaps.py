@@ -44,10 +44,10 @@ class Swaps:
         self._fetches = 0
 
     @classmethod
-    async def connect(cls, handles: SwapHandles, settings: Settings) -> "Swaps":
+    async def connect(cls, handles: SwapHandles, settings: Settings, records: Records) -> "Swaps":
         """Waits until a worker has its models."""
         await handles.worker.poke.remote()
-        return cls(handles.worker, settings, await asyncio.to_thread(Records, settings.state.database))
+        return cls(handles.worker, settings, records)
 
     def checked_url(self, url: str) -> str:
         """The URL, where nothing can be said against it without asking anybody. Raises `UrlRefused`."""

@@ -30,7 +30,6 @@ from deployments.state.errors import (
     StateError,
 )
 from deployments.state.keys import Key
-from deployments.state.records import Records
 from deployments.state.schema import MAX_SUBJECT_LENGTH
 from deployments.state.spoof_checks import SpoofChecks
 from models.images import ImageError, media_type
@@ -345,7 +344,7 @@ def create_app(services: "Services") -> FastAPI:
     )
     assert services.enrollments is not None
     enrollments = services.enrollments
-    checks = SpoofChecks(Records(services.settings.state.database))
+    checks = SpoofChecks(services.records)
     max_bytes = services.settings.images.max_bytes
     # Twice what base64 needs, so that a picture that is a little too large is named instead of the whole body.
     one_picture = 2 * max_bytes + _SYNTAX
