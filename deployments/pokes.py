@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
-import contextvars
 
 from ray.serve.handle import DeploymentHandle
+
+from deployments.contexts import context_apart
 
 _AT_ONCE = 8
 """Pokes under way: enough to wake several replicas. Those that are not made, or not heard, cost the others' next look
@@ -21,8 +22,7 @@ class Poker:
     def __call__(self) -> None:
         if len(self._under_way) >= _AT_ONCE:
             return
-        # In a context of its own: Serve cancels the calls of a request whose client has gone.
-        task = asyncio.get_running_loop().create_task(self._poke(), context=contextvars.Context())
+        task = asyncio.get_running_loop().create_task(self._poke(), context=context_apart())
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 

@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
-import contextvars
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from ray.serve import context as serve_context
 from ray.util.metrics import Counter
 
+from deployments.contexts import context_apart
 from deployments.state.blobs import Blob
 from deployments.state.results import CLAIM, ResultCache
 
@@ -41,10 +40,9 @@ class Results:
         if flight is not None:
             self._outcomes.inc(tags={"outcome": "shared"})
         else:
-            # In a context of its own: Serve cancels the calls of a request whose client has gone, and this
-            # computation belongs to all who wait for it.
+            # This computation belongs to all who wait for it.
             work = asyncio.get_running_loop().create_task(
-                self._find_or_make(key, media_type, make), context=_context_apart()
+                self._find_or_make(key, media_type, make), context=context_apart()
             )
             flight = self._flights[key] = _Flight(work)
             work.add_done_callback(lambda _: self._land(key, flight))
@@ -103,14 +101,3 @@ class Results:
                 Exception
             ):  # The next renewal may succeed; a lost claim costs time only.
                 await asyncio.to_thread(self._cache.renew, key, claimant)
-
-
-def _context_apart() -> contextvars.Context:
-    """A context that shares nothing with the request's but its id, which the logs of every replica name."""
-    request = serve_context._get_serve_request_context()
-    context = contextvars.Context()
-    context.run(
-        serve_context._serve_request_context.set,
-        serve_context._RequestContext(request_id=request.request_id),
-    )
-    return context

@@ -1,7 +1,6 @@
 """Searches by face from where the routes are: uploads, runs that outlive their requests, and what is left of them."""
 
 import asyncio
-import contextvars
 import logging
 import uuid
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from uuid import UUID
 
 from configs.settings import Settings
 from deployments.calls import ModelFailed, Overloaded, Unavailable
+from deployments.contexts import context_apart
 from deployments.state.blobs import Blob, BlobStore
 from deployments.state.errors import SearchRunning, StateError, TooManySearchPictures
 from deployments.state.face_archive import FaceArchive
@@ -173,10 +173,7 @@ class Searches:
     # --------------------------------------------------------------------------------------------------------- runs
 
     def _fly(self, search: Search, claimant: UUID) -> None:
-        # In a context of its own: Serve cancels the calls of a request whose client has gone.
-        flight = asyncio.get_running_loop().create_task(
-            self._run(search, claimant), context=contextvars.Context()
-        )
+        flight = asyncio.get_running_loop().create_task(self._run(search, claimant), context=context_apart())
         self._flights[search.id] = flight
         flight.add_done_callback(lambda _: self._land(search.id, flight))
 
