@@ -10,8 +10,8 @@ from uuid import UUID
 
 from ray.serve.handle import DeploymentHandle
 
-from configs.settings import Deployments, DeploymentSettings, Settings
-from deployments.calls import Overloaded, call
+from configs.settings import Deployments, Settings
+from deployments.calls import call
 from deployments.messages import (
     FaceMissing,
     FilmRequest,
@@ -31,6 +31,7 @@ from models.latents import Latent, LatentError, Mixture, Part, between
 from models.link_preview import LinkPreview
 from models.pictures import encode_picture
 from models.types import Float32, PictureFormat, RGBImage
+from pipelines.bounds import Bound
 from pipelines.results import Results
 
 
@@ -77,8 +78,8 @@ class Generation:
     ) -> None:
         """resources: whose bounds this process keeps to on its own; Serve's let a few more through."""
         self._handles, self._latents, self._results = handles, latents, results
-        self._films = Bound(resources.video_encoder, "films are being made or waited for", 15)
-        self._inversions = Bound(resources.inverter, "latents are being looked for or waited for", 30)
+        self._films = Bound.of(resources.video_encoder, "films are being made or waited for", 15)
+        self._inversions = Bound.of(resources.inverter, "latents are being looked for or waited for", 30)
         self.card = card
 
     @classmethod
@@ -199,25 +200,6 @@ class Generation:
     def _key(self, version: object, *description: object) -> str:
         text = json.dumps([self.card.fingerprint, version, *description])
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-class Bound:
-    """How many of a deployment's requests this process has under way. Raises `Overloaded` where one is too many."""
-
-    def __init__(self, resources: DeploymentSettings, what: str, retry_after: int) -> None:
-        """retry_after: seconds after which there may be room again."""
-        self._most = resources.max_replicas * resources.max_ongoing_requests + resources.max_queued_requests
-        self._count, self._what, self._retry_after = 0, what, retry_after
-
-    def __enter__(self) -> None:
-        if self._count >= self._most:
-            error = Overloaded(f"{self._count} {self._what}")
-            error.retry_after = self._retry_after
-            raise error
-        self._count += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._count -= 1
 
 
 def _named(mixture: Mixture) -> list[tuple[str, float]]:

@@ -8,7 +8,7 @@ from uuid import UUID
 from ray.serve.handle import DeploymentHandle
 
 from configs.settings import Settings
-from deployments.calls import Overloaded, call
+from deployments.calls import call
 from deployments.messages import Rejected
 from deployments.pokes import Poker
 from deployments.state.blobs import Blob, BlobStore
@@ -20,6 +20,7 @@ from deployments.state.tasks import TaskStore
 from deployments.web_client import Fetched, WebClient
 from models.face_swap import FoundFaces, NoSwap, SwappedPicture
 from models.images import ImageError
+from pipelines.bounds import Bound
 
 _MAX_FETCHES = 32
 
@@ -41,7 +42,7 @@ class Swaps:
         self._tasks = TaskStore(records, BlobStore(records, settings.state.blobs), settings.swap)
         self._keys = KeyStore(records)
         self._client = WebClient(settings.fetch)
-        self._fetches = 0
+        self._fetches = Bound(_MAX_FETCHES, "pictures are being fetched")
 
     @classmethod
     async def connect(cls, handles: SwapHandles, settings: Settings, records: Records) -> "Swaps":
@@ -87,13 +88,8 @@ class Swaps:
 
     async def fetch(self, url: str) -> Fetched:
         """A picture from elsewhere. Raises `Overloaded` and the subclasses of `WebError`."""
-        if self._fetches >= _MAX_FETCHES:
-            raise Overloaded("too many pictures are being fetched")
-        self._fetches += 1
-        try:
+        with self._fetches:
             return await self._client.get_picture(url, self._limits.max_bytes)
-        finally:
-            self._fetches -= 1
 
     async def check_balance(self, key: Key, points: int) -> None:
         """Whether the key could be charged at this moment. Raises NotEnoughCredits."""
