@@ -1,5 +1,7 @@
 """How much this process may have under way of what must not pile up."""
 
+import math
+
 from configs.settings import DeploymentSettings
 from deployments.calls import Overloaded
 
@@ -7,14 +9,16 @@ from deployments.calls import Overloaded
 class Bound:
     """At most so many at once: ``with bound:`` raises `Overloaded` where one is too many. Of one event loop."""
 
-    def __init__(self, most: int, what: str, retry_after: int = Overloaded.retry_after) -> None:
+    def __init__(self, most: float, what: str, retry_after: int = Overloaded.retry_after) -> None:
         """what: after their number, why one more is refused. retry_after: seconds after which there may be room."""
         self._most, self._what, self._retry_after = most, what, retry_after
         self._count = 0
 
     @classmethod
     def of(cls, resources: DeploymentSettings, what: str, retry_after: int) -> "Bound":
-        """As many requests as a deployment takes."""
+        """As many requests as a deployment takes; where any number may wait for it (-1), any number."""
+        if resources.max_queued_requests < 0:
+            return cls(math.inf, what, retry_after)
         most = resources.max_replicas * resources.max_ongoing_requests + resources.max_queued_requests
         return cls(most, what, retry_after)
 
