@@ -1,6 +1,7 @@
 """Sharpness and grain: giving the new face those of the picture it is put into."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -24,26 +25,20 @@ class Detail:
         """picture: ``(H, W, 3)`` float32; rows_above: how many rows of the face lie above it, which places grain."""
         if self.fine == 1 and self.coarse == 1 and not self.grain:
             return picture
-        luma = gray(picture)
-        softer = blur(luma, _FINE)
-        softest = blur(softer, _COARSE)
-        change = (self.coarse - 1) * (softer - softest) + (self.fine - 1) * (luma - softer)
+        fine, coarse = _bands(picture)
+        change = (self.coarse - 1) * coarse + (self.fine - 1) * fine
         if self.grain > 0:
-            change += self.grain * _grain(luma.shape, rows_above)
+            change += self.grain * _grain(fine.shape, rows_above)
         return np.asarray(picture + change[..., None], np.float32)
 
 
 def measure(picture: Float32, weights: Float32) -> tuple[float, float]:
     """Spread of the two bands of detail of ``(H, W, 3)`` under weights: robust, so that edges do not count."""
-    luma = gray(picture)
-    softer = blur(luma, _FINE)
-    softest = blur(softer, _COARSE)
     chosen = weights > 0.5
     if chosen.sum() < 50:
         return 0.0, 0.0
-    return tuple(
-        1.4826 * float(np.median(np.abs(band[chosen]))) for band in (luma - softer, softer - softest)
-    )  # type: ignore[return-value]
+    fine, coarse = (1.4826 * float(np.median(np.abs(band[chosen]))) for band in _bands(picture))
+    return fine, coarse
 
 
 def match(target: tuple[float, float], source: tuple[float, float]) -> Detail:
@@ -56,8 +51,19 @@ def match(target: tuple[float, float], source: tuple[float, float]) -> Detail:
     return Detail(fine, coarse, grain if grain > 0.3 else 0.0)
 
 
-def _grain(shape: tuple[int, int], rows_above: int) -> Float32:
+def _bands(picture: Float32) -> tuple[Float32, Float32]:
+    """The fine and the coarse detail ``(H, W)`` of the luma of ``(H, W, 3)``."""
+    luma = gray(picture)
+    softer = blur(luma, _FINE)
+    return luma - softer, softer - blur(softer, _COARSE)
+
+
+def _grain(shape: tuple[int, ...], rows_above: int) -> Float32:
     """Standard normal noise, the same for the same place."""
-    tile = np.random.default_rng(_SEED).standard_normal((256, 256)).astype(np.float32)
     rows = (np.arange(shape[0]) + rows_above) % 256
-    return tile[rows][:, np.arange(shape[1]) % 256]
+    return _noise()[rows][:, np.arange(shape[1]) % 256]
+
+
+@cache
+def _noise() -> Float32:
+    return np.random.default_rng(_SEED).standard_normal((256, 256)).astype(np.float32)

@@ -69,6 +69,12 @@ def guided(guide: Float32, signal: Float32, radius: int, epsilon: float) -> Floa
     return mean(slope) * guide + mean(mean_signal - slope * mean_guide)
 
 
+def disc(radius: float) -> NDArray[np.uint8]:
+    """What to dilate by to grow by so many pixels."""
+    size = 2 * round(radius) + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
+
+
 def smoothstep(low: float, high: float, value: NDArray[np.floating[Any]] | float) -> Float32:
     """0 below low, 1 above high, smooth between; falls where high is below low."""
     t = np.clip((value - low) / (high - low), 0, 1)

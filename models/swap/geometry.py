@@ -1,6 +1,7 @@
 """The face as a mesh: iBUG's 68 points, a forehead that no landmark marks, and where each triangle is seen."""
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -162,12 +163,12 @@ def _depth_order(points: Float32) -> Index:
     return np.argsort(-depth[triangles()].mean(axis=1), kind="stable")
 
 
-def polygon(points: Float32, indices: tuple[int, ...], shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """A raster of 0 and 255: what the hull of some vertices covers."""
+def hulls(points: Float32, groups: Sequence[Sequence[int]], shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """A raster of 0 and 255: what the hulls of groups of vertices cover."""
     mask = np.zeros(shape, np.uint8)
-    cv2.fillConvexPoly(
-        mask, np.round(cv2.convexHull(points[list(indices)]) * 16).astype(np.int32), 255, shift=4
-    )
+    for group in groups:
+        hull = np.round(cv2.convexHull(points[list(group)]) * 16).astype(np.int32)
+        cv2.fillConvexPoly(mask, hull, 255, shift=4)
     return mask
 
 

@@ -97,7 +97,7 @@ def paste(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Float32
     region = region_around(vertices, 0.35 * geometry.interocular(vertices), frame)
     if region is None:
         return
-    small = cv2.resize(region.of(frame), region.small[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
+    small = region.shrunk(frame)
     points = region.to_small(vertices)
     unit = geometry.interocular(points)
     places = _places(region, matrix)

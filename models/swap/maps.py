@@ -72,7 +72,7 @@ def maps(points: Float32, target: Float32, source: Texture, shape: tuple[int, in
     solid = inside.astype(np.float32)
     smooth = weighted_blur(raster, solid, _CREASE * unit)
     sharp = weighted_blur(raster, solid, _LIP_CREASE * unit)
-    lips = np.asarray(geometry.polygon(points, geometry.LIPS, shape), np.float32) / np.float32(255)
+    lips = np.asarray(geometry.hulls(points, (geometry.LIPS,), shape), np.float32) / np.float32(255)
     smooth += blur(lips, _CREASE * unit)[..., None] * (sharp - smooth)
     # Beyond the mesh the maps go on, so that nothing that is filtered meets an edge.
     far = weighted_blur(raster, solid, 0.3 * unit, 1e-6)

@@ -2,10 +2,9 @@
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from models.swap import geometry
-from models.swap.filters import blur, smoothstep
+from models.swap.filters import blur, disc, smoothstep
 from models.swap.skin import Parts
 from models.types import Float32
 
@@ -101,11 +100,6 @@ def strange(source_skin: Float32, parts: Parts, place: Float32) -> Float32:
     return np.where(inside, hair, np.float32(0))
 
 
-def disc(radius: float) -> NDArray[np.uint8]:
-    size = 2 * round(radius) + 1
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
-
-
 def _from_outside(foreign: Float32, place: Float32, unit: float) -> Float32:
     """What lies over the face from beyond its border; a wrinkle or a mole inside is no such thing."""
     size = disc(0.08 * unit)
@@ -143,14 +137,3 @@ def glasses(target_skin: Float32, eyes: Float32, place: Float32, unit: float) ->
     band = smoothstep(-0.55, -0.45, y) * smoothstep(0.75, 0.65, y + 0.35 * (np.abs(x) < 0.32))
     frame = np.maximum(other, eyes) if sunglasses else other * (1 - eyes)
     return smoothstep(0.3, 0.7, frame * band)
-
-
-def kept_features(
-    points: Float32, groups: list[tuple[int, ...]], shape: tuple[int, int], unit: float
-) -> Float32:
-    """``(H, W)`` float32: 1 inside features of the target that stay."""
-    mask = np.zeros(shape, np.uint8)
-    for group in groups:
-        mask |= geometry.polygon(points, group, shape)
-    inside = np.asarray(mask, np.float32) / np.float32(255)
-    return np.asarray(np.clip(1.6 * blur(inside, 0.02 * unit), 0, 1), np.float32)

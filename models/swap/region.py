@@ -34,6 +34,11 @@ class Region:
         """A view of the frame."""
         return frame[self.y : self.y + self.height, self.x : self.x + self.width]
 
+    def shrunk(self, frame: RGBImage) -> Float32:
+        """The small raster ``(*small, 3)`` float32 of the frame."""
+        small = cv2.resize(self.of(frame), self.small[::-1], interpolation=cv2.INTER_AREA)
+        return np.asarray(small, np.float32)
+
     def enlarged(self, raster: Float32, window: tuple[int, int, int, int], scale: float = 1.0) -> Float32:
         """A small raster in the frame's resolution times `scale`.
 

@@ -1,12 +1,13 @@
 """Where a picture shows the skin of one face, learned from its own cheeks and nose."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from models.swap import geometry
-from models.swap.filters import blur, guided, smoothstep, spread
+from models.swap.filters import blur, disc, guided, smoothstep, spread
 from models.types import Float32
 
 # Of the a and b of CIELAB: how far skin strays from its own median where it hardly varies.
@@ -42,17 +43,10 @@ def parts(points: Float32, shape: tuple[int, int]) -> Parts:
     unit = max(geometry.interocular(points), 1.0)
 
     def grown(groups: tuple[tuple[int, ...], ...], margin: float) -> Float32:
-        mask = np.zeros(shape, np.uint8)
-        for group in groups:
-            mask |= geometry.polygon(points, group, shape)
-        size = 2 * round(margin * unit) + 1
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-        return np.asarray(cv2.dilate(mask, kernel), np.float32) / np.float32(255)
+        mask = cv2.dilate(geometry.hulls(points, groups, shape), disc(margin * unit))
+        return np.asarray(mask, np.float32) / np.float32(255)
 
-    def soft(groups: tuple[tuple[int, ...], ...]) -> Float32:
-        return np.asarray(np.clip(1.6 * blur(grown(groups, 0.0), 0.02 * unit), 0, 1), np.float32)
-
-    opened = soft(geometry.EYES)
+    opened = inside(points, geometry.EYES, shape)
     return Parts(
         grown(geometry.EYES, 0.10),
         grown(geometry.BROWS, 0.05),
@@ -60,8 +54,15 @@ def parts(points: Float32, shape: tuple[int, int]) -> Parts:
         grown((geometry.MOUTH,), 0.0),
         grown((geometry.NOSTRILS,), 0.06),
         opened,
-        np.maximum(opened, soft((geometry.MOUTH,))),
+        np.maximum(opened, inside(points, (geometry.MOUTH,), shape)),
     )
+
+
+def inside(points: Float32, groups: Sequence[tuple[int, ...]], shape: tuple[int, int]) -> Float32:
+    """``(H, W)`` float32 0..1: what groups of vertices of a face enclose, with a soft border."""
+    unit = max(geometry.interocular(points), 1.0)
+    mask = np.asarray(geometry.hulls(points, groups, shape), np.float32) / np.float32(255)
+    return np.asarray(np.clip(1.6 * blur(mask, 0.02 * unit), 0, 1), np.float32)
 
 
 def _same_hue(lab: Float32, skin: Float32) -> Float32:
@@ -84,9 +85,7 @@ def likelihood(picture: Float32, points: Float32, features: Float32) -> Float32:
     shape = picture.shape[:2]
     unit = max(geometry.interocular(points), 1.0)
     lab = cv2.cvtColor(np.clip(picture / 255, 0, 1), cv2.COLOR_RGB2LAB).astype(np.float32)
-    sure = np.zeros(shape, np.uint8)
-    for group in (*geometry.CHEEKS, geometry.NOSE_BRIDGE):
-        sure |= geometry.polygon(points, group, shape)
+    sure = geometry.hulls(points, (*geometry.CHEEKS, geometry.NOSE_BRIDGE), shape)
     weights = (sure / 255).astype(np.float32) * (1 - features)
     if weights.sum() < 20:
         return np.ones(shape, np.float32)

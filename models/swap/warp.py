@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from models.swap import geometry, identity, light, mask, skin
-from models.swap.filters import blur, smoothstep
+from models.swap.filters import blur, disc, smoothstep
 from models.swap.maps import Maps, Texture, maps, render, texture
 from models.swap.paint import Window, paint
 from models.swap.region import Region, region_around
@@ -40,7 +40,7 @@ def _replace(frame: RGBImage, replacement: Replacement) -> None:
     region = region_around(target, _MARGIN * geometry.interocular(target), frame)
     if region is None:
         return
-    small = cv2.resize(region.of(frame), region.small[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
+    small = region.shrunk(frame)
     mouth = mask.kept_mouth(target[:68], source[:68])
     wanted = identity.with_proportions(target, source, _PROPORTIONS, not mouth)
     points = region.to_small(wanted)
@@ -59,7 +59,7 @@ def _replace(frame: RGBImage, replacement: Replacement) -> None:
     kept = mask.kept_eyes(target[:68], source[:68])
     if mouth:
         kept.append(mouth)
-    stays = np.maximum(stays, mask.kept_features(points, kept, region.small, unit))
+    stays = np.maximum(stays, skin.inside(points, kept, region.small))
     alpha = soft * (1 - stays)
 
     bare = (1 - features.features) * (soft > 0.02)
@@ -80,8 +80,8 @@ def _seen(
         return face, source_skin, way
     other = render(coarse.picture, way.mirrored, way.direct, way.share)
     other_skin = skin.likelihood(other, points, features.features)
-    covered = np.asarray(cv2.dilate(hair, mask.disc(0.10 * unit)), np.float32)
-    free = 1 - np.asarray(cv2.dilate(mask.strange(other_skin, features, way.place), mask.disc(0.05 * unit)))
+    covered = np.asarray(cv2.dilate(hair, disc(0.10 * unit)), np.float32)
+    free = 1 - np.asarray(cv2.dilate(mask.strange(other_skin, features, way.place), disc(0.05 * unit)))
     flip = smoothstep(0.2, 0.8, blur((covered * free).astype(np.float32), 0.05 * unit))
     way = replace(way, share=(way.share + flip - 2 * way.share * flip).astype(np.float32))
     face = render(coarse.picture, way.direct, way.mirrored, way.share)
