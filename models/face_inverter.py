@@ -23,7 +23,7 @@ from models.inversion_types import SIDE, NoFace, Schedule, Target
 from models.latent_prior import LatentPrior
 from models.load import available, load_detector, load_landmarks, load_mapper
 from models.registry import Registry, resolve
-from models.session import Compute, DeviceError
+from models.session import Compute
 from models.types import Detections, Float32, RGBImage
 
 logger = logging.getLogger(__name__)
@@ -34,10 +34,8 @@ class FaceInverter:
 
     def __init__(self, models: ModelSettings, detection: DetectionSettings, compute: Compute) -> None:
         """Raises `ModelUnavailable`, or `DeviceError` where CUDA was asked for and is not to be had."""
-        if compute.device == "cuda" and not torch.cuda.is_available():
-            raise DeviceError("CUDA was asked for but this torch has none (see README, GPU)")
+        self._device = compute.torch_device()
         torch.set_num_threads(compute.threads)
-        self._device = torch.device(compute.device)
         self._detector = load_detector(models, detection, compute)
         self._threshold = detection.score_threshold
         landmarks = load_landmarks(models, compute) if available(models, "landmarks") else None

@@ -19,7 +19,7 @@ from models.mobile_stylegan_network import (
 from models.onnx_export import export
 from models.openvino_ir import read, to_onnx
 from models.prepared import prepare
-from models.session import Compute, DeviceError, create_session, run
+from models.session import Compute, create_session, run
 from models.types import Float32, RGBImages
 
 Z_DIM = 512
@@ -70,12 +70,13 @@ class MobileStyleGan:
     layer_resolutions = LAYER_RESOLUTIONS
 
     def __init__(self, xml: Path, weights: Path, compute: Compute, resolution: int = RESOLUTION) -> None:
-        """Raises ValueError for another resolution, `models.openvino_ir.IrError` for other files."""
+        """Raises ValueError for another resolution, `models.openvino_ir.IrError` for other files, `DeviceError` where
+        CUDA was asked for and is not to be had."""
         self.resolution = resolution
         self.fingerprint = fingerprint(self.name, self.preprocessing, xml, weights)
         self._run: Callable[[Float32], Float32]
         if compute.device == "cuda":
-            self._run = on_card(load_synthesis(xml, weights, resolution))
+            self._run = on_card(load_synthesis(xml, weights, resolution), compute.torch_device())
             return
         model = prepare(
             [xml, weights],
@@ -119,15 +120,8 @@ class MobileStyleGanPyramid:
         return self._networks[resolution].generate(w)
 
 
-def on_card(network: nn.Module, device: str = "cuda") -> Callable[[Float32], Float32]:
-    """The network in half precision: features stay below 100, and what is lost is far below a level of 8 bits.
-
-    Raises `DeviceError` where this torch has no such device.
-    """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise DeviceError(
-            "CUDA was asked for but this torch has none: install a CUDA build (see README, GPU)"
-        )
+def on_card(network: nn.Module, device: torch.device) -> Callable[[Float32], Float32]:
+    """The network in half precision: features stay below 100, and what is lost is far below a level of 8 bits."""
     network = network.eval().to(device, torch.float16, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
 
 
 class DeviceError(RuntimeError):
@@ -28,6 +31,16 @@ class Compute:
         cv2.setNumThreads(self.threads)
         if torch := sys.modules.get("torch"):
             torch.set_num_threads(self.threads)
+
+    def torch_device(self) -> "torch.device":
+        """Raises `DeviceError` where CUDA was asked for and is not to be had."""
+        import torch
+
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise DeviceError(
+                "CUDA was asked for but this torch has none: install a CUDA build (see README, GPU)"
+            )
+        return torch.device(self.device)
 
 
 def create_session(model: Path | bytes, compute: Compute) -> onnxruntime.InferenceSession:

@@ -8,7 +8,7 @@ import torch
 from models.fingerprint import fingerprint
 from models.latents import Z_DIM
 from models.mobile_stylegan import to_pixels
-from models.session import Compute, DeviceError
+from models.session import Compute
 from models.stylegan2_network import mapping_of, synthesis_of
 from models.stylegan2_pickle import StyleGanFileError, read_generator
 from models.types import Float32, RGBImages
@@ -23,7 +23,7 @@ class StyleGan2Mapper:
     def __init__(self, path: Path, compute: Compute) -> None:
         """Raises `StyleGanFileError`, or `DeviceError` where CUDA was asked for and is not to be had."""
         self.fingerprint = fingerprint(self.name, self.preprocessing, path)
-        self._device = _device(compute)
+        self._device = compute.torch_device()
         network, mean = mapping_of(read_generator(path))
         self._network = network.to(self._device)
         self.mean_w: Float32 = mean.numpy().astype(np.float32)
@@ -47,7 +47,7 @@ class StyleGan2:
     def __init__(self, path: Path, compute: Compute) -> None:
         """Raises `StyleGanFileError`, or `DeviceError` where CUDA was asked for and is not to be had."""
         self.fingerprint = fingerprint(self.name, self.preprocessing, path)
-        self._device = _device(compute)
+        self._device = compute.torch_device()
         network = synthesis_of(read_generator(path))
         if self._device.type == "cuda":
             network.halve_precision()
@@ -72,11 +72,3 @@ class StyleGan2:
     def generate(self, w: Float32, resolution: int) -> RGBImages:
         """As `synthesise`, to ``(N, R, R, 3)`` uint8 RGB at the only resolution that there is."""
         return to_pixels(self.synthesise(w))
-
-
-def _device(compute: Compute) -> torch.device:
-    if compute.device == "cuda" and not torch.cuda.is_available():
-        raise DeviceError(
-            "CUDA was asked for but this torch has none: install a CUDA build (see README, GPU)"
-        )
-    return torch.device(compute.device)

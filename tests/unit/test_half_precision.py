@@ -57,7 +57,7 @@ def test_the_cards_code_runs_in_half_precision() -> None:
     w = styles()[:1]
     with torch.inference_mode():
         exact = preview(torch.from_numpy(w)).numpy()
-    made = on_card(preview, "cpu")(w)
+    made = on_card(preview, torch.device("cpu"))(w)
     assert next(preview.parameters()).dtype == torch.float16 and made.dtype == np.float32
     assert np.abs(made - exact).mean() * 127.5 < 0.5
 
