@@ -18,7 +18,7 @@ from models.ffhq_alignment import FIVE_POINTS, ffhq_chip, ffhq_matrix, mapped
 from models.inversion import Refinement
 from models.inversion_encoder import SIDE as ENCODER_SIDE
 from models.inversion_encoder import WEIGHTS, load_encoder
-from models.inversion_loss import shrunk
+from models.inversion_loss import from_pixels, shrunk
 from models.inversion_types import SIDE, NoFace, Schedule, Target
 from models.latent_prior import LatentPrior
 from models.load import available, load_detector, load_landmarks, load_mapper
@@ -85,9 +85,8 @@ class FaceInverter:
         """``(N, layers, 512)`` float32 in the space of the prior: the encoder's, or the mean face."""
         if self._encoder is None:
             return torch.zeros(len(targets), self._generator.layers, 512)
-        chips = torch.from_numpy(np.stack([target.chip for target in targets])).to(self._device)
-        pictures = shrunk(chips.permute(0, 3, 1, 2).float() / 127.5 - 1, ENCODER_SIDE)
-        found: torch.Tensor = self._encoder(pictures)
+        chips = from_pixels(np.stack([target.chip for target in targets]), self._device)
+        found: torch.Tensor = self._encoder(shrunk(chips, ENCODER_SIDE))
         return found
 
 

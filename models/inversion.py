@@ -16,7 +16,7 @@ from models.crops import similarity_transform
 from models.differentiable import DifferentiableGenerator
 from models.dlib_resnet import DlibResNet29
 from models.dlib_resnet_network import ResNet29
-from models.inversion_loss import InversionLoss, LossWeights, style_loss
+from models.inversion_loss import InversionLoss, LossWeights, from_pixels, style_loss
 from models.inversion_types import Schedule, Target
 from models.latent_prior import LatentPrior
 from models.types import Float32
@@ -77,10 +77,9 @@ class Refinement:
 
     def loss(self, targets: Sequence[Target]) -> InversionLoss:
         """What is minimised, but for the styles' own term."""
-        chips = torch.from_numpy(np.stack([target.chip for target in targets])).to(self._device)
+        wanted = from_pixels(np.stack([target.chip for target in targets]), self._device)
         template = np.asarray(DlibResNet29.crop.template, np.float32)
         matrices = np.stack([similarity_transform(target.landmarks, template) for target in targets])
-        wanted = chips.permute(0, 3, 1, 2).float() / 127.5 - 1
         return InversionLoss(wanted, matrices, self._identity, self._weights)
 
     def _side(self, schedule: Schedule, progress: float) -> int:

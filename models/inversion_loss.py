@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.dlib_resnet_network import ResNet29
-from models.types import Float32
+from models.types import Float32, RGBImages
 
 CHIP = 150
 _FINEST_CHIP_SOURCE = 256
@@ -80,6 +80,11 @@ def style_loss(base: Tensor, offsets: Tensor, weights: LossWeights) -> Tensor:
     return weights.likely * base.square().mean(dim=(1, 2)) + weights.together * offsets.square().mean(
         dim=(1, 2)
     )
+
+
+def from_pixels(pictures: RGBImages, device: torch.device | str = "cpu") -> Tensor:
+    """``(N, S, S, 3)`` uint8 RGB to ``(N, 3, S, S)`` float32 RGB, -1..1, as a generator makes it."""
+    return torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def shrunk(pictures: Tensor, side: int) -> Tensor:

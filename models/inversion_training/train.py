@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from configs.settings import ModelSettings
 from models.inversion_encoder import SIDE, InversionEncoder, save_encoder
-from models.inversion_loss import face_mask
+from models.inversion_loss import face_mask, from_pixels
 from models.inversion_training.faces import generator
 from models.latent_prior import LatentPrior
 from models.load import load_mapper
@@ -29,7 +29,7 @@ RATE = 1.5e-3
 def augmented(pictures: RGBImages, random: np.random.Generator) -> Tensor:
     """As photographs come: misaligned, in other light and colours, before other backgrounds, blurred, compressed."""
     n = len(pictures)
-    x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+    x = from_pixels(pictures)
     zoom, turn = random.normal(1, 0.03, n), random.normal(0, 0.03, n)
     shift = random.normal(0, 0.02, (n, 2))
     matrices = np.stack(
@@ -66,7 +66,7 @@ def augmented(pictures: RGBImages, random: np.random.Generator) -> Tensor:
             made[row] = np.asarray(
                 cv2.imdecode(cv2.imencode(".jpg", made[row], quality)[1], cv2.IMREAD_COLOR), np.uint8
             )
-    x = torch.from_numpy(made).permute(0, 3, 1, 2).float() / 127.5 - 1
+    x = from_pixels(made)
     return x + 0.02 * torch.from_numpy(random.standard_normal(x.shape).astype(np.float32))
 
 
@@ -114,9 +114,7 @@ def main() -> None:
     while (progress := (time.monotonic() - began) / 60 / options.minutes) < 1:
         if step % 250 == 0:
             count = pairs.look()
-            held = (
-                torch.from_numpy(pairs.pictures[: options.held_out]).permute(0, 3, 1, 2).float() / 127.5 - 1
-            )
+            held = from_pixels(pairs.pictures[: options.held_out])
             held_p = prior.to_p(torch.from_numpy(pairs.styles[: options.held_out]))
         for group in optimizer.param_groups:
             group["lr"] = RATE * min(1, (step + 1) / 100) * 0.5 * (1 + np.cos(np.pi * progress))
