@@ -30,6 +30,7 @@ from deployments.web_client import WebError
 from models.face_swap import face_names
 from models.images import ImageError, RejectionReason, check
 from pipelines.aifaceswap_fields import FieldError, Fields, PictureField, read_fields
+from pipelines.api_app import INTERNAL, api_app
 from pipelines.downloads import download, etag_of, not_modified
 from pipelines.uploads import BodyError, BodyTooLarge
 
@@ -166,7 +167,7 @@ def _translate(error: Exception) -> SwapApiError:
     raise error
 
 
-_ERRORS = (
+_EXPECTED = (
     SwapApiError, BodyError, ImageError, WebError, NotEnoughCredits, KeyNotFound, TaskNotFound, ResultExpired,
     TooManyTasks, Overloaded, Unavailable, ModelFailed, HTTPException, RequestValidationError,
 )  # fmt: skip
@@ -176,27 +177,16 @@ _ERRORS = (
 
 def create_app(services: "Services") -> FastAPI:
     """The API's application. Its OpenAPI document is at ``/openapi/aifaceswap.json``."""
-    failures = (400, 401, 402, 403, 404, 413, 429, 500, 503)
-    app = FastAPI(
-        title="aifaceswap API",
-        version="1",
-        openapi_url="/openapi/aifaceswap.json",
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        responses={status: {"model": Failure} for status in failures},
+    app = api_app(
+        "aifaceswap",
+        "aifaceswap API",
+        "1",
+        expected=_EXPECTED,
+        answer=lambda error: _translate(error).response(),
+        bug=SwapApiError(500, INTERNAL),
+        responses={status: {"model": Failure} for status in (400, 401, 402, 403, 404, 413, 429, 500, 503)},
     )
     swaps, settings = services.swaps, services.settings
-
-    async def on_error(_: Request, error: Exception) -> Response:
-        return _translate(error).response()
-
-    @app.exception_handler(Exception)
-    async def on_bug(_: Request, error: Exception) -> Response:
-        return SwapApiError(500, "internal error; the server's log has the details").response()
-
-    for kind in _ERRORS:
-        app.add_exception_handler(kind, on_error)
 
     async def authenticate(authorization: Annotated[str | None, Header()] = None) -> Key:
         scheme, _, text = (authorization or "").strip().partition(" ")

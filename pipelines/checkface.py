@@ -35,6 +35,7 @@ from models.latents import (
     sum_in_z,
 )
 from models.types import FilmFormat, PictureFormat
+from pipelines.api_app import INTERNAL, api_app
 from pipelines.checkface_inversion import add_routes as add_inversion
 from pipelines.cors import OpenToEveryOrigin
 from pipelines.downloads import download, etag_of, not_modified
@@ -176,27 +177,17 @@ class Film:
 
 def create_app(services: "Services") -> FastAPI:
     """The API's application. Its OpenAPI document is at ``/openapi/checkface.json``."""
-    app = FastAPI(
-        title="CheckFace API",
-        version="1.0.0",
-        openapi_url="/openapi/checkface.json",
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
+    app = api_app(
+        "checkface",
+        "CheckFace API",
+        "1.0.0",
+        expected=_EXPECTED,
+        answer=lambda error: _translate(error).response(),
+        bug=CheckFaceError(500, INTERNAL),
         responses={status: {"model": Failure} for status in (400, 404, 413, 500, 503)},
     )
     app.add_middleware(OpenToEveryOrigin)
     generation = services.generation
-
-    async def on_error(_: Request, error: Exception) -> Response:
-        return _translate(error).response()
-
-    @app.exception_handler(Exception)
-    async def on_bug(_: Request, error: Exception) -> Response:
-        return CheckFaceError(500, "internal error; the server's log has the details").response()
-
-    for kind in _EXPECTED:
-        app.add_exception_handler(kind, on_error)
 
     def get(path: str, **options: Any) -> Callable[[Any], Any]:
         """GET and HEAD, with and without the slash at the end."""

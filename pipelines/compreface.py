@@ -31,6 +31,7 @@ from deployments.state.keys import Key, Scope
 from deployments.state.types import FaceRecord, NewFace
 from models.images import ImageError, RejectionReason, media_type
 from models.types import Float32
+from pipelines.api_app import INTERNAL, api_app
 from pipelines.faces import Face, Picture, Plugin, inside
 from pipelines.recognition import NoFace, Recognition, SeveralFaces
 from pipelines.uploads import BodyError, MissingPicture, Upload, read_pictures
@@ -258,6 +259,12 @@ def _translate(error: Exception) -> CompreFaceError:
     raise error
 
 
+_EXPECTED = (
+    CompreFaceError, RequestValidationError, HTTPException, BodyError, ImageError, StateError, NoFace, SeveralFaces,
+    Overloaded, Unavailable, ModelFailed,
+)  # fmt: skip
+
+
 def _invalid(error: RequestValidationError) -> CompreFaceError:
     problem = error.errors()[0]
     place, *names = problem["loc"]
@@ -430,31 +437,18 @@ def _points(landmarks: Float32) -> list[tuple[int, int]]:
 
 def create_app(services: "Services") -> FastAPI:
     """The API's application. Its OpenAPI document is at ``/openapi/compreface.json``."""
-    app = FastAPI(
-        title="CompreFace API",
-        version="1.2.0",
-        openapi_url="/openapi/compreface.json",
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
+    app = api_app(
+        "compreface",
+        "CompreFace API",
+        "1.2.0",
+        expected=_EXPECTED,
+        answer=lambda error: _translate(error).response(),
+        bug=CompreFaceError(500, 0, INTERNAL),
         responses={status: {"model": Failure} for status in (400, 404, 500, 503)},
     )
     answers = Answers(services)
     recognition, galleries = services.recognition, services.galleries
     max_bytes = services.settings.images.max_bytes
-
-    async def on_error(_: Request, error: Exception) -> Response:
-        return _translate(error).response()
-
-    @app.exception_handler(Exception)
-    async def on_bug(_: Request, error: Exception) -> Response:
-        return CompreFaceError(500, 0, "internal error; the server's log has the details").response()
-
-    for kind in (
-        CompreFaceError, RequestValidationError, HTTPException, BodyError, ImageError, StateError,
-        NoFace, SeveralFaces, Overloaded, Unavailable, ModelFailed,
-    ):  # fmt: skip
-        app.add_exception_handler(kind, on_error)
 
     async def authorize(text: str, scope: Scope) -> Key:
         try:

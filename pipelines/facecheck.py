@@ -14,6 +14,7 @@ from starlette.datastructures import UploadFile
 from deployments.state.errors import SearchNotFound, SearchPictureNotFound
 from deployments.state.keys import Key
 from deployments.state.searches import MAX_PICTURES, Search
+from pipelines.api_app import INTERNAL, api_app
 from pipelines.facecheck_errors import TRANSLATED, Code, FaceCheckError, translate
 from pipelines.facecheck_wire import (
     MAX_INT32,
@@ -126,28 +127,17 @@ def _pictures_of(search: Search) -> str:
 
 def create_app(services: "Services") -> FastAPI:
     """The API's application. Its OpenAPI document is at ``/openapi/facecheck.json``."""
-    app = FastAPI(
-        title="FaceCheck API",
-        version="v1.02",
-        openapi_url="/openapi/facecheck.json",
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-    )
     searches, settings = services.searches, services.settings
     null_output = settings.facecheck.null_output
 
-    async def on_error(_: Request, error: Exception) -> Response:
-        return translate(error).response(null_output)
-
-    @app.exception_handler(Exception)
-    async def on_bug(_: Request, error: Exception) -> Response:
-        failure = FaceCheckError(Code.FAILED, "internal error; the server's log has the details", 500)
-        return failure.response(null_output)
-
-    for kind in (FaceCheckError, *TRANSLATED):
-        app.add_exception_handler(kind, on_error)
-
+    app = api_app(
+        "facecheck",
+        "FaceCheck API",
+        "v1.02",
+        expected=(FaceCheckError, *TRANSLATED),
+        answer=lambda error: translate(error).response(null_output),
+        bug=FaceCheckError(Code.FAILED, INTERNAL, 500),
+    )
     header = APIKeyHeader(name="Authorization", scheme_name="Bearer", auto_error=False)
 
     async def authorized(given: Annotated[str | None, Depends(header)]) -> Key:

@@ -33,6 +33,7 @@ from deployments.state.keys import Key
 from deployments.state.schema import MAX_SUBJECT_LENGTH
 from deployments.state.spoof_checks import SpoofChecks
 from models.images import ImageError, media_type
+from pipelines.api_app import INTERNAL, api_app
 from pipelines.faces import Face, Picture, Plugin
 from pipelines.uploads import BodyError, BodyTooLarge, MissingPicture, decode_base64, read_body, read_json
 
@@ -229,6 +230,12 @@ def _translate(error: Exception) -> TruefaceError:
     raise error
 
 
+_EXPECTED = (
+    TruefaceError, RequestValidationError, ValidationError, HTTPException, BodyError, ImageError, StateError,
+    Overloaded, Unavailable, ModelFailed,
+)  # fmt: skip
+
+
 # ------------------------------------------------------------------------------------------------------- request
 
 
@@ -333,13 +340,13 @@ def _iso(time: datetime) -> str:
 
 def create_app(services: "Services") -> FastAPI:
     """The API's application. Its OpenAPI document is at ``/openapi/trueface.json``."""
-    app = FastAPI(
-        title="Trueface API",
-        version="1",
-        openapi_url="/openapi/trueface.json",
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
+    app = api_app(
+        "trueface",
+        "Trueface API",
+        "1",
+        expected=_EXPECTED,
+        answer=lambda error: _translate(error).response(),
+        bug=TruefaceError(500, INTERNAL),
         responses={status: {"model": Failure} for status in (400, 401, 403, 404, 406, 429, 500, 503)},
     )
     assert services.enrollments is not None
@@ -349,19 +356,6 @@ def create_app(services: "Services") -> FastAPI:
     # Twice what base64 needs, so that a picture that is a little too large is named instead of the whole body.
     one_picture = 2 * max_bytes + _SYNTAX
     all_pictures = 2 * MAX_PICTURES * max_bytes + _SYNTAX
-
-    async def on_error(_: Request, error: Exception) -> Response:
-        return _translate(error).response()
-
-    @app.exception_handler(Exception)
-    async def on_bug(_: Request, error: Exception) -> Response:
-        return TruefaceError(500, "internal error; the server's log has the details").response()
-
-    for kind in (
-        TruefaceError, RequestValidationError, ValidationError, HTTPException, BodyError, ImageError, StateError,
-        Overloaded, Unavailable, ModelFailed,
-    ):  # fmt: skip
-        app.add_exception_handler(kind, on_error)
 
     async def authorized(x_api_key: Annotated[str | None, Header()] = None) -> Key:
         key = await services.keys.find(x_api_key) if x_api_key else None

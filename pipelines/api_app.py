@@ -1,0 +1,47 @@
+"""What the applications of all APIs have in common."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+
+from configs.settings import Api
+
+INTERNAL = "internal error; the server's log has the details"
+
+
+def api_app(
+    api: Api,
+    title: str,
+    version: str,
+    *,
+    expected: Iterable[type[Exception]],
+    answer: Callable[[Exception], Response],
+    bug: Exception,
+    **options: Any,
+) -> FastAPI:
+    """An application without routes, which answers every error in the API's own form.
+
+    expected: errors that `answer` puts into that form; bug: what it is given in place of any other, which is logged.
+    options: `FastAPI`'s. The OpenAPI document is at ``/openapi/{api}.json``, its page in the console.
+    """
+    app = FastAPI(
+        title=title,
+        version=version,
+        openapi_url=f"/openapi/{api}.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        **options,
+    )
+
+    async def on_error(_: Request, error: Exception) -> Response:
+        return answer(error)
+
+    async def on_bug(_: Request, error: Exception) -> Response:
+        return answer(bug)
+
+    for kind in expected:
+        app.add_exception_handler(kind, on_error)
+    app.add_exception_handler(Exception, on_bug)
+    return app
