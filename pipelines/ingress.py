@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 
 from ray import serve
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -76,36 +76,6 @@ class Services:
         return self.facecheck_searches
 
 
-def _compreface(services: Services) -> ASGIApp:
-    from pipelines.compreface import create_app
-
-    return create_app(services)
-
-
-def _trueface(services: Services) -> ASGIApp:
-    from pipelines.trueface import create_app
-
-    return create_app(services)
-
-
-def _facecheck(services: Services) -> ASGIApp:
-    from pipelines.facecheck import create_app
-
-    return create_app(services)
-
-
-def _checkface(services: Services) -> ASGIApp:
-    from pipelines.checkface import create_app
-
-    return create_app(services)
-
-
-def _aifaceswap(services: Services) -> ASGIApp:
-    from pipelines.aifaceswap import create_app
-
-    return create_app(services)
-
-
 _CHECKFACE_PATHS = (
     "/status",
     "/api/face",
@@ -124,13 +94,19 @@ _CHECKFACE_PATHS = (
 _FACECHECK_PATHS = ("/api/upload_pic", "/api/search", "/api/delete_pic", "/api/info")
 
 # The order matters: the first prefix that fits wins.
-_APIS: dict[Api, tuple[tuple[str, ...], Callable[[Services], ASGIApp]]] = {
-    "compreface": (("/api/v1/", "/openapi/compreface"), _compreface),
-    "checkface": ((*_CHECKFACE_PATHS, "/openapi/checkface"), _checkface),
-    "facecheck": ((*_FACECHECK_PATHS, "/openapi/facecheck"), _facecheck),
-    "trueface": (("/v1/", "/openapi/trueface"), _trueface),
-    "aifaceswap": (("/api/aifaceswap/v1/", "/openapi/aifaceswap"), _aifaceswap),
+_PATHS: dict[Api, tuple[str, ...]] = {
+    "compreface": ("/api/v1/",),
+    "checkface": _CHECKFACE_PATHS,
+    "facecheck": _FACECHECK_PATHS,
+    "trueface": ("/v1/",),
+    "aifaceswap": ("/api/aifaceswap/v1/",),
 }
+
+
+def _route(api: Api, services: Services) -> tuple[tuple[str, ...], ASGIApp]:
+    """The API's paths and its application, `create_app` of the module of its name; others are not imported."""
+    app: ASGIApp = import_module(f"pipelines.{api}").create_app(services)
+    return (*_PATHS[api], f"/openapi/{api}"), app
 
 
 class Dispatcher:
@@ -208,11 +184,6 @@ class Ingress:
         return self._graphs
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        apis = [_APIS[api] for api in settings_order(self._services.settings)]
-        routes = [(prefixes, create(self._services)) for prefixes, create in apis]
-        return Dispatcher(routes, health.create_app(self._services.settings, self._services.keys))
-
-
-def settings_order(settings: Settings) -> list[Api]:
-    """The APIs to serve, the one with the longest prefix first."""
-    return [api for api in _APIS if api in settings.apis]
+        services = self._services
+        routes = [_route(api, services) for api in _PATHS if services.settings.serves(api)]
+        return Dispatcher(routes, health.create_app(services.settings, services.keys))
