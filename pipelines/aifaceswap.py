@@ -25,7 +25,7 @@ from deployments.state.errors import (
     TooManyTasksOfTenant,
 )
 from deployments.state.keys import Key
-from deployments.state.task_types import Kind, NewTask, TaskInput, TaskRecord
+from deployments.state.task_types import TYPES, Kind, NewTask, TaskInput, TaskRecord
 from deployments.web_client import WebError
 from models.face_swap import face_names
 from models.images import ImageError, RejectionReason, check
@@ -43,7 +43,6 @@ POINTS_EXTRACT = 2
 POINTS_SWAP = 2
 POINTS_PICTURE = 1
 POINTS_FACE = 2
-_TYPES: dict[Kind, Literal[1, 2]] = {"faceswap": 1, "multi_faceswap": 2}
 _MAX_WHOLE_PICTURES = 8
 """How many files of the largest size one body may hold."""
 _RETRY_AFTER = 10
@@ -101,7 +100,7 @@ def _task(record: TaskRecord) -> Task:
         message = "the result was kept for its time and is deleted"
     return Task(
         task_id=record.id.hex,
-        type=_TYPES[record.kind],
+        type=TYPES[record.kind],
         status=record.state,
         success=ended.get(record.state),  # type: ignore[arg-type]
         result_image=record.result_url,

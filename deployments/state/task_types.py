@@ -10,6 +10,8 @@ from deployments.state.blobs import Blob
 
 Kind = Literal["faceswap", "multi_faceswap"]
 State = Literal["waiting", "running", "succeeded", "failed"]
+TYPES: dict[Kind, Literal[1, 2]] = {"faceswap": 1, "multi_faceswap": 2}
+"""What clients and webhooks are told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,10 +30,8 @@ from deployments.state.errors import (
 )
 from deployments.state.keys import give_back_credits, take_credits
 from deployments.state.records import Records, now
-from deployments.state.task_types import ClaimedTask, NewTask, State, TaskInput, TaskRecord
+from deployments.state.task_types import TYPES, ClaimedTask, Kind, NewTask, State, TaskInput, TaskRecord
 
-_TYPES: dict[str, int] = {"faceswap": 1, "multi_faceswap": 2}
-"""What a webhook is told."""
 _NAME_BYTES = 32
 _MAX_MESSAGE = 500
 _tasks, _inputs = schema.tasks, schema.task_inputs
@@ -283,11 +281,11 @@ class TaskStore:
             db.execute(sa.update(_tasks).where(_tasks.c.id == task).values(values))
 
 
-def notification(task: UUID, kind: str, result_url: str, message: str | None) -> bytes:
+def notification(task: UUID, kind: Kind, result_url: str, message: str | None) -> bytes:
     """What the webhook is sent: aifaceswap's document. message: why there is no result."""
     document: dict[str, object] = {
         "success": int(message is None),
-        "type": _TYPES[kind],
+        "type": TYPES[kind],
         "task_id": task.hex,
         "result_image": result_url,
     }
