@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ray import serve
 from ray.util.metrics import Counter as CounterMetric
 
-from configs.settings import DeploymentSettings, FetchSettings, StateSettings, SwapSettings, WebhookSettings
+from configs.settings import FetchSettings, StateSettings, SwapSettings, WebhookSettings
 from deployments.pokes import Wakeable
 from deployments.state.blobs import BlobStore
 from deployments.state.deliveries import Delivery, DeliveryStore
@@ -37,7 +37,6 @@ class Courier:
         webhooks: WebhookSettings,
         swap: SwapSettings,
         state: StateSettings,
-        settings: DeploymentSettings,
     ) -> None:
         self._settings = webhooks
         records = await asyncio.to_thread(Records, state.database)

@@ -115,7 +115,7 @@ def swapping(settings: Settings) -> SwapHandles:
     resources = settings.deployments
     AddressPolicy(settings.fetch.allow)  # An entry that is none is an error before anything starts.
     courier = options(Courier, resources.courier).bind(
-        settings.fetch, settings.webhooks, settings.swap, settings.state, resources.courier
+        settings.fetch, settings.webhooks, settings.swap, settings.state
     )
     worker = options(SwapWorker, resources.swap_worker, by_backlog).bind(
         settings.models,

@@ -9,7 +9,7 @@ where the vectors are a file, the running server's where there is one, and a sta
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
@@ -216,8 +216,3 @@ def _stamp(item: Item) -> str:
 
 def _skipped(item: Item, reason: str, detail: str) -> Skipped:
     return Skipped(item.location, reason, detail, item.url, item.group)
-
-
-def limited(entries: Iterator[Entry], limit: int | None) -> Iterator[Entry]:
-    """The first so many."""
-    return entries if limit is None else islice(entries, limit)

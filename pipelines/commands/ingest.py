@@ -3,6 +3,7 @@
 import json
 import time
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -58,7 +59,7 @@ def ingest(
 
     from deployments.state.errors import StateError
     from models.registry import ModelUnavailable
-    from pipelines.ingestion import Ingestion, Watch, limited
+    from pipelines.ingestion import Ingestion, Watch
     from pipelines.ingestion_sources import SourceError, read_source
     from pipelines.joining import NotRunning
     from pipelines.progress import rate_bar
@@ -68,7 +69,7 @@ def ingest(
     report.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     try:
-        entries = limited(read_source(source, groups), limit)
+        entries = islice(read_source(source, groups), limit)
         with report.open("w", encoding="utf-8") as lines, rate_bar("ingest", "pictures", "faces") as update:
 
             def show(summary: "Summary") -> None:
