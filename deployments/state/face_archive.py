@@ -64,16 +64,6 @@ class ArchivedFace:
 
 def archive_gallery(records: Records) -> int:
     """Id of the gallery, which is made if it is not there."""
-    galleries, tenants = schema.galleries, schema.tenants
-    named = (
-        sa.select(galleries.c.id)
-        .join(tenants, tenants.c.id == galleries.c.tenant_id)
-        .where(tenants.c.name == TENANT, galleries.c.kind == KIND, galleries.c.name == NAME)
-    )
-    with records.read() as db:
-        found = db.execute(named).scalar_one_or_none()
-    if found is not None:
-        return int(found)
     with records.write() as db:
         return records.ensure_gallery(db, records.ensure_tenant(db, TENANT), KIND, NAME)
 
