@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from configs.settings import IngestionSettings, Settings
-from pipelines.joining import HANDLE_ENVIRONMENT, guard, join
+from pipelines.joining import HANDLE_ENVIRONMENT, announced, guard, join
 
 _OBJECT_STORE_BYTES = 512 << 20
 _SECONDS = 2.0
@@ -45,11 +45,10 @@ def join_running(settings: Settings, address: str | None) -> Cluster | None:
 
     Raises `pipelines.joining.NotRunning` where an address was given and nobody answers there.
     """
-    announced = settings.state.home / "ray-address"
     if address is None:
-        if not announced.exists() or not _answers(announced.read_text()):
+        address = announced(settings.state.home)
+        if address is None or not _answers(address):
             return None
-        address = announced.read_text()
     join(address, settings.state.home)
     import ray
 

@@ -46,6 +46,12 @@ def announce(home: Path) -> None:
     partial.replace(home / _ADDRESS_FILE)
 
 
+def announced(home: Path) -> str | None:
+    """The address of whoever served with this home last."""
+    file = home / _ADDRESS_FILE
+    return file.read_text() if file.exists() else None
+
+
 def join(address: str | None = None, home: Path | None = None) -> None:
     """Join the Ray instance that serves, unless this process has joined one already.
 
@@ -57,8 +63,7 @@ def join(address: str | None = None, home: Path | None = None) -> None:
 
     asked = address or home
     home = home or StateSettings().home
-    file = home / _ADDRESS_FILE
-    address = address or os.environ.get("RAY_ADDRESS") or (file.read_text() if file.exists() else None)
+    address = address or os.environ.get("RAY_ADDRESS") or announced(home)
     if ray.is_initialized():
         joined = ray.get_runtime_context().gcs_address
         if asked and joined != address:
