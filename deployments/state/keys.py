@@ -133,13 +133,6 @@ class KeyStore:
             raise KeyNotFound(f"no key {key}")
         return None if found.credits is None else int(found.credits)
 
-    def refund(self, key: int, amount: int) -> None:
-        """Give back what a failed call was charged. Raises KeyNotFound."""
-        if amount < 0:
-            raise StateError("an amount cannot be negative")
-        with self._records.write() as db:
-            self._update(db, key, credits=schema.keys.c.credits + amount)
-
     def _insert(
         self,
         db: sa.Connection,
@@ -189,7 +182,9 @@ def take_credits(db: sa.Connection, key: int, amount: int) -> int | None:
 
 
 def give_back_credits(db: sa.Connection, key: int, amount: int) -> None:
-    """`KeyStore.refund` inside the transaction `db`. A key without limit stays without; one that is gone is gone."""
+    """Give back, inside the transaction `db`, what failed work was charged. A key without limit stays without."""
+    if amount < 0:
+        raise StateError("an amount cannot be negative")
     table = schema.keys
     db.execute(sa.update(table).where(table.c.id == key).values(credits=table.c.credits + amount))
 
