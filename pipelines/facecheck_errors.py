@@ -18,6 +18,7 @@ from deployments.state.errors import (
     StateError,
     TooManySearchPictures,
 )
+from deployments.state.search_runs import GIVEN_UP
 from deployments.state.searches import MAX_PICTURES
 from models.images import ImageError, RejectionReason
 from pipelines.facecheck_wire import BrowserJsonResponse
@@ -54,6 +55,7 @@ class Code(StrEnum):
     RUNNING = "SEARCH_IS_RUNNING"
     CREDITS = "NOT_ENOUGH_CREDITS"
     BUSY = "BUSY"
+    INTERRUPTED = GIVEN_UP
     FAILED = "FAILED"
 
 

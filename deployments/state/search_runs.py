@@ -18,7 +18,8 @@ from deployments.state.searches import CLAIM, Search, read_search, set_search
 
 MAX_ATTEMPTS = 5
 """How often a run is taken up before it is given up: one that kills its process must not do so for ever."""
-GIVEN_UP = "interrupted"
+GIVEN_UP = "INTERRUPTED"
+"""Code of a search that is."""
 _MAX_MESSAGE = 512
 _EXPIRED_AT_ONCE = 200
 _searches, _pictures = schema.searches, schema.search_pictures

@@ -4,7 +4,10 @@ import json
 
 import pytest
 
+from deployments.state.search_runs import GIVEN_UP
+from pipelines.facecheck_errors import Code
 from pipelines.facecheck_wire import BrowserJsonResponse, data_uri
+from pipelines.searches import FAILED
 
 
 def test_without_an_output_the_field_is_left_out_or_null_as_configured() -> None:
@@ -21,3 +24,7 @@ def test_an_output_is_passed_on_as_it_is(null_output: bool) -> None:
 
 def test_a_thumbnail_is_a_data_uri_or_null() -> None:
     assert data_uri(b"abc") == "data:image/webp;base64,YWJj" and data_uri(None) is None
+
+
+def test_the_codes_of_searches_that_fail_are_the_apis() -> None:
+    assert {GIVEN_UP, FAILED} <= set(Code)
