@@ -31,6 +31,7 @@ from models.face_swap import face_names
 from models.images import ImageError, RejectionReason, check
 from pipelines.aifaceswap_fields import FieldError, Fields, PictureField, read_fields
 from pipelines.api_app import INTERNAL, api_app
+from pipelines.auth import bearer_token
 from pipelines.downloads import download, etag_of, not_modified
 from pipelines.uploads import BodyError, BodyTooLarge
 
@@ -188,10 +189,10 @@ def create_app(services: "Services") -> FastAPI:
     swaps, settings = services.swaps, services.settings
 
     async def authenticate(authorization: Annotated[str | None, Header()] = None) -> Key:
-        scheme, _, text = (authorization or "").strip().partition(" ")
-        if scheme.lower() != "bearer" or not text.strip():
+        text = bearer_token(authorization)
+        if text is None:
             raise SwapApiError(401, "the header 'Authorization: Bearer <API key>' is missing")
-        key = await services.keys.find(text.strip())
+        key = await services.keys.find(text)
         if key is None:
             raise SwapApiError(401, "the API key is unknown or revoked")
         if not key.allows("aifaceswap"):

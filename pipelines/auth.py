@@ -9,6 +9,12 @@ _REMEMBERED_SECONDS = 2.0
 _REMEMBERED_KEYS = 4096
 
 
+def bearer_token(header: str | None) -> str | None:
+    """What an Authorization header of the scheme Bearer holds (RFC 6750, section 2.1); None for any other."""
+    scheme, _, token = (header or "").strip().partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
 class Authenticator:
     """Keys by their text. A revoked key stops working within two seconds, a new one works at once."""
 

@@ -7,7 +7,7 @@ import ray
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from pipelines.auth import Authenticator
+from pipelines.auth import Authenticator, bearer_token
 
 _SECONDS = 10
 
@@ -22,7 +22,7 @@ class Metrics:
 
     async def __call__(self, request: Request) -> Response:
         """The key comes as `x-api-key` or as a bearer token, which is what Prometheus sends."""
-        given = request.headers.get("x-api-key") or _bearer(request.headers.get("authorization", ""))
+        given = request.headers.get("x-api-key") or bearer_token(request.headers.get("authorization"))
         key = await self._keys.find(given) if given else None
         if key is None or not key.allows("admin"):
             headers = {"WWW-Authenticate": "Bearer"}
@@ -34,11 +34,6 @@ class Metrics:
             message = f"this node's metrics cannot be had: {error}"
             return JSONResponse({"message": message}, 503, {"Retry-After": "5"})
         return Response(answer.content, answer.status_code, media_type=answer.headers.get("content-type"))
-
-
-def _bearer(header: str) -> str | None:
-    scheme, _, token = header.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def _agent() -> str:
