@@ -24,13 +24,11 @@ from pipelines.facecheck_wire import (
     SearchData,
     data_uri,
 )
-from pipelines.uploads import BodyError, BodyTooLarge, Upload, is_multipart, read_form, read_json
+from pipelines.uploads import OVERHEAD, BodyError, Upload, check_size, is_multipart, read_form, read_json
 
 if TYPE_CHECKING:
     from pipelines.ingress import Services
 
-_SYNTAX = 64 * 1024
-_MAX_FILES = 16
 
 # ------------------------------------------------------------------------------------------------------- request
 
@@ -47,7 +45,7 @@ def _search_id(text: object) -> UUID:
 
 async def _search_data(request: Request) -> SearchData:
     """Of any content type, since JSON has many; what the document does not know is left alone."""
-    document = await read_json(request, _SYNTAX)
+    document = await read_json(request, OVERHEAD)
     if not isinstance(document, dict):
         raise BodyError("the body must be a JSON object")
     known = {name: value for name, value in document.items() if name in SearchData.model_fields}
@@ -59,7 +57,7 @@ async def _uploads(request: Request, max_bytes: int) -> tuple[UUID | None, list[
     if not is_multipart(request):
         raise BodyError("the body must be multipart/form-data with 1 to 3 files named 'images'")
     # Twice the pictures, so that one that is a little too large is named instead of the whole body.
-    form = await read_form(request, 2 * (MAX_PICTURES + 1) * max_bytes + _SYNTAX, _MAX_FILES)
+    form = await read_form(request, 2 * (MAX_PICTURES + 1) * max_bytes + OVERHEAD)
     given = form.get("id_search")
     search = _search_id(given) if given else None
     parts = form.getlist("images")
@@ -74,10 +72,7 @@ async def _uploads(request: Request, max_bytes: int) -> tuple[UUID | None, list[
         if not isinstance(part, UploadFile):
             raise FaceCheckError(Code.BAD_PICTURE, f"picture {number} is not a file.")
         data = await part.read()
-        if len(data) > max_bytes:
-            raise BodyTooLarge(
-                f"picture {number} has {len(data):,} bytes; at most {max_bytes:,} are accepted"
-            )
+        check_size(f"picture {number}", data, max_bytes)
         uploads.append(Upload(data, part.filename or None))
     return search, uploads
 

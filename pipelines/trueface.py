@@ -35,7 +35,15 @@ from deployments.state.spoof_checks import SpoofChecks
 from models.images import ImageError, media_type
 from pipelines.api_app import INTERNAL, api_app
 from pipelines.faces import Face, Picture, Plugin
-from pipelines.uploads import BodyError, BodyTooLarge, MissingPicture, decode_base64, read_body, read_json
+from pipelines.uploads import (
+    OVERHEAD,
+    BodyError,
+    MissingPicture,
+    check_size,
+    decode_base64,
+    read_body,
+    read_json,
+)
 
 if TYPE_CHECKING:
     from pipelines.ingress import Services
@@ -45,7 +53,6 @@ MAX_PICTURES = 10
 DEFAULT_THRESHOLD = 0.5
 LANDMARKS = 68
 _PICTURE_FIELD = re.compile(r"img(\d+)")
-_SYNTAX = 64 * 1024
 
 # ---------------------------------------------------------------------------------------------------- wire types
 
@@ -274,8 +281,7 @@ def _pictures_in(document: dict[str, Any], max_bytes: int) -> dict[str, bytes]:
 
 def _picture(field: str, document: dict[str, Any], max_bytes: int) -> bytes:
     data = decode_base64(field, document.get(field))
-    if len(data) > max_bytes:
-        raise BodyTooLarge(f"'{field}' has {len(data):,} bytes; at most {max_bytes:,} are accepted")
+    check_size(f"'{field}'", data, max_bytes)
     return data
 
 
@@ -354,8 +360,8 @@ def create_app(services: "Services") -> FastAPI:
     checks = SpoofChecks(services.records)
     max_bytes = services.settings.images.max_bytes
     # Twice what base64 needs, so that a picture that is a little too large is named instead of the whole body.
-    one_picture = 2 * max_bytes + _SYNTAX
-    all_pictures = 2 * MAX_PICTURES * max_bytes + _SYNTAX
+    one_picture = 2 * max_bytes + OVERHEAD
+    all_pictures = 2 * MAX_PICTURES * max_bytes + OVERHEAD
 
     async def authorized(x_api_key: Annotated[str | None, Header()] = None) -> Key:
         key = await services.keys.find(x_api_key) if x_api_key else None
@@ -368,7 +374,7 @@ def create_app(services: "Services") -> FastAPI:
     Caller = Annotated[Key, Depends(authorized)]
 
     async def body(request: Request, model: type[Body]) -> Body:
-        return model.model_validate(await _json_object(request, _SYNTAX))
+        return model.model_validate(await _json_object(request, OVERHEAD))
 
     async def raw_or_json_picture(request: Request) -> bytes:
         kind = _media_type(request)

@@ -11,7 +11,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-_OVERHEAD = 64 * 1024
+OVERHEAD = 64 * 1024
 """Bytes that part headers, other fields and JSON syntax may add to a body."""
 
 
@@ -69,7 +69,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 async def read_form(request: Request, limit: int, max_files: int = 16) -> FormData:
     """A multipart form. Raises `BodyError` where it is malformed, `BodyTooLarge` past the limit."""
     parser = _InMemoryParser(
-        request.headers, _bounded(request, limit), max_files=max_files, max_fields=64, max_part_size=_OVERHEAD
+        request.headers, _bounded(request, limit), max_files=max_files, max_fields=64, max_part_size=OVERHEAD
     )
     try:
         return await parser.parse()
@@ -101,13 +101,19 @@ def decode_base64(name: str, text: object) -> bytes:
         raise BodyError(f"'{name}' is not base64: {error}") from error
 
 
+def check_size(what: str, picture: bytes, max_bytes: int) -> None:
+    """Raises `BodyTooLarge`, which says what is too large."""
+    if len(picture) > max_bytes:
+        raise BodyTooLarge(f"{what} has {len(picture):,} bytes; at most {max_bytes:,} are accepted")
+
+
 async def read_pictures(request: Request, names: Sequence[str], max_bytes: int) -> list[Upload]:
     """The named pictures of a body, in the order of `names`.
 
     max_bytes: of one picture. Raises `MissingPicture`, `BodyTooLarge`, `BodyError`.
     """
     # Twice the pictures, so that one that is a little too large is named instead of the whole body.
-    limit = len(names) * max_bytes * 2 + _OVERHEAD
+    limit = len(names) * max_bytes * 2 + OVERHEAD
     if is_multipart(request):
         form = await read_form(request, limit)
         uploads = [await _part(form, name) for name in names]
@@ -117,8 +123,7 @@ async def read_pictures(request: Request, names: Sequence[str], max_bytes: int) 
             raise BodyError("the body must be multipart/form-data or a JSON object")
         uploads = [Upload(decode_base64(name, document.get(name))) for name in names]
     for name, upload in zip(names, uploads, strict=True):
-        if len(upload.data) > max_bytes:
-            raise BodyTooLarge(f"'{name}' has {len(upload.data):,} bytes; at most {max_bytes:,} are accepted")
+        check_size(f"'{name}'", upload.data, max_bytes)
     return uploads
 
 
