@@ -24,6 +24,7 @@ from models.thumbnails import THUMBNAIL, encode_thumbnail
 from pipelines.face_search import FaceSearch
 from pipelines.faces import FaceAnalyzer, Plugin
 from pipelines.galleries import Galleries
+from pipelines.together import all_of
 from pipelines.uploads import Upload
 
 logger = logging.getLogger("ray.serve")
@@ -84,11 +85,7 @@ class Searches:
             if len(there.pictures) + len(uploads) > MAX_PICTURES:
                 raise TooManySearchPictures(f"{len(there.pictures) + len(uploads)} pictures")
         names = [_name(number, upload) for number, upload in enumerate(uploads, 1)]
-        done = await asyncio.gather(*map(self._analyze, names, uploads), return_exceptions=True)
-        for result in done:
-            if isinstance(result, BaseException):
-                raise result
-        analyzed = [result for result in done if not isinstance(result, BaseException)]
+        analyzed = await all_of(map(self._analyze, names, uploads))
         stored = await asyncio.to_thread(
             lambda: self._store.add_pictures(
                 tenant, search or uuid.uuid4(), [picture for picture, _ in analyzed], new=search is None

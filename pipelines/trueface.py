@@ -35,6 +35,7 @@ from deployments.state.spoof_checks import SpoofChecks
 from models.images import ImageError, media_type
 from pipelines.api_app import INTERNAL, api_app
 from pipelines.faces import Face, Picture, Plugin
+from pipelines.together import all_of
 from pipelines.uploads import (
     OVERHEAD,
     BodyError,
@@ -404,11 +405,7 @@ def create_app(services: "Services") -> FastAPI:
 
     async def all_enrolled(pictures: dict[str, bytes]) -> list[EnrolledPicture]:
         """Every picture's biggest face. Raises the first picture's error, in the order of the fields."""
-        done = await asyncio.gather(*(enrolled(*item) for item in pictures.items()), return_exceptions=True)
-        for result in done:
-            if isinstance(result, BaseException):
-                raise result
-        return [result for result in done if isinstance(result, EnrolledPicture)]
+        return await all_of(enrolled(*item) for item in pictures.items())
 
     # -------------------------------------------------------------------------------------------- single pictures
 
