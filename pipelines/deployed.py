@@ -1,5 +1,6 @@
 """What this installation serves, for everybody to read: APIs, models with their licences, limits."""
 
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
@@ -107,40 +108,23 @@ def _model(settings: Settings, role: Role) -> ModelDescription:
         artifact = artifact_for(models, role)
     except UnknownModel:
         artifact = None
+    described = partial(ModelDescription, role=role, loaded=loaded, device=device)
     if artifact:
-        return ModelDescription(
-            role=role,
+        return described(
             name=artifact.name,
             summary=artifact.summary,
             licence=artifact.licence,
             commercial=artifact.commercial,
             notice=artifact.notice,
-            loaded=loaded,
-            device=device,
         )
     if override:
         name = override.replace("\\", "/").rsplit("/", 1)[-1]
-        return ModelDescription(
-            role=role, name=name, summary="the operator's own file", loaded=loaded, device=device
-        )
+        return described(name=name, summary="the operator's own file")
     if role in _OWN and (role == "mask" or not models.pack.startswith(INSIGHTFACE)):
         name, summary = _OWN[role]
-        return ModelDescription(
-            role=role,
-            name=name,
-            summary=summary,
-            licence="that of the project",
-            loaded=loaded,
-            device=device,
-        )
+        return described(name=name, summary=summary, licence="that of the project")
     if models.pack.startswith(INSIGHTFACE):
-        return ModelDescription(
-            role=role,
-            name=models.pack,
-            licence="InsightFace, research only",
-            commercial=False,
-            notice=_RESEARCH_ONLY,
-            loaded=loaded,
-            device=device,
+        return described(
+            name=models.pack, licence="InsightFace, research only", commercial=False, notice=_RESEARCH_ONLY
         )
-    return ModelDescription(role=role, name="none", loaded=loaded, device=device)
+    return described(name="none")
