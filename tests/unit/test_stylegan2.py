@@ -333,7 +333,7 @@ class Malicious:
         Malicious(getattr, "text", "upper"),
         Malicious(torch.load, "executed"),
         {"G_ema": Malicious(Path, "executed")},
-        {"G_ema": Saved("Generator", attributes={"hook": Malicious(print, "hello")})},
+        {"G_ema": Saved("Generator", attributes={"hook": Malicious(getattr, "text", "upper")})},
     ],
     ids=["eval", "exec", "import", "getattr", "torch.load", "path", "attribute"],
 )
