@@ -1,6 +1,7 @@
 """Workers, couriers, ingresses and whole instances killed at random during 200 tasks: every task that was acknowledged
 ends once, the points add up, and every webhook arrives with a valid signature."""
 
+import contextlib
 import io
 import os
 import random
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from PIL import Image
 
 from configs.settings import StateSettings
@@ -109,18 +111,23 @@ def test_every_acknowledged_task_ends_once(tmp_path: Path, web: Loopback, models
     server = start(tmp_path, SETTINGS)
     try:
         client = new_swapper(server, POINTS)
+        records = Records(StateSettings(home=client.home).database)
         submitter = Submitter(web, server, client.key)
         submitter.start()
-        kills = ["replica"] * REPLICA_KILLS + ["instance"] * INSTANCE_KILLS
+        kills = ["replica", "worker"] * (REPLICA_KILLS // 2) + ["instance"] * INSTANCE_KILLS
         dice.shuffle(kills)
         killed: Counter[str] = Counter()
         for kill in kills:
             time.sleep(dice.uniform(1, 3))
-            if kill == "replica":
-                while not (alive := sorted(replicas(server).items())):
+            if kill != "instance":
+                wanted = "SwapWorker" if kill == "worker" else ""
+                while not (alive := [item for item in sorted(replicas(server).items()) if wanted in item[1]]):
                     time.sleep(0.5)  # All of them are starting again.
                 pid, name = dice.choice(alive)
-                os.kill(pid, signal.SIGKILL)
+                if kill == "worker":
+                    wait_for_a_running_task(records)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
                 killed[name.rsplit(":", 1)[1]] += 1
             else:
                 server.kill()
@@ -132,13 +139,25 @@ def test_every_acknowledged_task_ends_once(tmp_path: Path, web: Loopback, models
         while not ready(server.url) and time.monotonic() < deadline:
             time.sleep(0.2)
         client.http = httpx.Client(base_url=server.url, timeout=60, headers=client.http.headers)
-        check(client, submitter, web)
+        check(client, submitter, web, records)
+        records.close()
         print(f"\nkilled {dict(killed)}; answers {dict(submitter.answers)}; {len(web.calls)} webhook calls")
     finally:
         stop(server)
 
 
-def check(client: Swapper, submitter: Submitter, web: Loopback) -> None:
+def wait_for_a_running_task(records: Records) -> None:
+    """For ten seconds at most."""
+    deadline = time.monotonic() + 10
+    running = sa.select(schema.tasks.c.id).where(schema.tasks.c.state == "running")
+    while time.monotonic() < deadline:
+        with records.read() as db:
+            if db.execute(running).first():
+                return
+        time.sleep(0.005)
+
+
+def check(client: Swapper, submitter: Submitter, web: Loopback, records: Records) -> None:
     ended = {task_id: client.wait(task_id) for task_id in submitter.acknowledged}
     states = Counter(task["status"] for task in ended.values())
     print(f"\nacknowledged: {dict(states)}")
@@ -151,7 +170,6 @@ def check(client: Swapper, submitter: Submitter, web: Loopback) -> None:
             assert answer.status_code == 200, task_id
             Image.open(io.BytesIO(answer.content)).load()
     # A task whose answer was lost in a kill is a task all the same, or never was one: nothing lies in between.
-    records = Records(StateSettings(home=client.home).database)
     deadline = time.monotonic() + 60
     while True:
         with records.read() as db:
@@ -160,7 +178,6 @@ def check(client: Swapper, submitter: Submitter, web: Loopback) -> None:
         if all(row["due"] is None for row in (*tasks, *deliveries)) or time.monotonic() > deadline:
             break
         time.sleep(0.2)
-    records.close()
     assert {row["state"] for row in tasks} == {"succeeded", "failed"}
     spent = sum(row["points"] for row in tasks if row["state"] == "succeeded")
     assert client.points() == POINTS - spent
