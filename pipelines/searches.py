@@ -109,6 +109,10 @@ class Searches:
             there = await self.find(key.tenant, search)
             if there.state in ("open", "failed"):
                 raise Overloaded("too many searches are waiting")
+        # Shielded: what is paid for runs, also where the client leaves while it is put on record.
+        return await asyncio.shield(self._start(key, search, demo))
+
+    async def _start(self, key: Key, search: UUID, demo: bool | None) -> Search:
         price = self._settings.demo_credits if demo else self._settings.search_credits
         claimant = uuid.uuid4()
         found = await asyncio.to_thread(self._store.start, key.tenant, search, key.id, price, claimant, demo)

@@ -1,5 +1,6 @@
 """Searches: what they cost, who runs them, what a crash leaves, and what is left in the end."""
 
+import asyncio
 import threading
 import uuid
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from configs.settings import FaceCheckSettings
 from deployments.state import schema
 from deployments.state.blobs import Blob, BlobStore
 from deployments.state.errors import (
@@ -29,6 +32,7 @@ from deployments.state.keys import Key, KeyStore
 from deployments.state.records import Records, now
 from deployments.state.search_runs import GIVEN_UP, MAX_ATTEMPTS, SearchRuns
 from deployments.state.searches import CLAIM, NewSearchPicture, Search, SearchStore
+from pipelines.searches import Searches
 
 KEEP = timedelta(hours=1)
 PRICE = 3
@@ -349,3 +353,38 @@ def test_credits_are_never_lost_or_doubled(
         assert balance is not None and balance >= 0
         assert balance + PRICE * (completed + running) == total
     records.close()
+
+
+class WithoutModels(Searches):
+    """Starts searches, and remembers which would be run."""
+
+    def __init__(self, store: SearchStore) -> None:
+        self._settings, self._store, self._flights = FaceCheckSettings(), store, {}
+        self.flown: asyncio.Queue[uuid.UUID] = asyncio.Queue()
+
+    def _fly(self, search: Search, claimant: uuid.UUID) -> None:
+        self.flown.put_nowait(search.id)
+
+
+def test_a_search_whose_client_leaves_while_it_is_started_runs_at_once(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, start, begun, left = state.key(), state.store.start, threading.Event(), threading.Event()
+    search = state.uploaded(key)
+
+    def slowly(*args: Any) -> Search:
+        begun.set()
+        left.wait(10)
+        return start(*args)
+
+    async def leave() -> uuid.UUID:
+        searches = WithoutModels(state.store)
+        asked = asyncio.create_task(searches.start(key, search.id, None))
+        await asyncio.to_thread(begun.wait, 10)
+        asked.cancel()
+        await asyncio.wait([asked])
+        left.set()
+        return await searches.flown.get()
+
+    monkeypatch.setattr(state.store, "start", slowly)
+    assert asyncio.run(asyncio.wait_for(leave(), 20)) == search.id
