@@ -14,9 +14,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from deployments.web_client import MAX_URL
+
 PICTURES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ico"))
 """Suffixes of the files that are taken from a folder."""
-MAX_URL = 2048
 MAX_GROUP = 512
 _MAX_LINE = 65_536
 _ROWS = 4_096

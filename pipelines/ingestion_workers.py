@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -21,15 +21,13 @@ from deployments.messages import DetectRequest
 from deployments.state.blobs import Blob
 from deployments.state.face_archive import ArchivedFace
 from deployments.state.source_ledger import SeenFace, SourceFaces, digest
+from deployments.web_client import BadAnswer, TooLarge, UrlRefused, WebClient, WebError
 from models.images import ImageError, decode
 from models.load import load_detector, load_embedder
 from models.session import Compute
 from models.thumbnails import MEDIA_TYPE, THUMBNAIL, encode_thumbnail
 from models.types import RGBImage
 from pipelines.ingestion_sources import Item, is_web
-
-if TYPE_CHECKING:
-    from deployments.web_client import WebClient
 
 TODO = pa.schema(
     [("id", pa.string()), ("stamp", pa.string()), ("location", pa.string()), ("url", pa.string()),
@@ -66,17 +64,12 @@ class Fetcher:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._loop = asyncio.new_event_loop()
-        self._client = self._loop.run_until_complete(self._open())
+        self._client = WebClient(settings.fetch)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         rows = table.to_pylist()
         self._loop.run_until_complete(self._fetch_all([row for row in rows if is_web(row["location"])]))
         return pa.Table.from_pylist(rows, _FETCHED)
-
-    async def _open(self) -> "WebClient":
-        from deployments.web_client import WebClient
-
-        return WebClient(self._settings.fetch)
 
     async def _fetch_all(self, rows: list[dict[str, Any]]) -> None:
         turns = asyncio.Semaphore(self._settings.ingestion.concurrent_fetches)
@@ -88,8 +81,6 @@ class Fetcher:
         await asyncio.gather(*map(fetch, rows))
 
     async def _fetch(self, row: dict[str, Any]) -> None:
-        from deployments.web_client import BadAnswer, TooLarge, UrlRefused, WebError
-
         reasons = {UrlRefused: "url_refused", TooLarge: "too_large", BadAnswer: "bad_answer"}
         try:
             fetched = await self._client.get_picture(row["location"], self._settings.images.max_bytes)
