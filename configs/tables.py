@@ -29,17 +29,16 @@ def markdown() -> str:
         "",
     ]
     sections = {name: field for name, field in Settings.model_fields.items() if _is_section(field)}
-    lines += _table([row for name, field in Settings.model_fields.items() if name not in sections
-                     for row in _rows(name, field)])  # fmt: skip
+    lines += _table(
+        [_row(name, field) for name, field in Settings.model_fields.items() if name not in sections]
+    )
     for name, field in sections.items():
         if name == "deployments":
             continue
         model = field.annotation
         assert isinstance(model, type) and issubclass(model, BaseModel)
         lines += [f"## {name}", "", *_prose(model)]
-        lines += _table(
-            [row for key, one in model.model_fields.items() for row in _rows(f"{name}.{key}", one)]
-        )
+        lines += _table([_row(f"{name}.{key}", one) for key, one in model.model_fields.items()])
     return "\n".join(lines + list(_deployments())).rstrip() + "\n"
 
 
@@ -65,10 +64,10 @@ def _is_section(field: FieldInfo) -> bool:
     return isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
 
 
-def _rows(name: str, field: FieldInfo) -> list[tuple[str, str]]:
+def _row(name: str, field: FieldInfo) -> tuple[str, str]:
     if name in ENVIRONMENT:
-        return [(name, ENVIRONMENT[name])]
-    return [(name, _shown(field.get_default(call_default_factory=True)))]
+        return name, ENVIRONMENT[name]
+    return name, _shown(field.get_default(call_default_factory=True))
 
 
 def _shown(value: Any) -> str:
@@ -76,13 +75,9 @@ def _shown(value: Any) -> str:
         return "none"
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
-    return (
-        str(value).lower()
-        if isinstance(value, bool)
-        else f"{value:,}"
-        if isinstance(value, int)
-        else str(value)
-    )
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _prose(model: type[BaseModel]) -> list[str]:
