@@ -133,6 +133,8 @@ class Prosopon:
     def close(self) -> None:
         """End what is under way. The application goes on, and this process stays in its Ray instance."""
         self._loop.close()
+        if self._records is not None:
+            self._records.close()
 
     def __enter__(self) -> "Prosopon":
         return self
