@@ -4,11 +4,14 @@ from functools import cache
 from pathlib import Path
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from configs.settings import DetectionSettings
 from models.centerface import CenterFace
 from models.landmarks import DlibLandmarks68
 from models.session import Compute
+from models.swap.geometry import interocular, with_forehead
 from models.swap.types import FaceGeometry, face_geometries
 from models.types import RGBImage
 from tests.paths import DATA, require
@@ -41,3 +44,19 @@ def portrait(name: str) -> tuple[RGBImage, FaceGeometry]:
     """A picture of the shared data (`london/002_neutral.jpg`) and its biggest face."""
     picture = read(require(DATA / name))
     return picture, faces_of(picture)[0]
+
+
+def face_near(picture: RGBImage, face: FaceGeometry) -> FaceGeometry:
+    """Of the faces that are found anew in a picture, the one where `face` is."""
+    return min(faces_of(picture), key=lambda found: float(np.abs(found.box - face.box).sum()))
+
+
+def around(face: FaceGeometry, shape: tuple[int, ...], margin: float = 0.1) -> NDArray[np.bool_]:
+    """``(H, W)``: where a face may change, the hull of its jaw and its forehead and a margin in distances between the
+    eyes."""
+    points = with_forehead(face.dense)
+    middle = points.mean(axis=0)
+    size = np.linalg.norm(points - middle, axis=1).mean()
+    grown = middle + (points - middle) * (1 + margin * interocular(face.dense) / size)
+    hull = cv2.convexHull(np.round(grown).astype(int))
+    return cv2.fillConvexPoly(np.zeros(shape[:2], np.uint8), hull, 1) > 0

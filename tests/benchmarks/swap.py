@@ -20,12 +20,12 @@ from models.crops import cut
 from models.head_pose import head_pose
 from models.reid import RetailReidentification
 from models.session import Compute
-from models.swap.geometry import interocular, with_forehead
+from models.swap.geometry import interocular
 from models.swap.types import FaceGeometry, Replacement, SourceFace
 from models.swap.warp import WarpSwapper
 from models.types import Float32, RGBImage
 from models.vectors import normalize
-from tests.faces import faces_of, portrait
+from tests.faces import around, face_near, portrait
 from tests.paths import ROOT
 from tests.weights import weights
 
@@ -52,8 +52,6 @@ PAIRS = (
     ("london/042_neutral.jpg", "compreface_samples/009_C.jpg"),
     ("compreface_samples/006_A.jpg", "faker/female_42.jpg"),
 )
-REGION_MARGIN = 0.1
-"""Distances between the eyes by which the face's hull, forehead included, is grown to make the face region."""
 REPEATS = 3
 TILE, ACROSS = 200, 3
 SHEET = ROOT / "docs" / "aifaceswap_swaps.jpg"
@@ -81,15 +79,6 @@ def embed(model: RetailReidentification, picture: RGBImage, face: FaceGeometry) 
     return normalize(model.embed(cut(picture, face.box, face.landmarks, model.crop).pixels[None]))[0]
 
 
-def face_region(face: FaceGeometry, shape: tuple[int, ...]) -> np.ndarray:
-    points = with_forehead(face.dense)
-    middle = points.mean(axis=0)
-    size = np.linalg.norm(points - middle, axis=1).mean()
-    grown = middle + (points - middle) * (1 + REGION_MARGIN * interocular(face.dense) / size)
-    hull = cv2.convexHull(np.round(grown).astype(int))
-    return cv2.fillConvexPoly(np.zeros(shape[:2], np.uint8), hull, 1) > 0
-
-
 def measure(
     swapper: WarpSwapper, model: RetailReidentification, picture_name: str, face_name: str
 ) -> tuple[Outcome, RGBImage]:
@@ -101,7 +90,7 @@ def measure(
         result = swapper.swap(picture, [Replacement(target, source)])
         seconds.append(time.perf_counter() - start)
     # The judge sees the result as anybody would: the face is found in it anew.
-    found = min(faces_of(result), key=lambda face: float(np.abs(face.box - target.box).sum()))
+    found = face_near(result, target)
     new, wanted, old = (
         embed(model, *pair)
         for pair in ((result, found), (source.picture, source.geometry), (picture, target))
@@ -118,7 +107,7 @@ def measure(
             abs(a - b)
             for a, b in ((before.pitch, after.pitch), (before.yaw, after.yaw), (before.roll, after.roll))
         ),
-        int(changed[~face_region(target, picture.shape)].sum()),
+        int(changed[~around(target, picture.shape)].sum()),
         min(seconds),
         picture.shape[0] * picture.shape[1] / 1e6,
     )

@@ -22,9 +22,9 @@ from models.session import Compute
 from models.swap.inswapper import INSwapper128
 from models.swap.types import Replacement, SourceFace
 from models.vectors import normalize
-from tests.faces import portrait
+from tests.faces import around, portrait
 from tests.paths import MIRROR, require
-from tests.unit.test_swap import around, changed
+from tests.unit.test_swap import changed
 from tests.weights import model_settings, weights
 
 DIM, LATENT = 256, 512

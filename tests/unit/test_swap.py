@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from models.swap.geometry import interocular, with_forehead
+from models.swap.geometry import interocular
 from models.swap.types import FaceGeometry, Replacement, SourceFace
 from models.swap.warp import WarpSwapper
 from models.types import RGBImage
-from tests.faces import faces_of, portrait, read
+from tests.faces import around, face_near, faces_of, portrait, read
 
 SWAPPER = WarpSwapper()
 MAN, WOMAN = "london/017_smiling.jpg", "london/113_neutral.jpg"
@@ -31,16 +31,6 @@ def moved(face: FaceGeometry, scale: float, shift: tuple[float, float] = (0, 0))
 
 def changed(before: RGBImage, after: RGBImage) -> np.ndarray:
     return (before != after).any(axis=2)
-
-
-def around(face: FaceGeometry, shape: tuple[int, ...], margin: float = 0.1) -> np.ndarray:
-    """Where a face may change: the hull of its jaw and its forehead, and a margin in distances between the eyes."""
-    points = with_forehead(face.dense)
-    middle = points.mean(axis=0)
-    size = np.linalg.norm(points - middle, axis=1).mean()
-    grown = middle + (points - middle) * (1 + margin * interocular(face.dense) / size)
-    hull = cv2.convexHull(np.round(grown).astype(int))
-    return cv2.fillConvexPoly(np.zeros(shape[:2], np.uint8), hull, 1) > 0
 
 
 def test_a_swap_changes_the_face_and_nothing_else() -> None:
@@ -74,7 +64,7 @@ def test_a_face_put_onto_itself_hardly_changes(name: str) -> None:
 def test_the_new_face_keeps_the_pose_and_the_place() -> None:
     frame, face = portrait("faker/male_15.jpg")
     result = SWAPPER.swap(frame, [Replacement(face, source(MAN))])
-    found = min(faces_of(result), key=lambda other: float(np.abs(other.box - face.box).sum()))
+    found = face_near(result, face)
     apart = np.linalg.norm(found.dense - face.dense, axis=1).mean()
     assert apart / interocular(face.dense) < 0.1
 
