@@ -41,35 +41,38 @@ mimetypes.add_type("text/javascript", ".js")
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """compressed: gzip, or None where that gains nothing."""
+    """digest: of the body, in hexadecimal; compressed: gzip, or None where that gains nothing."""
 
     body: bytes
     media_type: str
+    digest: str
     compressed: bytes | None
 
     @classmethod
     def of(cls, body: bytes, media_type: str) -> "_File":
-        compressed = gzip.compress(body, mtime=0) if len(body) >= _MIN_COMPRESSED else None
-        return cls(body, media_type, compressed if compressed and len(compressed) < len(body) else None)
+        compressed = gzip.compress(body, mtime=0) if len(body) >= _MIN_COMPRESSED else body
+        digest = hashlib.sha256(body).hexdigest()
+        return cls(body, media_type, digest, compressed if len(compressed) < len(body) else None)
 
     def response(self, request: Request, cache_control: str, policy: str = _POLICY) -> Response:
-        zipped = self.compressed is not None and "gzip" in request.headers.get("accept-encoding", "")
-        body = self.compressed if zipped and self.compressed else self.body
-        etag = etag_of(hashlib.sha256(body).hexdigest())
-        unchanged = not_modified(request, etag, cache_control)
-        headers = {
-            "ETag": etag,
-            "Cache-Control": cache_control,
-            "Vary": "Accept-Encoding",
-            "Content-Security-Policy": policy,
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-        }
-        if unchanged:
-            return Response(status_code=304, headers=headers)
-        if zipped:
-            headers["Content-Encoding"] = "gzip"
-        return Response(body, headers=headers, media_type=self.media_type)
+        zipped = self.compressed if "gzip" in request.headers.get("accept-encoding", "") else None
+        etag = etag_of(f"gzip-{self.digest}" if zipped else self.digest)
+        answer = not_modified(request, etag, cache_control)
+        if answer is None:
+            answer = Response(zipped or self.body, media_type=self.media_type)
+            if zipped:
+                answer.headers["Content-Encoding"] = "gzip"
+        answer.headers.update(
+            {
+                "ETag": etag,
+                "Cache-Control": cache_control,
+                "Vary": "Accept-Encoding",
+                "Content-Security-Policy": policy,
+                "X-Content-Type-Options": "nosniff",
+                "Referrer-Policy": "no-referrer",
+            }
+        )
+        return answer
 
 
 @cache
@@ -89,7 +92,7 @@ def _files() -> dict[str, _File]:
 def _digest() -> str:
     digest = hashlib.sha256()
     for name, file in _files().items():
-        digest.update(f"{name} {len(file.body)}\n".encode() + file.body)
+        digest.update(f"{name} {file.digest}\n".encode())
     return digest.hexdigest()[:16]
 
 
