@@ -13,3 +13,6 @@ export function milliseconds(value) {
 export const count = (number, one, many = `${one}s`) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 
 export const similarity = (value) => value.toFixed(3);
+
+/** Whether credits are what FaceCheck says where there is no limit: the largest number of 32 bits. */
+export const unlimited = (credits) => credits >= 2 ** 31 - 1;

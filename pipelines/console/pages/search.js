@@ -2,7 +2,7 @@
 
 import { call } from "../lib/api.js";
 import { announce, checkbox, el, pageHead } from "../lib/dom.js";
-import { count } from "../lib/words.js";
+import { count, unlimited } from "../lib/words.js";
 import { PictureInput } from "../parts/picture_input.js";
 import { wait } from "../parts/wait.js";
 import { Work } from "../parts/work.js";
@@ -40,7 +40,7 @@ export function search() {
       const { faces, remaining_credits: credits, has_credits_to_search: enough, is_online: online } = await ask({ path: "/api/info", quiet: true });
       balance.textContent = [
         `${(faces ?? 0).toLocaleString("en")} faces are indexed.`,
-        enough ? (credits >= 2 ** 31 - 1 ? "This key searches without limit." : `${count(credits, "credit")} left.`) : "No credits are left for a search.",
+        enough ? (unlimited(credits) ? "This key searches without limit." : `${count(credits, "credit")} left.`) : "No credits are left for a search.",
         online ? "" : "The search engine is offline.",
       ].join(" ");
     } catch (error) {
@@ -77,8 +77,7 @@ export function search() {
   }
 
   function preview({ base64 }, index) {
-    const source = base64?.startsWith("data:") ? base64 : `data:image/webp;base64,${base64}`;
-    return el("figure", {}, el("img", { src: source, alt: `The face found in picture ${index + 1}`, class: "face" }), el("figcaption", {}, `probe ${index + 1}`));
+    return el("figure", {}, el("img", { src: base64, alt: `The face found in picture ${index + 1}`, class: "face" }), el("figcaption", {}, `probe ${index + 1}`));
   }
 
   function draw(output) {
@@ -124,12 +123,11 @@ export function search() {
 }
 
 function result({ score, base64, url, group }, index) {
-  const source = base64?.startsWith("data:") ? base64 : `data:image/webp;base64,${base64}`;
   const web = /^https?:\/\//i.test(url ?? "");
   return el(
     "li",
     { class: "result" },
-    base64 ? el("img", { src: source, alt: `Result ${index + 1}, ${score} of 100`, loading: "lazy" }) : el("div", { class: "face" }),
+    base64 ? el("img", { src: base64, alt: `Result ${index + 1}, ${score} of 100`, loading: "lazy" }) : el("div", { class: "face" }),
     el(
       "div",
       {},

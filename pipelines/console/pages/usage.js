@@ -4,7 +4,7 @@ import { call, calls } from "../lib/api.js";
 import { masked } from "../lib/curl.js";
 import { el, pageHead } from "../lib/dom.js";
 import { server, session } from "../lib/session.js";
-import { bytes, milliseconds } from "../lib/words.js";
+import { bytes, milliseconds, unlimited } from "../lib/words.js";
 import { copyButton } from "../parts/request_bar.js";
 import { Work } from "../parts/work.js";
 
@@ -35,8 +35,8 @@ export function usage() {
       }
       if (opens.has("Search")) {
         const info = await call({ api: "facecheck", method: "POST", path: "/api/info", signal, quiet: true });
-        const unlimited = info.remaining_credits >= 2 ** 31 - 1;
-        parts.push([unlimited ? "no limit" : info.remaining_credits, "credits"], [info.faces ?? 0, "faces in the index"]);
+        const { remaining_credits: credits } = info;
+        parts.push([unlimited(credits) ? "no limit" : credits, "credits"], [info.faces ?? 0, "faces in the index"]);
       }
       return parts;
     }, load);

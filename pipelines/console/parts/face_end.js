@@ -40,7 +40,7 @@ export class FaceEnd {
 
   async show() {
     const query = { ...this.query(), dim: SIDE, format: "webp" };
-    const url = await this.latest.run(async (signal) => {
+    const found = await this.latest.run(async (signal) => {
       try {
         const blob = await call({ api: "checkface", path: "/api/face/", query, as: "blob", signal, saveTo: "face.webp" });
         return { blob };
@@ -49,11 +49,11 @@ export class FaceEnd {
         return { error };
       }
     });
-    if (!url) return;
-    this.problem.textContent = url.error?.message ?? "";
-    if (url.error) return;
+    if (!found) return;
+    this.problem.textContent = found.error?.message ?? "";
+    if (found.error) return;
     if (this.picture.src) URL.revokeObjectURL(this.picture.src);
-    this.picture.src = URL.createObjectURL(url.blob);
+    this.picture.src = URL.createObjectURL(found.blob);
     this.picture.alt = `The face of ${this.kind.value} ${this.text.value || "(nothing)"}`;
     this.picture.hidden = false;
     this.onchange();
