@@ -11,6 +11,11 @@ DATA = SHARED / "data"
 MIRROR = SHARED / "models"
 
 
+def smiling(neutral: Path) -> Path:
+    """The smiling picture of the person on a neutral portrait of `data/london`."""
+    return neutral.with_name(neutral.name.replace("neutral", "smiling"))
+
+
 def require(path: Path) -> Path:
     """The path, or a skipped test that says what is missing."""
     if not path.exists():

@@ -23,7 +23,8 @@ from deployments.state.types import NewFace, Query
 from deployments.state.vectors import ServerIndex, build_parameters, search_parameters
 from models.types import Float32
 from tests.benchmarks.archive import around, centres_of, people
-from tests.integration.processes import accepts, free_port, wait_until
+from tests.benchmarks.serving import free_port
+from tests.integration.processes import accepts, wait_until
 
 DIM, FOUND = 128, 10
 

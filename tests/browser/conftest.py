@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deployments.state.face_archive import ArchivedFace
-from tests.benchmarks.serving import Server, start, stop
+from tests.benchmarks.serving import Server, serving_at
 from tests.browser.chromium import browser
 from tests.browser.console import Console, console, folder_of_shots
 from tests.conformance.facecheck_client import fill_archive
@@ -34,9 +34,8 @@ def index(tmp_path_factory: pytest.TempPathFactory, london: list[Path]) -> Itera
     home = tmp_path_factory.mktemp("index")
     pages = [(path, ArchivedFace(f"https://example.org/{path.stem}")) for path in london[:PEOPLE]]
     fill_archive(home, pages)
-    server = start(home, {"apis": ["facecheck"]})
-    yield server
-    stop(server)
+    with serving_at(home, {"apis": ["facecheck"]}) as server:
+        yield server
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from tests.benchmarks.serving import Server
 from tests.browser.conftest import OpenConsole
 from tests.browser.console import PHONE, Console
 from tests.conformance.client import Client, new_key
+from tests.paths import smiling
 
 NO_SUCH_KEY = "01234567-89ab-4def-8123-456789abcdef"
 
@@ -23,11 +24,6 @@ NO_SUCH_KEY = "01234567-89ab-4def-8123-456789abcdef"
 @pytest.fixture
 def key(server: Server) -> str:
     return new_key(server, *SCOPES)
-
-
-def person(london: list[Path], number: int, smiling: bool = False) -> Path:
-    neutral = london[number]
-    return neutral.with_name(neutral.name.replace("neutral", "smiling")) if smiling else neutral
 
 
 def knowing(server: Server, key: str, people: dict[str, Path]) -> Client:
@@ -88,8 +84,8 @@ def test_a_key_for_verification_alone_opens_verify(
     console.visit("People")
     assert "does not open this service" in console.page.get_by_role("alert").inner_text()
     console.visit("Verify")
-    console.choose("The person", person(london, 3))
-    console.choose("To compare with", person(london, 3, smiling=True))
+    console.choose("The person", london[3])
+    console.choose("To compare with", smiling(london[3]))
     console.page.get_by_text("one person", exact=True).wait_for()
 
 
@@ -99,11 +95,11 @@ def test_a_key_for_verification_alone_opens_verify(
 def test_recognise_draws_boxes_with_names_and_says_what_the_plugins_say(
     open_console: OpenConsole, server: Server, key: str, london: list[Path]
 ) -> None:
-    knowing(server, key, {"Ada": person(london, 0), "Grace": person(london, 1)})
+    knowing(server, key, {"Ada": london[0], "Grace": london[1]})
     console = open_console()
     console.sign_in(key)
     console.visit("Recognise")
-    console.choose("A picture to recognise", person(london, 0, smiling=True))
+    console.choose("A picture to recognise", smiling(london[0]))
     box = console.page.get_by_role("button", name="Face 1: Ada")
     box.wait_for()
     found = console.page.get_by_role("listitem").filter(
@@ -158,7 +154,7 @@ def test_an_error_is_told_in_a_sentence_and_nothing_that_was_entered_is_lost(
     console.sign_in(key)
     console.visit("Recognise")
     console.page.get_by_label("Least face probability").fill("0.8")
-    console.choose("A picture to recognise", person(london, 5))
+    console.choose("A picture to recognise", london[5])
     console.page.get_by_role("heading", name="1. unknown").wait_for()
     console.choose("A picture to recognise", empty)
     alert = console.page.get_by_role("alert")
@@ -188,7 +184,7 @@ def test_a_large_rotated_picture_is_shown_small_and_upright_with_its_box_on_the_
     open_console: OpenConsole, key: str, tmp_path: Path, london: list[Path]
 ) -> None:
     turned = tmp_path / "turned.jpg"
-    upright = Image.open(person(london, 2)).resize((2000, 2000)).crop((0, 0, 2000, 1800))
+    upright = Image.open(london[2]).resize((2000, 2000)).crop((0, 0, 2000, 1800))
     exif = Image.Exif()
     exif[0x0112] = 6
     upright.rotate(90, expand=True).save(turned, exif=exif, quality=90)
@@ -215,7 +211,7 @@ def test_work_can_be_stopped_and_the_page_stays_usable(
     console.visit("Recognise")
     # The answer is held back for as long as the test wants.
     console.page.route("**/recognize*", lambda route: None)
-    console.choose("A picture to recognise", person(london, 4))
+    console.choose("A picture to recognise", london[4])
     stop = console.page.get_by_role("button", name="Stop")
     stop.wait_for()
     console.page.get_by_label("Names per face").fill("5")
@@ -241,7 +237,7 @@ def test_people_are_added_renamed_merged_and_deleted(
     name.fill("Ada/Lovelace & co")
     name.press("Enter")
     page.get_by_role("heading", name="Ada/Lovelace & co").wait_for()
-    console.choose("Add pictures of this person", person(london, 0), person(london, 0, smiling=True))
+    console.choose("Add pictures of this person", london[0], smiling(london[0]))
     page.get_by_role("heading", name="2 examples").wait_for()
     console.until("() => document.querySelectorAll('.examples canvas').length === 2")
     console.shot("people")
@@ -252,7 +248,7 @@ def test_people_are_added_renamed_merged_and_deleted(
     client = Client(httpx.Client(base_url=server.url, timeout=60), key)
     assert client.get("/recognition/subjects").json() == {"subjects": ["Ada"]}
 
-    client.enrol("Countess", person(london, 1))
+    client.enrol("Countess", london[1])
     page.reload()
     page.get_by_role("button", name="Countess").click()
     page.get_by_role("heading", name="1 example", exact=True).wait_for()
@@ -285,7 +281,7 @@ def test_a_picture_that_is_refused_does_not_keep_the_others_out(
     console.visit("People")
     console.page.get_by_label("New person").fill("Grace")
     console.page.get_by_role("button", name="Add", exact=True).click()
-    console.choose("Add pictures of this person", group_picture, person(london, 1))
+    console.choose("Add pictures of this person", group_picture, london[1])
     alert = console.page.get_by_role("alert")
     alert.wait_for()
     assert "More than one face" in alert.inner_text()
@@ -317,12 +313,12 @@ def test_verify_tells_one_person_from_two(open_console: OpenConsole, key: str, l
     console = open_console()
     console.sign_in(key)
     console.visit("Verify")
-    console.choose("The person", person(london, 6))
-    console.choose("To compare with", person(london, 6, smiling=True))
+    console.choose("The person", london[6])
+    console.choose("To compare with", smiling(london[6]))
     console.page.get_by_text("one person", exact=True).wait_for()
     same = float(console.page.locator(".verdict b").inner_text())
     console.shot("verify")
-    console.choose("To compare with", person(london, 7))
+    console.choose("To compare with", london[7])
     console.page.get_by_text("different people", exact=True).wait_for()
     assert same > 0.8 > 0.5 > float(console.page.locator(".verdict b").inner_text())
 
@@ -410,7 +406,7 @@ def test_a_picture_becomes_a_latent_that_morphs(open_console: OpenConsole, londo
     page = console.page
     console.open("faces")
     page.locator(".morph img").wait_for()
-    console.choose("A picture of a face", person(london, 10))
+    console.choose("A picture of a face", london[10])
     page.get_by_role("button", name="Find its latent").click()
     page.get_by_text("generated from its latent").wait_for(timeout=240_000)
     guid = page.locator("p", has_text="Its latent").locator("code").inner_text()
@@ -439,7 +435,7 @@ def test_models_names_every_role_with_its_licence(open_console: OpenConsole) -> 
 def test_usage_counts_what_the_key_holds_and_what_the_page_has_asked(
     open_console: OpenConsole, server: Server, key: str, london: list[Path]
 ) -> None:
-    knowing(server, key, {"Ada": person(london, 0), "Grace": person(london, 1)})
+    knowing(server, key, {"Ada": london[0], "Grace": london[1]})
     console = open_console()
     console.sign_in(key)
     console.visit("Usage")
@@ -456,11 +452,11 @@ def test_usage_counts_what_the_key_holds_and_what_the_page_has_asked(
 def test_the_line_of_curl_does_what_the_console_did(
     open_console: OpenConsole, server: Server, key: str, london: list[Path]
 ) -> None:
-    knowing(server, key, {"Ada": person(london, 0)})
+    knowing(server, key, {"Ada": london[0]})
     console = open_console(permissions=["clipboard-read", "clipboard-write"])
     console.sign_in(key)
     console.visit("Recognise")
-    picture = person(london, 0, smiling=True)
+    picture = smiling(london[0])
     console.choose("A picture to recognise", picture)
     console.page.get_by_role("heading", name="1. Ada").wait_for()
     console.page.get_by_role("button", name="Copy the curl line").click()
@@ -478,7 +474,7 @@ def test_no_name_breaks_out_of_the_line_of_curl(
 ) -> None:
     name = """O'Brien "$(id)" `ls`; \\ & co"""
     picture = tmp_path / "a b;c,d'e\"f.jpg"
-    picture.write_bytes(person(london, 9).read_bytes())
+    picture.write_bytes(london[9].read_bytes())
     console = open_console(permissions=["clipboard-read", "clipboard-write"])
     console.sign_in(key)
     console.visit("People")
@@ -518,7 +514,7 @@ def test_every_api_has_a_page_of_documents_from_this_server_alone(open_console: 
 def test_every_page_fits_a_phone_in_either_theme(
     open_console: OpenConsole, server: Server, key: str, london: list[Path]
 ) -> None:
-    knowing(server, key, {"Ada": person(london, 0)})
+    knowing(server, key, {"Ada": london[0]})
     for scheme in ("light", "dark"):
         console = open_console(viewport=PHONE, color_scheme=scheme, has_touch=True)
         console.sign_in(key)
@@ -526,7 +522,7 @@ def test_every_page_fits_a_phone_in_either_theme(
         for title in ("Recognise", "People", "Verify", "Faces", "Models", "Usage"):
             console.visit(title)
             if title == "Recognise":
-                console.choose("A picture to recognise", person(london, 0, smiling=True))
+                console.choose("A picture to recognise", smiling(london[0]))
                 console.page.get_by_role("heading", name="1. Ada").wait_for()
             if title == "Faces":
                 console.page.locator(".morph img").wait_for()
@@ -555,7 +551,7 @@ def test_a_server_that_is_gone_is_told_and_the_key_is_kept(
     console.sign_in(key)
     console.visit("Recognise")
     console.page.context.set_offline(True)
-    console.choose("A picture to recognise", person(london, 0))
+    console.choose("A picture to recognise", london[0])
     console.page.get_by_text("The server cannot be reached.").wait_for()
     console.page.context.set_offline(False)
     console.page.get_by_role("button", name="Try again").click()

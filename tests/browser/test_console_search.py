@@ -10,10 +10,7 @@ from tests.browser.conftest import PEOPLE, OpenConsole
 from tests.browser.console import PHONE, Console
 from tests.browser.test_console_accessibility import findings
 from tests.conformance.facecheck_client import new_token
-
-
-def smiling(neutral: Path) -> Path:
-    return neutral.with_name(neutral.name.replace("neutral", "smiling"))
+from tests.paths import smiling
 
 
 def search(console: Console, *pictures: Path) -> None:

@@ -103,16 +103,9 @@ def test_a_picture_without_a_face_is_told_and_can_be_replaced(
 def test_a_key_without_points_is_told_so(
     open_console: OpenConsole, server: Server, london: list[Path]
 ) -> None:
-    from configs.settings import StateSettings
-    from deployments.state.keys import KeyStore
-    from deployments.state.records import Records
-
-    records = Records(StateSettings(home=server.home).database)
-    _, key = KeyStore(records).create("poor", SCOPES, credits=1)
-    records.close()
     console = open_console()
     console.expected = {402}
-    console.sign_in(key)
+    console.sign_in(new_key(server, *SCOPES, credits=1))
     console.visit("Swap")
     console.choose("The picture to change", london[8])
     console.page.get_by_role("button", name="Find its faces").click()

@@ -1,6 +1,7 @@
 """An aifaceswap client as thin as can be, and the state of the key that it uses."""
 
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from deployments.state.deliveries import DeliveryStore
 from deployments.state.keys import KeyStore
 from deployments.state.records import Records
 from tests.benchmarks.serving import Server
+from tests.conformance.client import keys_of
 
 BASE = "/api/aifaceswap/v1"
 
@@ -51,19 +53,13 @@ class Swapper:
         return task_id
 
     def points(self) -> int | None:
-        records = Records(StateSettings(home=self.home).database)
-        try:
-            return KeyStore(records).balance(self.key_id)
-        finally:
-            records.close()
+        with keys_of(self.home) as keys:
+            return keys.balance(self.key_id)
 
 
 def new_swapper(server: Server, points: int | None = None) -> Swapper:
-    records = Records(StateSettings(home=server.home).database)
-    try:
+    with closing(Records(StateSettings(home=server.home).database)) as records:
         key, secret = KeyStore(records).create("test", ["aifaceswap"], credits=points)
         signing = DeliveryStore(records, WebhookSettings()).secret(key.id)
-    finally:
-        records.close()
     http = httpx.Client(base_url=server.url, timeout=60, headers={"Authorization": f"Bearer {secret}"})
     return Swapper(http, server.home, secret, key.id, signing)

@@ -1,5 +1,7 @@
 """A CompreFace client as thin as can be: paths, keys, answers."""
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,14 +49,17 @@ def part(picture: Path) -> tuple[str, bytes]:
     return picture.name, picture.read_bytes()
 
 
-def new_key(server: Server, *scopes: Scope) -> str:
+@contextmanager
+def keys_of(home: Path) -> Iterator[KeyStore]:
+    """The keys of a server, by its state."""
+    with closing(Records(StateSettings(home=home).database)) as records:
+        yield KeyStore(records)
+
+
+def new_key(server: Server, *scopes: Scope, credits: int | None = None) -> str:
     """A key of its own gallery, made as `prosopon keys create` makes it."""
-    records = Records(StateSettings(home=server.home).database)
-    try:
-        _, secret = KeyStore(records).create("test", scopes)
-    finally:
-        records.close()
-    return secret
+    with keys_of(server.home) as keys:
+        return keys.create("test", scopes, credits=credits)[1]
 
 
 def new_client(server: Server, *scopes: Scope) -> Client:

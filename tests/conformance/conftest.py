@@ -1,4 +1,4 @@
-"""A server of its own for FaceCheck, whose index is filled before it starts."""
+"""A server of its own for FaceCheck, whose index is filled before it starts, and pictures outside for aifaceswap."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +7,10 @@ import httpx
 import pytest
 
 from deployments.state.face_archive import ArchivedFace
-from tests.benchmarks.serving import Server, start, stop
+from tests.benchmarks.serving import Server, serving_at
 from tests.conformance.facecheck_client import FaceCheckClient, fill_archive, new_token
+from tests.loopback import Loopback, loopback
+from tests.paths import smiling
 
 PEOPLE = 24
 PAGE = "https://example.org/team"
@@ -18,10 +20,8 @@ def archived(london: list[Path]) -> list[tuple[Path, ArchivedFace]]:
     """Neutral portraits, each on a page of its own, but for two on one page; of the first person, the smiling one as
     well, under the same group."""
     faces = [(path, ArchivedFace(f"https://example.org/{path.stem}")) for path in london[:PEOPLE]]
-    first = london[0]
-    smiling = first.with_name(first.name.replace("neutral", "smiling"))
-    faces[0] = (first, ArchivedFace("https://example.org/a", group="first"))
-    faces.append((smiling, ArchivedFace("https://example.org/b", group="first")))
+    faces[0] = (london[0], ArchivedFace("https://example.org/a", group="first"))
+    faces.append((smiling(london[0]), ArchivedFace("https://example.org/b", group="first")))
     faces[1:3] = [(path, ArchivedFace(PAGE)) for path in london[1:3]]
     return faces
 
@@ -32,11 +32,8 @@ def facecheck_server(
 ) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("facecheck")
     fill_archive(home, archived(london))
-    server = start(home, {"apis": ["facecheck"]})
-    try:
+    with serving_at(home, {"apis": ["facecheck"]}) as server:
         yield server
-    finally:
-        stop(server)
 
 
 @pytest.fixture
@@ -51,3 +48,13 @@ def charged(facecheck_server: Server) -> FaceCheckClient:
     """With a token that has ten credits."""
     _, token = new_token(facecheck_server.home, credits=10)
     return FaceCheckClient(httpx.Client(base_url=facecheck_server.url, timeout=60), token)
+
+
+@pytest.fixture(scope="module")
+def web(london: list[Path], group_picture: Path) -> Iterator[Loopback]:
+    """Six faces and a group at addresses outside; it records the webhooks that a module's tests cause."""
+    with loopback() as outside:
+        for number, path in enumerate(london[:6]):
+            outside.add(f"/face{number}", path.read_bytes())
+        outside.add("/group", group_picture.read_bytes())
+        yield outside

@@ -15,12 +15,12 @@ from configs.settings import StateSettings
 from deployments.state.blobs import Blob
 from deployments.state.face_archive import ArchivedFace, archive_gallery
 from deployments.state.galleries import GalleryStore
-from deployments.state.keys import Key, KeyStore
-from deployments.state.records import Records
+from deployments.state.keys import Key
 from deployments.state.types import NewFace
 from models.crops import cut
 from models.thumbnails import MEDIA_TYPE, THUMBNAIL, encode_thumbnail
 from tests.benchmarks.embeddings import detector, embed, embedder, portraits
+from tests.conformance.client import keys_of
 
 UNLIMITED = 2**31 - 1
 
@@ -80,19 +80,13 @@ def webp(uri: str) -> Image.Image:
 
 def new_token(home: Path, credits: int | None = None, tenant: str = "default") -> tuple[Key, str]:
     """A key made as `prosopon keys create` makes it."""
-    records = Records(StateSettings(home=home).database)
-    try:
-        return KeyStore(records).create("test", ["facecheck"], tenant=tenant, credits=credits)
-    finally:
-        records.close()
+    with keys_of(home) as keys:
+        return keys.create("test", ["facecheck"], tenant=tenant, credits=credits)
 
 
 def balance(home: Path, key: Key) -> int | None:
-    records = Records(StateSettings(home=home).database)
-    try:
-        return KeyStore(records).balance(key.id)
-    finally:
-        records.close()
+    with keys_of(home) as keys:
+        return keys.balance(key.id)
 
 
 def fill_archive(home: Path, pictures: Sequence[tuple[Path, ArchivedFace]]) -> None:

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,19 +22,10 @@ from PIL import Image
 from tests.benchmarks.serving import Server
 from tests.conformance import openapi
 from tests.conformance.aifaceswap_client import BASE, Swapper, new_swapper
-from tests.loopback import Loopback, loopback
+from tests.loopback import Loopback
 from tests.paths import SHARED, require
 
 HOOK = "http:xxxx.xx/api/task_callback"
-
-
-@pytest.fixture(scope="module")
-def web(london: list[Path], group_picture: Path) -> Iterator[Loopback]:
-    with loopback() as outside:
-        for number, path in enumerate(london[:6]):
-            outside.add(f"/face{number}", path.read_bytes())
-        outside.add("/group", group_picture.read_bytes())
-        yield outside
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import io
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,19 +14,15 @@ from PIL import Image
 from tests.benchmarks.serving import Server
 from tests.conformance.aifaceswap_client import BASE, Swapper, new_swapper
 from tests.conformance.client import new_key
-from tests.loopback import Loopback, loopback, picture_bomb
+from tests.loopback import Loopback, picture_bomb
 
 POINTS = 100
 
 
 @pytest.fixture(scope="module")
-def web(london: list[Path], group_picture: Path) -> Iterator[Loopback]:
-    with loopback() as outside:
-        for number, path in enumerate(london[:3]):
-            outside.add(f"/face{number}", path.read_bytes())
-        outside.add("/group", group_picture.read_bytes())
-        outside.add("/nobody", noise())
-        yield outside
+def web(web: Loopback) -> Loopback:
+    web.add("/nobody", noise())
+    return web
 
 
 @pytest.fixture

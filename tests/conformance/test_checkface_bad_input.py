@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.benchmarks.serving import Server
+from tests.conformance.checkface_client import error_of
 
 LATENT = [0.1] * 512
 
@@ -20,14 +21,6 @@ LATENT = [0.1] * 512
 def api(server: Server) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.url, timeout=120) as client:
         yield client
-
-
-def error_of(answer: httpx.Response, status: int) -> str:
-    assert answer.status_code == status, answer.text
-    document = answer.json()
-    assert set(document) == {"error"}
-    message: str = document["error"]
-    return message
 
 
 @pytest.mark.parametrize("dim", ["9", "1025", "-1", "0", "abc", "", "1e9", "50.5", "9" * 100, "NaN", "٥٠٠٠"])

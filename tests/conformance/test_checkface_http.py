@@ -10,6 +10,7 @@ import pytest
 
 from configs.settings import Settings
 from tests.benchmarks.serving import Server
+from tests.conformance.checkface_client import settled
 
 FACE = "/api/face/?value=example&dim=50"
 FILM = "/api/mp4/?from_value=example&to_value=yeet&dim=64&num_frames=8"
@@ -125,16 +126,6 @@ def test_concurrent_identical_requests_wait_for_one_computation(server: Server) 
         assert together < 3 * alone
 
     asyncio.run(scenario())
-
-
-def settled(api: httpx.Client, seconds: float = 15) -> bool:
-    """Whether the queue gets empty in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if api.get("/api/queue/").json()["queue"] == 0:
-            return True
-        time.sleep(0.2)
-    return False
 
 
 def test_when_the_client_leaves_the_work_stops(api: httpx.Client) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from configs.settings import Settings
 from tests.benchmarks.serving import Server
+from tests.conformance.checkface_client import error_of, settled
 
 pytestmark = pytest.mark.slow
 
@@ -36,14 +37,6 @@ def guid(api: httpx.Client, photograph: bytes) -> str:
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].startswith("text/plain")
     return answer.text
-
-
-def error_of(answer: httpx.Response, status: int) -> str:
-    assert answer.status_code == status, answer.text
-    document = answer.json()
-    assert set(document) == {"error"}
-    message: str = document["error"]
-    return message
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -183,16 +176,6 @@ def test_a_missing_file_and_another_kind_of_body_are_errors(api: httpx.Client) -
 
 
 # ---------------------------------------------------------------------------------------------- manners of work
-
-
-def settled(api: httpx.Client, seconds: float) -> bool:
-    """Whether nothing is being computed any more."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if api.get("/api/queue/").json()["queue"] == 0:
-            return True
-        time.sleep(0.2)
-    return False
 
 
 def test_when_the_client_leaves_the_work_stops_and_others_are_served_meanwhile(

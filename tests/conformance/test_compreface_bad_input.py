@@ -15,11 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs.settings import StateSettings
-from deployments.state.keys import KeyStore
-from deployments.state.records import Records
 from tests.benchmarks.serving import Server
-from tests.conformance.client import Client, new_client, part
+from tests.conformance.client import Client, keys_of, new_client, part
 from tests.paths import DATA, require
 
 
@@ -75,12 +72,10 @@ def test_key_of_another_service(server: Server, london: list[Path]) -> None:
 def test_revoked_key_stops_working_within_two_seconds(server: Server) -> None:
     revoked = new_client(server, "recognition")
     assert revoked.get("/recognition/subjects").status_code == 200
-    records = Records(StateSettings(home=server.home).database)
-    keys = KeyStore(records)
-    found = keys.find(revoked.key)
-    assert found is not None
-    keys.revoke(found.id)
-    records.close()
+    with keys_of(server.home) as keys:
+        found = keys.find(revoked.key)
+        assert found is not None
+        keys.revoke(found.id)
     time.sleep(2.1)
     expect(revoked.get("/recognition/subjects"), 404, 10)
 

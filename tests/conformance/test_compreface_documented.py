@@ -9,6 +9,7 @@ import pytest
 
 from tests.benchmarks.serving import Server
 from tests.conformance.client import Client, new_client, part
+from tests.paths import smiling
 
 ALL = ("recognition", "detection", "verification")
 PLUGINS = "age,gender,landmarks,calculator,pose"
@@ -147,7 +148,6 @@ def test_download_an_example_with_and_without_the_header(client: Client, london:
 def test_recognize(client: Client, london: list[Path], form: str) -> None:
     client.enrol("subject1", london[0])
     client.enrol("subject2", london[1])
-    smiling = london[0].with_name(london[0].name.replace("neutral", "smiling"))
     answer = client.post(
         "/recognition/recognize",
         params={
@@ -158,7 +158,7 @@ def test_recognize(client: Client, london: list[Path], form: str) -> None:
             "status": "true",
             "detect_faces": "true",
         },
-        **body_of(form, file=smiling),
+        **body_of(form, file=smiling(london[0])),
     )
     assert answer.status_code == 200
     body = answer.json()
@@ -222,7 +222,6 @@ def test_detect(client: Client, london: list[Path], form: str) -> None:
 
 @pytest.mark.parametrize("form", ["multipart", "base64"])
 def test_verify_two_pictures(client: Client, london: list[Path], form: str) -> None:
-    smiling = london[0].with_name(london[0].name.replace("neutral", "smiling"))
     answer = client.post(
         "/verification/verify",
         params={
@@ -232,7 +231,7 @@ def test_verify_two_pictures(client: Client, london: list[Path], form: str) -> N
             "face_plugins": PLUGINS,
             "status": "true",
         },
-        **body_of(form, source_image=london[0], target_image=smiling),
+        **body_of(form, source_image=london[0], target_image=smiling(london[0])),
     )
     (verification,) = answer.json()["result"]
     assert set(verification) == {"source_image_face", "face_matches", "plugins_versions"}

@@ -21,6 +21,7 @@ from compreface.service import DetectionService, RecognitionService, Verificatio
 
 from tests.benchmarks.serving import Server  # noqa: E402
 from tests.conformance.client import new_key  # noqa: E402
+from tests.paths import smiling  # noqa: E402
 
 OPTIONS: dict[str, Any] = {
     "limit": 0,
@@ -76,8 +77,7 @@ def test_face_collection(faces: FaceCollection, london: list[Path], as_bytes: bo
 
 def test_recognition(recognition: RecognitionService, faces: FaceCollection, london: list[Path]) -> None:
     faces.add(str(london[0]), "Ann")
-    smiling = str(london[0]).replace("neutral", "smiling")
-    (face,) = recognition.recognize(smiling, OPTIONS)["result"]
+    (face,) = recognition.recognize(str(smiling(london[0])), OPTIONS)["result"]
     assert face["subjects"][0]["subject"] == "Ann" and face["subjects"][0]["similarity"] > 0.9
     assert {"age", "gender", "landmarks", "embedding", "execution_time"} <= set(face)
 
@@ -91,8 +91,7 @@ def test_detection(compreface: CompreFace, server: Server, london: list[Path]) -
 
 def test_verification(compreface: CompreFace, server: Server, london: list[Path]) -> None:
     verification: VerificationService = compreface.init_face_verification(new_key(server, "verification"))
-    smiling = str(london[0]).replace("neutral", "smiling")
-    (result,) = verification.verify(str(london[0]), smiling, OPTIONS)["result"]
+    (result,) = verification.verify(str(london[0]), str(smiling(london[0])), OPTIONS)["result"]
     assert result["face_matches"][0]["similarity"] > 0.9
 
 

@@ -12,6 +12,7 @@ from models.thumbnails import THUMBNAIL
 from tests.benchmarks.serving import Server
 from tests.conformance.conftest import PAGE, PEOPLE
 from tests.conformance.facecheck_client import UNLIMITED, FaceCheckClient, answer, new_token, webp
+from tests.paths import smiling
 
 ANSWER = {"id_search", "message", "progress", "error", "code", "input"}
 INPUT = {"id_pic", "base64", "url_source", "svg_anim"}
@@ -21,10 +22,6 @@ OUTPUT = {
 }  # fmt: skip
 ITEM = {"guid", "score", "group", "base64", "url", "index", "indexDB"}
 FACES = PEOPLE + 1
-
-
-def smiling(neutral: Path) -> Path:
-    return neutral.with_name(neutral.name.replace("neutral", "smiling"))
 
 
 def fine(document: dict[str, Any]) -> None:

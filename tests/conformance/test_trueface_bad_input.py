@@ -10,10 +10,10 @@ import pytest
 
 from configs.settings import StateSettings
 from deployments.state.enrollments import gallery_of
-from deployments.state.keys import KeyStore
 from deployments.state.records import Records
 from deployments.state.schema import enrollments
 from tests.benchmarks.serving import Server
+from tests.conformance.client import keys_of
 from tests.conformance.trueface_client import (
     TruefaceClient,
     b64,
@@ -113,12 +113,10 @@ def test_a_key_for_another_api_is_forbidden(server: Server, method: str, path: s
 def test_a_revoked_key_stops_working_within_two_seconds(server: Server) -> None:
     revoked = new_trueface_client(server, TENANT)
     assert revoked.get("/collection").status_code == 200
-    records = Records(StateSettings(home=server.home).database)
-    keys = KeyStore(records)
-    found = keys.find(revoked.key)
-    assert found is not None
-    keys.revoke(found.id)
-    records.close()
+    with keys_of(server.home) as keys:
+        found = keys.find(revoked.key)
+        assert found is not None
+        keys.revoke(found.id)
     time.sleep(2.1)
     expect(revoked.get("/collection"), 401)
 

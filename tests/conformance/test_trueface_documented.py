@@ -17,9 +17,8 @@ from tests.conformance.trueface_client import (
     b64,
     new_trueface_client,
     pictures,
-    smiling,
 )
-from tests.paths import DATA, MIRROR, require
+from tests.paths import DATA, MIRROR, require, smiling
 
 
 @pytest.fixture

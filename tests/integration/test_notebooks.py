@@ -11,7 +11,7 @@ from nbclient import NotebookClient
 
 from tests.benchmarks.serving import Server
 from tests.conformance.client import new_key
-from tests.paths import ROOT
+from tests.paths import ROOT, smiling
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PEOPLE = 6
@@ -32,7 +32,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory, london: list[Path]) -> Pa
         person = folder / neutral.stem.split("_")[0]
         person.mkdir()
         shutil.copy(neutral, person)
-        shutil.copy(neutral.with_name(neutral.name.replace("neutral", "smiling")), person)
+        shutil.copy(smiling(neutral), person)
     return folder
 
 

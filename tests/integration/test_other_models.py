@@ -9,15 +9,12 @@ import pytest
 from models.artifacts import CATALOGUE
 from tests.benchmarks.serving import serving
 from tests.conformance.client import Client, new_client, part
+from tests.paths import smiling
 from tests.weights import insightface_pack_of_two, weights
 
 pytestmark = pytest.mark.slow
 
 PEOPLE = 4
-
-
-def smiling(neutral: Path) -> Path:
-    return neutral.with_name(neutral.name.replace("neutral", "smiling"))
 
 
 @pytest.fixture(scope="module", params=["yunet", "face-reidentification-retail-0095", "insightface"])

@@ -26,7 +26,8 @@ from deployments.state.errors import FingerprintMismatch, NotEnoughCredits
 from deployments.state.galleries import FaceRecord, GalleryStore, NewFace, Query
 from deployments.state.keys import KeyStore
 from deployments.state.records import Records
-from tests.integration.processes import accepts, free_port, wait_until
+from tests.benchmarks.serving import free_port
+from tests.integration.processes import accepts, wait_until
 from tests.paths import ROOT
 
 DIM = 16

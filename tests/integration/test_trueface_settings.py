@@ -12,7 +12,8 @@ import pytest
 from configs.settings import ModelSettings
 from tests.benchmarks.serving import Server, serving
 from tests.conformance.client import new_client, part
-from tests.conformance.trueface_client import TruefaceClient, b64, new_trueface_client, smiling
+from tests.conformance.trueface_client import TruefaceClient, b64, new_trueface_client
+from tests.paths import smiling
 
 pytestmark = pytest.mark.slow
 

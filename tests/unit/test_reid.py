@@ -9,7 +9,7 @@ from models.centerface import CenterFace
 from models.crops import cut
 from models.reid import RetailReidentification
 from models.session import Compute
-from tests.paths import DATA, require
+from tests.paths import DATA, require, smiling
 from tests.weights import weights
 
 
@@ -29,9 +29,8 @@ def test_a_smile_does_not_change_who_it_is(embedder: RetailReidentification) -> 
     detector = CenterFace(weights("centerface").path, Compute(), DetectionSettings())
     people = sorted(folder.glob("*_neutral.jpg"))[:30]
     neutral = np.stack([chip_of(detector, path, embedder.crop) for path in people])
-    smiles = [path.with_name(path.name.replace("neutral", "smiling")) for path in people]
-    smiling = np.stack([chip_of(detector, path, embedder.crop) for path in smiles])
-    gallery, probes = (embedder.embed(chips) for chips in (neutral, smiling))
+    smiles = np.stack([chip_of(detector, smiling(path), embedder.crop) for path in people])
+    gallery, probes = (embedder.embed(chips) for chips in (neutral, smiles))
     gallery /= np.linalg.norm(gallery, axis=1, keepdims=True)
     probes /= np.linalg.norm(probes, axis=1, keepdims=True)
     cosine = probes @ gallery.T
