@@ -12,38 +12,18 @@ from functools import partial
 import httpx
 import numpy as np
 
-from configs.settings import DetectionSettings, ImageLimits, ModelSettings, StateSettings, SwapSettings
+from configs.settings import StateSettings
 from deployments.state import schema
 from deployments.state.records import Records, now
-from models.face_swap import FaceSwap
-from models.session import Compute
+from tests.benchmarks.bare import Swap, pictures
 from tests.benchmarks.limits import limit
 from tests.benchmarks.serving import Server, serving
-from tests.paths import DATA
 
 SECONDS = 12.0
 TASKS = 100
 ROUNDS = 2
+PICTURES = 16
 BASE = "/api/aifaceswap/v1"
-
-
-def pictures() -> list[bytes]:
-    return [path.read_bytes() for path in sorted((DATA / "london").glob("*_neutral.jpg"))[:16]]
-
-
-class Bare:
-    """A face into a picture, both files, without a server."""
-
-    def __init__(self, face: bytes) -> None:
-        compute = Compute("cpu", 1)
-        compute.limit_libraries()
-        self._face = face
-        self._swap = FaceSwap.load(
-            ModelSettings(), DetectionSettings(), ImageLimits(), SwapSettings(), compute
-        )
-
-    def __call__(self, picture: bytes) -> bytes:
-        return self._swap.swap(picture, [self._face], None).data
 
 
 def submit(client: httpx.Client, picture: bytes, face: bytes) -> tuple[str, float]:
@@ -56,7 +36,7 @@ def submit(client: httpx.Client, picture: bytes, face: bytes) -> tuple[str, floa
 
 def swaps(server: Server, client: httpx.Client) -> tuple[float, list[float]]:
     """Swaps per second of a hundred tasks, from the first request to the last result; seconds of each acceptance."""
-    *sources, face = pictures()
+    *sources, face = pictures()[:PICTURES]
     records = Records(StateSettings(home=server.home).database)
     latencies: list[float] = []
     began = now()
@@ -84,7 +64,7 @@ def swaps(server: Server, client: httpx.Client) -> tuple[float, list[float]]:
 
 def accepting(client: httpx.Client, count: int = 40) -> list[float]:
     """Seconds of accepting one task after the other by URL, while a hundred are waiting or run."""
-    *sources, face = pictures()
+    *sources, face = pictures()[:PICTURES]
     for turn in range(TASKS):
         submit(client, sources[turn % len(sources)], face)
     body = {"source_image": "http://127.0.0.1:9/a.jpg", "face_image": "http://127.0.0.1:9/b.jpg"}
@@ -102,7 +82,7 @@ def told(name: str, seconds: list[float]) -> None:
 
 
 def main() -> None:
-    *sources, face = pictures()
+    *sources, face = pictures()[:PICTURES]
     settings = {"apis": ["aifaceswap"], "fetch": {"allow": ["127.0.0.1"]}}
     with serving(settings) as server:
         print(f"server ready after {server.started_seconds:.1f} s")
@@ -111,7 +91,7 @@ def main() -> None:
         submit(client, sources[0], face)
         ratios = []
         for _ in range(ROUNDS):
-            alone = limit(partial(Bare, face), sources, SECONDS)
+            alone = limit(partial(Swap, face), sources, SECONDS)
             served, latencies = swaps(server, client)
             ratios.append(served / alone)
             print(f"swaps/s: bare {alone:.2f}, served {served:.2f}, ratio {served / alone:.2f}")

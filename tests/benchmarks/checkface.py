@@ -10,20 +10,16 @@ cores.
 
 import argparse
 import asyncio
-import multiprocessing
 import threading
 import time
 import uuid
-from multiprocessing.synchronize import Barrier as BarrierType
+from functools import partial
 
 import httpx
 import numpy as np
 
-from configs.settings import GenerationSettings, ModelSettings
-from models.face_generator import Faces
-from models.latents import Part, latent_of_seed
-from models.load import load_generator, load_mapper
-from models.session import Compute
+from tests.benchmarks.bare import Generate
+from tests.benchmarks.limits import limit
 from tests.benchmarks.server import resident
 from tests.benchmarks.serving import Server, serving
 
@@ -33,40 +29,9 @@ DIMS = (256, 512, 1024)
 CLIENTS = 8
 
 
-def faces() -> Faces:
-    compute, settings = Compute("cpu", 1), GenerationSettings()
-    compute.limit_libraries()
-    models = ModelSettings()
-    return Faces(
-        load_mapper(models, compute),
-        load_generator(models, compute),
-        settings.truncation_psi,
-        settings.truncated_pixels,
-    )
-
-
-def _busy(dim: int, barrier: BarrierType, seconds: float, results: "multiprocessing.Queue[float]") -> None:
-    generator = faces()
-    generator.pictures([((Part(latent_of_seed(0)),), dim)])
-    barrier.wait()
-    start, count = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        generator.pictures([((Part(latent_of_seed(count)),), dim)])
-        count += 1
-    results.put(count / (time.perf_counter() - start))
-
-
-def bare(dim: int, processes: int = 2, seconds: float = SECONDS) -> float:
+def bare(dim: int) -> float:
     """Faces per second of the generator alone, with every core busy."""
-    context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(processes), context.Queue()
-    workers = [context.Process(target=_busy, args=(dim, barrier, seconds, results)) for _ in range(processes)]
-    for worker in workers:
-        worker.start()
-    total = sum(results.get() for _ in workers)
-    for worker in workers:
-        worker.join()
-    return total
+    return limit(partial(Generate, dim), [b""], SECONDS)
 
 
 async def served(server: Server, dim: int, seconds: float = SECONDS) -> float:

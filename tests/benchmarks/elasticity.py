@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 import yaml
 
+from tests.benchmarks.bare import pictures
 from tests.benchmarks.loadgen import exchange, multipart, post
-from tests.benchmarks.server import pictures
 from tests.benchmarks.serving import Server, serving
 
 PATIENCE = 60.0

@@ -15,7 +15,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +23,14 @@ import sqlalchemy as sa
 from configs.settings import StateSettings
 from deployments.state import schema
 from deployments.state.records import Records
+from tests.benchmarks.bare import Recognise
 from tests.benchmarks.limits import limit
-from tests.benchmarks.server import InProcess
 from tests.paths import DATA
 
 FOLDERS = ("london", "faker", "fairface")
 
 
-class EveryFace(InProcess):
+class EveryFace(Recognise):
     """The same work on any number of faces, none among them."""
 
     def __call__(self, data: bytes) -> np.ndarray:
@@ -120,10 +119,10 @@ def main() -> None:
     options = parser.parse_args()
     files = pictures(options.share)
     contents = [file.read_bytes() for file in files]
-    before = limit(partial(EveryFace, 1), contents, options.seconds)
+    before = limit(EveryFace, contents, options.seconds)
     with tempfile.TemporaryDirectory(prefix="ingest-") as folder:
         rate = ingest(files, Path(folder))
-    after = limit(partial(EveryFace, 1), contents, options.seconds)
+    after = limit(EveryFace, contents, options.seconds)
     print(
         f"{len(files)} pictures; model-bound limit (2 processes x 1 thread): {before:.1f} pictures/s before, "
         f"{after:.1f} after; of the higher: {rate / max(before, after):.2f}"

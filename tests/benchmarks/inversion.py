@@ -18,16 +18,16 @@ from skimage.metrics import structural_similarity
 
 from configs.settings import DetectionSettings, GenerationSettings, ImageLimits
 from models.crops import cut
-from models.face_generator import Faces
 from models.face_inverter import FaceInverter
 from models.images import decode
 from models.inversion_types import SIDE, Schedule, Target
 from models.latents import Latent, between, latent_of_seed, seed_of
-from models.load import load_detector, load_generator, load_mapper
+from models.load import load_detector
 from models.reid import RetailReidentification
 from models.session import Compute
 from models.types import Float32, RGBImage
-from tests.paths import DATA, ROOT
+from tests.benchmarks.bare import compute_of, generator
+from tests.paths import DATA, ROOT, smiling
 from tests.weights import model_settings, weights
 
 SHEET = ROOT / "docs" / "checkface_inversions.jpg"
@@ -85,17 +85,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--sheet", action="store_true")
     options = parser.parse_args()
-    compute, models, settings = Compute("cpu", options.threads), model_settings(), GenerationSettings()
-    compute.limit_libraries()
+    compute, models = compute_of("cpu", options.threads), model_settings()
     started = time.perf_counter()
     inverter = FaceInverter(models, DetectionSettings(), compute)
     print(f"loaded in {time.perf_counter() - started:.1f} s")
-    faces = Faces(
-        load_mapper(models, compute),
-        load_generator(models, compute),
-        settings.truncation_psi,
-        settings.truncated_pixels,
-    )
+    faces = generator(compute, models)
     judge, schedule = Judge(compute), Schedule(options.seconds, options.steps)
 
     def face(w: Float32, amount: float = 1) -> RGBImage:
@@ -134,9 +128,7 @@ def main() -> None:
     print(f"CPU seconds of an inversion: {np.mean(times):.1f} mean, {max(times):.1f} most")
     pairs = [
         judge.embed(decode(path.read_bytes(), ImageLimits()))
-        @ judge.embed(
-            decode(path.with_name(path.name.replace("neutral", "smiling")).read_bytes(), ImageLimits())
-        )
+        @ judge.embed(decode(smiling(path).read_bytes(), ImageLimits()))
         for path in paths
         if path.parent.name == "london"
     ]

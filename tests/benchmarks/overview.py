@@ -11,23 +11,16 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from configs.settings import DetectionSettings, GenerationSettings, ImageLimits, ModelSettings, SwapSettings
+from configs.settings import DetectionSettings, ImageLimits, ModelSettings, SwapSettings
 from models.crops import cut
-from models.face_generator import Faces
 from models.face_swap import FaceSwap
 from models.images import decode
 from models.latents import between, latent_of_seed, seed_of
-from models.load import (
-    load_age,
-    load_detector,
-    load_embedder,
-    load_generator,
-    load_mapper,
-    load_similarity,
-)
+from models.load import load_age, load_detector, load_embedder, load_similarity
 from models.session import Compute
 from models.types import RGBImage
 from models.vectors import normalize
+from tests.benchmarks.bare import generator
 from tests.paths import DATA, ROOT, require
 
 SIDE, COLUMNS, CAPTION = 220, 4, 34
@@ -79,9 +72,7 @@ def recognised() -> list[Image.Image]:
 
 
 def made_up() -> list[Image.Image]:
-    settings = GenerationSettings()
-    mapper, generator = load_mapper(_MODELS, _COMPUTE), load_generator(_MODELS, _COMPUTE)
-    faces = Faces(mapper, generator, settings.truncation_psi, settings.truncated_pixels)
+    faces = generator(_COMPUTE, _MODELS)
     start, end = (latent_of_seed(seed_of(text)) for text in ("example", "yeet"))
     amounts = np.linspace(1, 0, COLUMNS)
     return [Image.fromarray(one) for one in faces.pictures([(between(start, end, a), SIDE) for a in amounts])]

@@ -5,8 +5,7 @@
 
 Calibrated on people that the judgement does not see: pairs of two people are all pairs of 5,000 chips of FairFace's
 training part, pairs of one person the neutral and the smiling picture of every second person of `data/london`. Judged
-on
-all pairs of `data/fairface` (its validation part), and on the other people of `data/london`, also on worse copies of
+on all pairs of `data/fairface` (its validation part), and on the other people of `data/london`, also on worse copies of
 their smiling picture.
 
 FairFace says nothing of who is who, and some people are in it twice. A pair that both other embedders put as near as 99

@@ -5,52 +5,22 @@ The limit is decode + detect + embed in two processes of one thread each, both c
 
 import asyncio
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from configs.settings import DetectionSettings, ImageLimits, ModelSettings
-from models.crops import cut
-from models.images import decode
-from models.load import load_detector, load_embedder
-from models.session import Compute
+from tests.benchmarks.bare import Recognise, pictures
 from tests.benchmarks.limits import limit
 from tests.benchmarks.loadgen import closed_loop, multipart, post
 from tests.benchmarks.serving import serving
-from tests.paths import DATA
 
 SECONDS = 10.0
 CLIENTS = (1, 4, 16, 64)
 
 
-def pictures() -> list[bytes]:
-    return [path.read_bytes() for path in sorted((DATA / "london").glob("*_neutral.jpg"))[:32]]
-
-
-class InProcess:
-    """The same work as the server's, without the server."""
-
-    def __init__(self, threads: int) -> None:
-        compute = Compute("cpu", threads)
-        compute.limit_libraries()
-        models = ModelSettings()
-        self.detector = load_detector(models, DetectionSettings(), compute)
-        self.embedder = load_embedder(models, compute)
-
-    def __call__(self, data: bytes) -> np.ndarray:
-        picture = decode(data, ImageLimits())
-        faces = self.detector.detect([picture], 0.5)[0]
-        chips = [
-            cut(picture, box, landmarks, self.embedder.crop).pixels
-            for box, landmarks in zip(faces.boxes, faces.landmarks, strict=True)
-        ]
-        return self.embedder.embed(np.stack(chips))
-
-
 def latency(threads: int, repeats: int = 60) -> float:
     """Median milliseconds of one picture, nothing else running."""
-    pipeline, data = InProcess(threads), pictures()
+    pipeline, data = Recognise(threads), pictures()
     times = []
     for turn in range(repeats):
         start = time.perf_counter()
@@ -60,7 +30,7 @@ def latency(threads: int, repeats: int = 60) -> float:
 
 
 def main() -> None:
-    bound = limit(partial(InProcess, 1), pictures(), SECONDS)
+    bound = limit(Recognise, pictures(), SECONDS)
     one, two = latency(1), latency(2)
     print(f"model-bound limit (2 processes x 1 thread): {bound:.1f} pictures/s")
     print(f"in process, one picture: {one:.1f} ms with 1 thread, {two:.1f} ms with 2 threads")

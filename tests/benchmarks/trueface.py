@@ -20,9 +20,9 @@ from models.crops import cut
 from models.images import decode
 from models.load import load_detector, load_liveness
 from models.session import Compute
+from tests.benchmarks.bare import pictures
 from tests.benchmarks.limits import limit
 from tests.benchmarks.loadgen import closed_loop, post
-from tests.benchmarks.server import pictures
 from tests.benchmarks.serving import Server, serving
 from tests.conformance.trueface_client import TruefaceClient
 from tests.paths import DATA
