@@ -64,9 +64,15 @@ class Batched(Generic[Item, Result]):
             batch_size.observe(len(items), tags)
             return list(results)
 
-        # Serve needs an effective size no larger than the batch, or the item would wait for ever.
+        async def run_alone(item: Item) -> Result:
+            return (await run([item]))[0]
+
         limit = settings.max_batch_size
-        self._submit: Callable[[Item], Awaitable[Result]] = serve.batch(
+        self._submit: Callable[[Item], Awaitable[Result]] = run_alone
+        if limit == 1:  # Nothing to gather: the executor's queue is enough, and spares each item two tasks.
+            return
+        # Serve needs an effective size no larger than the batch, or the item would wait for ever.
+        self._submit = serve.batch(
             run,
             max_batch_size=limit,
             batch_wait_timeout_s=settings.batch_wait_ms / 1000,

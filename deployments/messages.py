@@ -38,7 +38,7 @@ class DetectRequest:
     """image: a file's bytes, as the client sent them.
 
     limit: at most so many faces, the biggest; 0 is all. crops: what to cut of every face. whole_picture: do not look
-    for a face, the picture is one.
+    for a face, the picture is one. embed: embed the faces too, which only a detector can whose card has a `dim`.
     """
 
     image: bytes
@@ -46,11 +46,15 @@ class DetectRequest:
     limit: int = 0
     crops: tuple[CropSpec, ...] = ()
     whole_picture: bool = False
+    embed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class FacesFound:
-    """width, height: of the upright picture. chips: crop -> one chip per face. matrices: crop -> ``(N, 2, 3)``."""
+    """width, height: of the upright picture. chips: crop -> one chip per face. matrices: crop -> ``(N, 2, 3)``.
+
+    embeddings: ``(N, dim)`` unit vectors, where they were asked for.
+    """
 
     width: int
     height: int
@@ -58,6 +62,7 @@ class FacesFound:
     chips: dict[CropSpec, Chips] = field(default_factory=dict)
     matrices: dict[CropSpec, Float32] = field(default_factory=dict)
     milliseconds: float = 0.0
+    embeddings: Timed[Float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)

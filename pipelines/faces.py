@@ -137,10 +137,12 @@ class FaceAnalyzer:
         whole_picture: the picture is a face already cut out, do not look for one. crops: to be cut of every face.
         Raises `ImageError`, and what `call` raises.
         """
-        roles = [role for role in {_ROLE_OF[plugin] for plugin in plugins} if role != "detector"]
+        embed = Plugin.EMBEDDING in plugins and self.cards["detector"].dim is not None
+        done = {"detector", "embedder"} if embed else {"detector"}
+        roles = [role for role in {_ROLE_OF[plugin] for plugin in plugins} if role not in done]
         needed = [spec for role in roles for spec in self.cards[role].crops]
         specs = tuple(dict.fromkeys([*needed, *crops]))
-        request = DetectRequest(image, score_threshold, limit, specs, whole_picture)
+        request = DetectRequest(image, score_threshold, limit, specs, whole_picture, embed)
         found: FacesFound | Rejected = await call(self._handles["detector"].detect, request)
         if isinstance(found, Rejected):
             raise ImageError(found.reason, found.message)
@@ -148,6 +150,8 @@ class FaceAnalyzer:
         if len(found.faces):
             results = await asyncio.gather(*(self._ask(role, found) for role in roles))
             answers = dict(zip(roles, results, strict=True))
+        if found.embeddings:
+            answers["embedder"] = found.embeddings
         return Picture(found.width, found.height, tuple(self._faces(found, plugins, answers, crops)))
 
     def _ask(self, role: str, found: FacesFound) -> Awaitable[Timed[Any]]:

@@ -17,7 +17,6 @@ import pyarrow as pa
 
 from configs.settings import Settings
 from deployments.detector import cut_faces
-from deployments.messages import DetectRequest
 from deployments.state.blobs import Blob
 from deployments.state.face_archive import ArchivedFace
 from deployments.state.source_ledger import SeenFace, SourceFaces, digest
@@ -146,9 +145,9 @@ class FaceFinder:
             return file.read(self._limits.max_bytes + 1)
 
     def _embed(self, rows: Sequence[dict[str, Any]], pictures: Sequence[RGBImage]) -> None:
-        request = DetectRequest(b"", crops=(self._embedder.crop, THUMBNAIL))
+        crops = (self._embedder.crop, THUMBNAIL)
         found = [
-            cut_faces(picture, faces, self._threshold, request, time.perf_counter())
+            cut_faces(picture, faces, self._threshold, 0, crops, time.perf_counter())
             for picture, faces in zip(pictures, self._detector.detect(pictures, self._threshold), strict=True)
         ]
         chips = np.concatenate([one.chips[self._embedder.crop] for one in found])
