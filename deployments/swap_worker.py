@@ -124,7 +124,7 @@ class SwapWorker:
         if self._running:
             await asyncio.wait(self._running, timeout=_DRAIN_SECONDS)
         for task in self._fetching | self._fetched:
-            await self._in(self._state, self._tasks.postpone, task, timedelta(0), "its worker was stopped")
+            await self._in(self._state, self._tasks.put_back, task, "its worker was stopped")
 
     # ------------------------------------------------------------------------------------------------- the loop
 

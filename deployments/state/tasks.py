@@ -160,7 +160,14 @@ class TaskStore:
 
     def postpone(self, task: ClaimedTask, pause: timedelta, message: str) -> None:
         """Give the claim up; the task is due again after the pause."""
-        values = {"state": "waiting", "due": self._now() + pause, "claimant": None}
+        self._give_up(task, self._now() + pause, task.attempt, message)
+
+    def put_back(self, task: ClaimedTask, message: str) -> None:
+        """Give the claim up, the task is due at once: an attempt that a stopping worker breaks off does not count."""
+        self._give_up(task, self._now(), task.attempt - 1, message)
+
+    def _give_up(self, task: ClaimedTask, due: datetime, attempts: int, message: str) -> None:
+        values = {"state": "waiting", "due": due, "claimant": None, "attempts": attempts}
         with self._records.write() as db:
             db.execute(
                 sa.update(_tasks).where(_held_by(task)).values(**values, message=message[:_MAX_MESSAGE])

@@ -251,6 +251,22 @@ def test_a_postponed_task_is_due_after_its_pause(state: State) -> None:
     assert state.claim().attempt == 2
 
 
+def test_a_task_that_is_put_back_is_due_at_once_and_was_not_attempted(state: State) -> None:
+    state.tasks.accept(state.new())
+    for _ in range(10):
+        state.tasks.put_back(state.claim(), "its worker was stopped")
+    assert state.claim().attempt == 1
+
+
+def test_what_another_worker_has_taken_over_is_not_put_back(state: State) -> None:
+    task = state.tasks.accept(state.new())
+    dead = state.claim()
+    state.clock.advance(minutes=5)
+    state.claim()
+    state.tasks.put_back(dead, "its worker was stopped")
+    assert state.tasks.find(task).state == "running"
+
+
 def test_too_many_tasks_of_one_tenant_or_of_all_are_refused(state: State) -> None:
     for _ in range(5):
         state.tasks.accept(state.new(points=0))
