@@ -10,11 +10,17 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from configs.settings import ImageLimits
 from pipelines.generation import Generation
-from pipelines.uploads import BodyError, BodyTooLarge, MissingPicture, is_multipart, read_body, read_form
+from pipelines.uploads import (
+    OVERHEAD,
+    BodyError,
+    MissingPicture,
+    check_size,
+    is_multipart,
+    read_body,
+    read_form,
+)
 
 FIELD = "usrimg"
-_OVERHEAD = 64 * 1024
-"""Bytes that part headers and other fields may add to a picture."""
 
 _FORM = f"""<!doctype html>
 <html lang="en">
@@ -84,7 +90,7 @@ def _body(content: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _form(request: Request, limits: ImageLimits) -> FormData:
-    return await read_form(request, limits.max_bytes + _OVERHEAD)
+    return await read_form(request, limits.max_bytes + OVERHEAD)
 
 
 async def _picture(form: FormData, limits: ImageLimits) -> bytes:
@@ -94,6 +100,5 @@ async def _picture(form: FormData, limits: ImageLimits) -> bytes:
     if part is None:
         raise MissingPicture(FIELD, multipart=True)
     data = await part.read()
-    if len(data) > limits.max_bytes:
-        raise BodyTooLarge(f"the picture has {len(data):,} bytes; at most {limits.max_bytes:,} are accepted")
+    check_size("the picture", data, limits.max_bytes)
     return data
