@@ -13,15 +13,15 @@ from deployments.state.blobs import BlobStore
 from deployments.state.face_archive import FaceArchive, FoundFace
 from deployments.state.searches import Search, SearchPicture
 from deployments.state.types import Match, Query
-from models.scores import load_space
+from models.scores import Probe, load_space
 from models.types import Float32
 from pipelines.facecheck_wire import MAX_INT32, Search_Results, SearchItem, data_uri
 from pipelines.faces import FaceAnalyzer, Plugin
 from pipelines.galleries import Galleries
 
 DEMO_FACES = 100_000
-_CANDIDATES = 3
-"""Times as many faces as are answered are looked at more closely."""
+_CANDIDATES, _FEWEST_CANDIDATES = 3, 1000
+"""So many times as many faces as are answered are looked at more closely, and no fewer than so many."""
 _COLLECTED_AT_ONCE = 20
 
 Tell = Callable[[int, str], Awaitable[None]]
@@ -81,10 +81,9 @@ class FaceSearch:
             images_in_bundle=len(search.pictures),
         )
 
-    async def _probe(self, pictures: Sequence[SearchPicture]) -> Float32:
+    async def _probe(self, pictures: Sequence[SearchPicture]) -> Probe:
         embeddings = await asyncio.gather(*(self._embedding(picture) for picture in pictures))
-        qualities = np.array([self.space.quality(embedding) for embedding in embeddings], np.float32)
-        return self.space.probe(np.stack(embeddings), qualities)
+        return self.space.probe(np.stack(embeddings))
 
     async def _embedding(self, picture: SearchPicture) -> Float32:
         """Computed again from the picture where another model made the one that is stored."""
@@ -99,10 +98,11 @@ class FaceSearch:
         assert embedding is not None
         return embedding
 
-    async def _match(self, probe: Float32, demo: bool) -> list[_Scored]:
+    async def _match(self, probe: Probe, demo: bool) -> list[_Scored]:
         """Best first, of those that score enough to be shown."""
-        limit = _CANDIDATES * self._settings.max_results
-        query = Query(self._archive.gallery, probe, limit, "face", DEMO_FACES if demo else 0)
+        limit = max(_CANDIDATES * self._settings.max_results, _FEWEST_CANDIDATES)
+        direction = self.space.direction(probe)
+        query = Query(self._archive.gallery, direction, limit, "face", DEMO_FACES if demo else 0)
         near = await self._galleries.search(query)
         embeddings = await asyncio.to_thread(self._archive.embeddings, [match.image_id for match in near])
         near = [match for match in near if match.image_id in embeddings]

@@ -4,12 +4,13 @@
     python -m tests.benchmarks.scores --write    # calibrate, write it, and judge it
 
 Calibrated on people that the judgement does not see: pairs of two people are all pairs of 5,000 chips of FairFace's
-training part, pairs of one person the neutral and the smiling picture of every second person of `data/london`. Judged
+training part, pairs of one person the neutral and the smiling picture of every second person of `data/london`. How
+pictures of one person differ is learnt from every fifth of the chips and worse copies of them. Judged
 on all pairs of `data/fairface` (its validation part), and on the other people of `data/london`, also on worse copies of
 their smiling picture.
 
-FairFace says nothing of who is who, and some people are in it twice. A pair that both other embedders put as near as 99
-in 100 pairs of one person is therefore counted apart.
+FairFace says nothing of who is who, and some people are in it twice. A pair of whom both other embedders are certain is
+therefore counted apart.
 """
 
 import argparse
@@ -26,19 +27,30 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from models.roles import FaceDetector
-from models.scores import BANDS, FaceSpace, ScoreCurve, fit, load_space
+from models.roles import FaceDetector, FaceEmbedder
+from models.scores import (
+    BANDS,
+    CERTAIN,
+    PARTS,
+    SPACES,
+    FaceSpace,
+    ScoreCurve,
+    fit,
+    learn_space,
+    load_space,
+    plain_space,
+)
 from models.session import Compute
 from models.types import Detections, Float32, RGBImage
 from tests.benchmarks.calibrate import london
 from tests.benchmarks.degraded import DEGRADATIONS
-from tests.benchmarks.embeddings import EMBEDDERS, detector, distances, embed, embedder, portraits
+from tests.benchmarks.embeddings import EMBEDDERS, detector, embed, embedder, portraits
 from tests.paths import DATA, ROOT
 
 TABLE = ROOT / "models" / "scores.json"
 CHIPS = 6000
+_EVERY = 5
 _BORDER = 64
-_SAME = 0.99
 UNKNOWN = ScoreCurve((0.0, 2.0), (100.0, 0.0))
 
 Found = list[tuple[Path, RGBImage, Detections]]
@@ -58,9 +70,9 @@ def chips(find: FaceDetector) -> Iterator[tuple[Path, RGBImage, Detections]]:
                 yield Path(name), picture, faces.take(np.arange(1))
 
 
-def degraded(found: Found, find: FaceDetector) -> dict[str, Found]:
+def degraded(found: Found, find: FaceDetector, seed: int = 0) -> dict[str, Found]:
     """Worse copies of portraits by kind; one whose face is not found any more is left out."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     made: dict[str, Found] = {}
     for kind, change in DEGRADATIONS.items():
         copies = [(path, change(picture, faces, rng)) for path, picture, faces in found]
@@ -69,8 +81,14 @@ def degraded(found: Found, find: FaceDetector) -> dict[str, Found]:
     return made
 
 
-def pair_distances(embeddings: Float32) -> Float32:
-    return distances(embeddings, embeddings)[np.triu_indices(len(embeddings), 1)]
+def pair_distances(space: FaceSpace, vectors: Float32) -> Float32:
+    return space.all_distances(vectors, vectors)[np.triu_indices(len(vectors), 1)]
+
+
+def calibrated(space: FaceSpace, strangers: Float32, first: Float32, second: Float32) -> ScoreCurve:
+    """first, second: embeddings of the same people."""
+    genuine = np.diag(space.all_distances(space.project(first), space.project(second)))
+    return fit(pair_distances(space, space.project(strangers)), genuine)
 
 
 def entry(curve: ScoreCurve) -> dict[str, object]:
@@ -83,6 +101,34 @@ def shares(curve: ScoreCurve, found: Float32) -> list[str]:
     return [f"{np.mean(scores >= least):.2e}" for least, _ in BANDS]
 
 
+def write(find: FaceDetector, models: dict[str, FaceEmbedder]) -> None:
+    """What `models.scores` reads."""
+    strangers = list(chips(find))
+    worse = [face for found in degraded(strangers[::_EVERY], find).values() for face in found]
+    place = {path: number for number, (path, _, _) in enumerate(strangers)}
+    better = [place[path] for path, _, _ in worse]
+    pairs = [list(portraits(london(look, 0), find)) for look in ("neutral", "smiling")]
+    table: dict[str, dict[str, object]] = {}
+    learnt: dict[str, NDArray[np.float16]] = {}
+    for model in models.values():
+        people = embed(strangers, model)
+        first, second = (embed(pair, model) for pair in pairs)
+        plain = plain_space(model.dim, UNKNOWN)
+        space = learn_space(people, people[better], embed(worse, model), UNKNOWN)
+        learnt |= {f"{model.name}/{part}": getattr(space, part).astype(np.float16) for part in PARTS}
+        table[model.name] = {
+            "fingerprint": model.fingerprint,
+            "impostor_pairs": len(people) * (len(people) - 1) // 2,
+            "genuine_pairs": len(first),
+            "worse_copies": len(worse),
+            "plain": entry(calibrated(plain, people, first, second)),
+            "learnt": entry(calibrated(space, people, first, second)),
+        }
+    np.savez(SPACES, **learnt)  # type: ignore[arg-type]
+    lines = [f"{json.dumps(name)}: {json.dumps(known)}" for name, known in table.items()]
+    TABLE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--write", action="store_true")
@@ -90,30 +136,8 @@ def main() -> None:
     Compute().limit_libraries()
     find = detector()
     models = {name: embedder(name) for name in EMBEDDERS}
-    table: dict[str, dict[str, object]] = {}
     if arguments.write:
-        strangers = list(chips(find))
-        pairs = [list(portraits(london(look, 0), find)) for look in ("neutral", "smiling")]
-        for model in models.values():
-            people = embed(strangers, model)
-            first, second = (embed(pair, model) for pair in pairs)
-            mean = people.mean(axis=0).round(5)
-            plain, centered = np.zeros_like(mean), mean
-            curves = [
-                fit(pair_distances(space(people)), np.linalg.norm(space(first) - space(second), axis=1))
-                for space in (FaceSpace(other, UNKNOWN).center for other in (plain, centered))
-            ]
-            table[model.name] = {
-                "fingerprint": model.fingerprint,
-                "impostor_pairs": len(people) * (len(people) - 1) // 2,
-                "genuine_pairs": len(first),
-                "plain": entry(curves[0]),
-                "centered": entry(curves[1]),
-                "mean": [round(float(value), 5) for value in mean],
-            }
-        lines = [f"{json.dumps(name)}: {json.dumps(known)}" for name, known in table.items()]
-        TABLE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
-        del strangers
+        write(find, models)
     fairface = list(portraits(sorted((DATA / "fairface").glob("*.jpg")), find))
     neutral, smiling = (list(portraits(london(look, 1), find)) for look in ("neutral", "smiling"))
     worse = degraded(smiling, find)
@@ -121,14 +145,13 @@ def main() -> None:
     spaces = {name: load_space(model.name, model.fingerprint, model.dim) for name, model in models.items()}
 
     def vectors(name: str, found: Found) -> Float32:
-        return spaces[name].center(embed(found, models[name]))
+        return spaces[name].project(embed(found, models[name]))
 
     impostors_of, near, enrolled = {}, {}, {}
     for name in models:
         enrolled[name] = vectors(name, neutral)
-        genuine = np.linalg.norm(enrolled[name] - vectors(name, smiling), axis=1)
-        impostors_of[name] = pair_distances(vectors(name, fairface))
-        near[name] = impostors_of[name] <= np.quantile(genuine, _SAME)
+        impostors_of[name] = pair_distances(spaces[name], vectors(name, fairface))
+        near[name] = spaces[name].curve.score(impostors_of[name]) >= CERTAIN
     shown = Table(title="Share of pairs at or above a score")
     for column in ("embedder", "pairs", "number", *(str(least) for least, _ in BANDS)):
         shown.add_column(column)
@@ -136,16 +159,16 @@ def main() -> None:
         others: list[NDArray[np.bool_]] = [near[other] for other in models if other != name]
         twice = np.logical_and.reduce(others)
         impostors = impostors_of[name]
-        matrix = distances(enrolled[name], vectors(name, smiling))
+        matrix = spaces[name].all_distances(enrolled[name], vectors(name, smiling))
         rows = {
             "two people, FairFace": impostors,
-            f"... without {twice.sum()} that others call one": impostors[~twice],
+            f"... without {twice.sum()} certain to the others": impostors[~twice],
             "two people, London": matrix[~np.eye(len(matrix), dtype=bool)],
             "one person, London": np.diag(matrix),
         }
         for kind, found in worse.items():
             own = enrolled[name][[place[path.name[:3]] for path, _, _ in found]]
-            rows[f"... {kind}"] = np.linalg.norm(vectors(name, found) - own, axis=1)
+            rows[f"... {kind}"] = np.diag(spaces[name].all_distances(vectors(name, found), own))
         for title, between in rows.items():
             shown.add_row(name, title, str(len(between)), *shares(spaces[name].curve, between))
     Console(width=140).print(shown)
