@@ -20,7 +20,7 @@ from pipelines.faces import FaceAnalyzer, Plugin
 from pipelines.galleries import Galleries
 
 DEMO_FACES = 100_000
-_CANDIDATES, _FEWEST_CANDIDATES = 3, 1000
+_CANDIDATES, _FEWEST_CANDIDATES = 3, 300
 """So many times as many faces as are answered are looked at more closely, and no fewer than so many."""
 _COLLECTED_AT_ONCE = 20
 

@@ -79,7 +79,7 @@ def trials(makes: list[Copies], size: int, remainder: int) -> Trials:
 
 
 def served(space: FaceSpace, gallery: Float32, exponent: float | None = None) -> Fuse:
-    """As the server does it, but that it looks at the nearest thousand alone. exponent: of other weights."""
+    """As the server does it, but that it looks at the index' nearest 300 alone. exponent: of other weights."""
     people = space.project(gallery)
 
     def fuse(probes: list[Float32]) -> Float32:
