@@ -42,6 +42,9 @@ class FaceIndex:
         self._add = Batched("index_add", self._store.add_faces, settings)
         self._search = Batched("index_search", self._store.search, settings)
 
+    async def ready(self) -> None:
+        """Answered as soon as anything is."""
+
     async def add(self, face: NewFace) -> FaceRecord:
         return _value(await self._add(face))
 

@@ -13,7 +13,10 @@ from pipelines.metrics import Metrics
 
 
 def create_app(settings: Settings, keys: Authenticator) -> Starlette:
-    """`/healthz` and `/readyz` answer 200 once this process runs, which it does only when every model is warm."""
+    """`/healthz` and `/readyz` answer 200 once this process runs, which it does only when every model is warm.
+
+    Before that nobody has the path: HAProxy answers 404, or there is no HAProxy yet.
+    """
 
     async def ok(_: Request) -> Response:
         return JSONResponse({"status": "ok"})

@@ -58,8 +58,8 @@ class Recognition:
     async def connect(
         cls, handles: RecognitionHandles, state: StateSettings, records: Records
     ) -> "Recognition":
-        """Waits until every model is loaded."""
-        faces = await FaceAnalyzer.connect(handles.models)
+        """Waits until every model and the galleries are loaded."""
+        faces, _ = await asyncio.gather(FaceAnalyzer.connect(handles.models), handles.index.ready.remote())
         enrollments = None
         if handles.identifier:
             enrollments = Enrollments(handles.index, handles.identifier, state, records)

@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,10 @@ def free_port() -> int:
 
 @dataclass
 class Server:
-    """A running server. key: its development key; home: its state; process: of `prosopon serve`."""
+    """A running server. key: its development key; home: its state; process: of `prosopon serve`.
+
+    One that has only been launched has neither a key yet nor the seconds that its start took.
+    """
 
     process: subprocess.Popen[bytes]
     address: str
@@ -64,8 +67,8 @@ def ready(url: str) -> bool:
         return False
 
 
-def start(home: Path, args: dict[str, Any] | None = None, timeout: float = 180) -> Server:
-    """Start a server over the state in `home`; `args` are settings of the application."""
+def launch(home: Path, args: dict[str, Any] | None = None) -> Server:
+    """Begin to start a server over the state in `home`; `args` are settings of the application."""
     home.mkdir(parents=True, exist_ok=True)
     port = free_port()
     config = home / "serve_config.yaml"
@@ -80,7 +83,6 @@ def start(home: Path, args: dict[str, Any] | None = None, timeout: float = 180) 
         yaml.safe_dump({"http_options": {"host": "127.0.0.1", "port": port}, "applications": [application]})
     )
     log = home / "serve.log"
-    began = time.monotonic()
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "pipelines.cli", "serve", str(config), "--no-dashboard"],
@@ -88,16 +90,20 @@ def start(home: Path, args: dict[str, Any] | None = None, timeout: float = 180) 
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    url = f"http://127.0.0.1:{port}"
-    while not ready(url):
-        if process.poll() is not None or time.monotonic() - began > timeout:
-            process.kill()
-            raise RuntimeError(f"the server did not become ready:\n{log.read_text()[-4000:]}")
+    return Server(process, f"127.0.0.1:{port}", "", home, log, float("nan"))
+
+
+def start(home: Path, args: dict[str, Any] | None = None, timeout: float = 180) -> Server:
+    """A server over the state in `home`, once it is ready."""
+    began = time.monotonic()
+    server = launch(home, args)
+    while not ready(server.url):
+        if server.process.poll() is not None or time.monotonic() - began > timeout:
+            server.process.kill()
+            raise RuntimeError(f"the server did not become ready:\n{server.log.read_text()[-4000:]}")
         time.sleep(0.1)
-    found = re.findall(r"x-api-key:\s+([0-9a-f-]{36})", log.read_text())
-    return Server(
-        process, f"127.0.0.1:{port}", found[0] if found else "", home, log, time.monotonic() - began
-    )
+    found = re.findall(r"x-api-key:\s+([0-9a-f-]{36})", server.log.read_text())
+    return replace(server, key=found[0] if found else "", started_seconds=time.monotonic() - began)
 
 
 def stop(server: Server) -> None:
