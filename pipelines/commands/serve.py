@@ -44,7 +44,14 @@ def serve(
     document: dict[str, Any] = yaml.safe_load(config.read_text())
     settings = Settings.model_validate(document["applications"][0].get("args") or {})
     http = document.get("http_options") or {}
-    url = f"http://{http.get('host', '127.0.0.1')}:{http.get('port', 8000)}"
+    host, port = http.get("host", "127.0.0.1"), http.get("port", 8000)
+    url = f"http://{host}:{port}"
+    if not is_free(host, port):
+        console.print(
+            f"[red]{url} is taken:[/red] stop who serves there, or set http_options.port in {config}",
+            highlight=False,
+        )
+        raise typer.Exit(1)
     prepare(settings, url)
 
     from pipelines.joining import announce, guard
@@ -133,6 +140,21 @@ def ray_environment() -> dict[str, str]:
     for name in ("HAPROXY_STATS", "HAPROXY_METRICS", "FALLBACK_PROXY_HTTP", "FALLBACK_PROXY_GRPC"):
         environment[f"RAY_SERVE_{name}_PORT"] = str(_free_port())
     return environment
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a server could listen there.
+
+    Asked before anything else is touched: what serves the same home is found by a file that the next start overwrites.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen()
+        except OSError:
+            return False
+    return True
 
 
 def _free_block() -> int:
