@@ -324,7 +324,7 @@ class GalleryStore:
         with self._writing, self.records.write() as db:
             self._lock_galleries(db, {gallery}, required=True)
             if self._subject(db, gallery, name) is not None:
-                raise SubjectExists(name)
+                raise SubjectExists(f"subject '{name}' already exists")
             db.execute(
                 sa.insert(_subjects).values(gallery_id=gallery, name=name, explicit=True, created=now())
             )
@@ -338,7 +338,7 @@ class GalleryStore:
                 self._lock_galleries(db, {gallery}, required=True)
                 source, target = self._subject(db, gallery, name), self._subject(db, gallery, new_name)
                 if source is None:
-                    raise SubjectNotFound(name)
+                    raise SubjectNotFound(f"there is no subject '{name}'")
                 if target is None:
                     db.execute(sa.update(_subjects).where(_subjects.c.id == source).values(name=new_name))
                 elif source != target:
@@ -364,7 +364,7 @@ class GalleryStore:
                     also(db)
                 subject = self._subject(db, gallery, name)
                 if subject is None:
-                    raise SubjectNotFound(name)
+                    raise SubjectNotFound(f"there is no subject '{name}'")
                 rows = [_row(row) for row in db.execute(_face_rows().where(_faces.c.subject_id == subject))]
                 _, unreferenced = self._delete_rows(db, rows)
                 db.execute(sa.delete(_subjects).where(_subjects.c.id == subject))
