@@ -15,12 +15,18 @@ class WheelMember:
     requirement: str
     member: str
 
+    def __str__(self) -> str:
+        return f"{self.member} of {self.requirement}"
+
 
 @dataclass(frozen=True, slots=True)
 class Url:
     """An https address whose content does not change."""
 
     url: str
+
+    def __str__(self) -> str:
+        return self.url
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,9 @@ def create(
     scope: Annotated[list[str] | None, typer.Option(help="Repeatable. Without any: every scope.")] = None,
     tenant: Annotated[str, typer.Option(help="Whose key it is.")] = "default",
     gallery: Annotated[
-        str | None, typer.Option(help="Name of a gallery to share between keys [default: one of its own].")
+        str | None, typer.Option(help="Name of a gallery to share between keys (default: one of its own).")
     ] = None,
-    credits: Annotated[int | None, typer.Option(help="Balance [default: without limit].")] = None,
+    credits: Annotated[int | None, typer.Option(help="Balance (default: without limit).")] = None,
     config: Config = None,
 ) -> None:
     """Make a key and print it, this once."""

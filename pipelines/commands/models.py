@@ -18,9 +18,9 @@ Packs = Annotated[
     str | None, typer.Option("--pack", help="All artifacts of a pack: open, or insightface/NAME.")
 ]
 Roles = Annotated[list[str] | None, typer.Option("--role", help="Of a pack, only these roles. Repeatable.")]
-Directory = Annotated[Path | None, typer.Option(help="Folder of the weights [default: $PROSOPON_MODELS].")]
+Directory = Annotated[Path | None, typer.Option(help="Folder of the weights (default: $PROSOPON_MODELS).")]
 Mirror = Annotated[
-    Path | None, typer.Option(help="Folder to copy files from [default: $PROSOPON_MODELS_MIRROR].")
+    Path | None, typer.Option(help="Folder to copy files from (default: $PROSOPON_MODELS_MIRROR).")
 ]
 
 
