@@ -1,5 +1,21 @@
-// Swagger UI from the installation itself, for the API that the page names.
+// Swagger UI from the installation itself, for the API that the page names, in the theme of the console.
 const { api } = document.body.dataset;
+const root = document.documentElement;
+const system = matchMedia("(prefers-color-scheme: dark)");
+
+function drawTheme() {
+  root.classList.toggle("dark-mode", root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
+}
+
+drawTheme();
+system.addEventListener("change", drawTheme);
+
+// Swagger UI links an operation's path inside the button that opens it, which neither keyboards nor screen readers can
+// make sense of. The address follows what is open all the same.
+const withoutNestedLinks = ({ React }) => ({
+  wrapComponents: { DeepLink: () => ({ text }) => React.createElement("span", {}, text) },
+});
+
 window.SwaggerUIBundle({
   url: `/openapi/${api}.json`,
   dom_id: "#swagger",
@@ -8,4 +24,5 @@ window.SwaggerUIBundle({
   docExpansion: "list",
   defaultModelsExpandDepth: 0,
   presets: [window.SwaggerUIBundle.presets.apis],
+  plugins: [withoutNestedLinks],
 });

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from deployments.state.keys import SCOPES
@@ -81,6 +82,33 @@ def test_axe_finds_nothing_serious(
     console.page.locator(".figures").get_by_text("people", exact=True).wait_for()
     look("Usage")
     assert found == {}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_the_documents(open_console: OpenConsole, scheme: str) -> None:
+    console = open_console(bypass_csp=True, color_scheme=scheme)
+    found: dict[str, list[str]] = {}
+    for api in httpx.get(f"{console.server.url}/console/config.json").json()["apis"]:
+        console.page.goto(f"{console.server.url}{api['documentation']}")
+        console.page.locator(".opblock-summary-control").first.click()
+        console.page.locator(".opblock-body .responses-table").first.wait_for()
+        if serious := findings(console):
+            found[api["name"]] = serious
+        console.shot(f"docs_{api['name']}_{scheme}")
+        ground = console.page.evaluate(
+            "getComputedStyle(document.querySelector('.swagger-ui')).backgroundColor"
+        )
+        assert (ground == "rgb(28, 32, 34)") == (scheme == "dark")
+    assert found == {}
+
+
+def test_the_documents_have_the_theme_that_was_chosen_in_the_console(open_console: OpenConsole) -> None:
+    console = open_console(color_scheme="light")
+    console.open()
+    console.page.get_by_role("button", name="Dark theme").click()
+    console.page.goto(f"{console.server.url}/docs/compreface")
+    console.page.locator(".opblock").first.wait_for()
+    assert "dark-mode" in console.page.evaluate("document.documentElement.className")
 
 
 def focused(page: Any) -> str:
