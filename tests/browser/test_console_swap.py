@@ -64,7 +64,7 @@ def test_faces_are_found_by_number_and_one_of_them_is_replaced(
     console.visit("Swap")
     console.choose("The picture to change", group_picture)
     page.get_by_role("button", name="Find its faces").click()
-    page.get_by_role("heading", name="Face 5").wait_for()
+    page.get_by_role("heading", name="Face 5").wait_for(timeout=_PATIENCE)
     boxes = page.locator(".annotated .box")
     assert boxes.count() == 6
     lefts = [box.bounding_box()["x"] for box in boxes.all()]
@@ -124,7 +124,7 @@ def test_axe_finds_nothing_serious_in_a_swap(
     console.visit("Swap")
     console.choose("The picture to change", group_picture)
     console.page.get_by_role("button", name="Find its faces").click()
-    console.page.get_by_role("heading", name="Face 5").wait_for()
+    console.page.get_by_role("heading", name="Face 5").wait_for(timeout=_PATIENCE)
     console.choose("For face 2", london[20])
     console.page.get_by_role("button", name="Swap", exact=True).click()
     console.page.get_by_role("heading", name="The result").wait_for(timeout=_PATIENCE)
