@@ -55,6 +55,11 @@ class Courier:
         """There may be calls to make."""
         self._wakeable.wake()
 
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """What `deployments.scaling.by_backlog` goes by."""
+        loop = asyncio.get_running_loop()
+        return {"backlog": await loop.run_in_executor(self._threads, self._deliveries.count_open)}
+
     def check_health(self) -> None:
         """Raises RuntimeError where this replica makes no more calls."""
         if any(loop.done() for loop in self._loops):

@@ -7,9 +7,12 @@ from ray.serve.config import AutoscalingContext
 
 
 def by_backlog(context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
-    """Serve's autoscaling policy for workers: as many as the open tasks, at `target_ongoing_requests` each, ask for."""
-    reported = (context.aggregated_metrics or {}).get("open_tasks", {})
-    open_tasks = max(reported.values(), default=0.0)
-    wanted = math.ceil(open_tasks / context.config.target_ongoing_requests)
+    """Serve's autoscaling policy for those who take their work from the records.
+
+    Replicas report all open work as `backlog`; there are as many as it asks for at `target_ongoing_requests` each.
+    """
+    reported = (context.aggregated_metrics or {}).get("backlog", {})
+    backlog = max(reported.values(), default=0.0)
+    wanted = math.ceil(backlog / context.config.target_ongoing_requests)
     low, high = context.capacity_adjusted_min_replicas, context.capacity_adjusted_max_replicas
     return max(low, min(high, wanted)), {}

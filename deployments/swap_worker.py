@@ -111,7 +111,7 @@ class SwapWorker:
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """What `deployments.scaling.by_backlog` goes by."""
-        return {"open_tasks": await self._in(self._state, self._tasks.count_open)}
+        return {"backlog": await self._in(self._state, self._tasks.count_open)}
 
     def check_health(self) -> None:
         """Raises RuntimeError where this replica takes no more tasks."""

@@ -114,7 +114,7 @@ def swapping(settings: Settings) -> SwapHandles:
     """detect -> swap, in one process, and the webhooks that tell of it."""
     resources = settings.deployments
     AddressPolicy(settings.fetch.allow)  # An entry that is none is an error before anything starts.
-    courier = options(Courier, resources.courier).bind(
+    courier = options(Courier, resources.courier, by_backlog).bind(
         settings.fetch, settings.webhooks, settings.swap, settings.state
     )
     worker = options(SwapWorker, resources.swap_worker, by_backlog).bind(

@@ -101,6 +101,15 @@ class DeliveryStore:
                     busy_keys[row.key_id] += 1
         return self._claim(chosen) if chosen else []
 
+    def count_open(self) -> int:
+        """Calls that are due or under way; those that pause until another attempt are not."""
+        wanted = sa.or_(_deliveries.c.due <= self._now(), _deliveries.c.claimant.is_not(None))
+        query = (
+            sa.select(sa.func.count()).select_from(_deliveries).where(_deliveries.c.due.is_not(None), wanted)
+        )
+        with self._records.read() as db:
+            return int(db.execute(query).scalar_one())
+
     def delivered(self, delivery: Delivery, status: int) -> None:
         """The call was accepted."""
         self._record(delivery, due=None, status=status, error=None, delivered=self._now())

@@ -62,6 +62,7 @@ class Server:
 def ready(url: str) -> bool:
     try:
         with urllib.request.urlopen(f"{url}/readyz", timeout=2) as answer:
+            answer.read()  # A client that closes before is counted as one that hung up.
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

@@ -1,11 +1,13 @@
 """The vector index on a Milvus server: milvus-lite's gRPC server mode stands for it."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import numpy as np
 import pytest
 
@@ -17,8 +19,11 @@ from deployments.state.keys import KeyStore
 from deployments.state.vectors import ServerIndex
 from models.types import Float32
 from models.vectors import normalize
-from tests.benchmarks.serving import free_port
+from tests.benchmarks.elasticity import Observer, crowd, failed, reached
+from tests.benchmarks.serving import free_port, serving
+from tests.conformance.client import Client, part
 from tests.integration.processes import accepts, wait_until
+from tests.paths import DATA, require
 
 DIM = 32
 
@@ -105,6 +110,38 @@ def test_replicas_share_a_server_and_agree(uri: str, tmp_path: Path) -> None:
     assert matches[0].image_id == new[50].image_id  # type: ignore[union-attr]
     assert len(repaired._index.ids()) == 380
     repaired.close()
+
+
+@pytest.mark.slow
+def test_the_replicas_of_the_face_index_follow_the_load(
+    uri: str, models_mirror: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROSOPON_VECTORS_URI", uri)
+    small = {role: {"num_cpus": 0.05} for role in ("landmarks", "age", "gender", "mask", "liveness")}
+    face_index = {
+        "num_cpus": 0.05, "max_replicas": 2, "target_ongoing_requests": 0.001,
+        "upscale_seconds": 1, "downscale_seconds": 4,
+    }  # fmt: skip
+    settings = {"apis": ["compreface"], "deployments": {**small, "face_index": face_index}}
+    with serving(settings) as server, Observer(server.home) as observer:
+        people = sorted(require(DATA / "london").glob("*_neutral.jpg"))[:3]
+        client = Client(httpx.Client(base_url=server.url, timeout=60), server.key)
+        for number, picture in enumerate(people):
+            client.enrol(f"person {number}", picture)
+
+        async def come_and_go() -> None:
+            async with crowd(server) as clients:
+                await clients.resize(4)
+                loaded, _ = await reached(observer, lambda now: now["FaceIndex"] == 2, 120)
+                await asyncio.sleep(2)
+            idle, _ = await reached(observer, lambda now: now["FaceIndex"] == 1, 60)
+            assert (loaded["FaceIndex"], idle["FaceIndex"]) == (2, 1)
+            assert clients.asked and not failed(clients.asked)
+
+        asyncio.run(come_and_go())
+        for number, picture in enumerate(people):
+            (face,) = client.post("/recognition/recognize", files={"file": part(picture)}).json()["result"]
+            assert face["subjects"][0]["subject"] == f"person {number}"
 
 
 def test_the_index_is_of_the_kind_that_the_settings_name(uri: str, tmp_path: Path) -> None:

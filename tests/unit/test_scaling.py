@@ -1,4 +1,4 @@
-"""How many workers the open tasks ask for."""
+"""How many replicas the open work asks for."""
 
 from types import SimpleNamespace
 
@@ -11,9 +11,9 @@ from deployments.scaling import by_backlog
     ("reported", "wanted"),
     [([], 1), ([0], 1), ([4], 1), ([5], 2), ([40, 37], 10), ([4000], 12)],
 )
-def test_workers_follow_the_open_tasks_within_their_bounds(reported: list[float], wanted: int) -> None:
+def test_replicas_follow_the_open_work_within_their_bounds(reported: list[float], wanted: int) -> None:
     context = SimpleNamespace(
-        aggregated_metrics={"open_tasks": {f"replica {i}": value for i, value in enumerate(reported)}},
+        aggregated_metrics={"backlog": {f"replica {i}": value for i, value in enumerate(reported)}},
         config=SimpleNamespace(target_ongoing_requests=4),
         capacity_adjusted_min_replicas=1,
         capacity_adjusted_max_replicas=12,

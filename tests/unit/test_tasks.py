@@ -392,6 +392,20 @@ def test_a_failed_attempt_is_repeated_with_the_same_bytes_until_delivered(state:
     assert record.delivered
 
 
+def test_calls_that_are_due_or_under_way_are_open_and_those_that_pause_are_not(state: State) -> None:
+    assert state.deliveries.count_open() == 0
+    owe(state, "https://a.example/", "https://b.example/", "https://c.example/")
+    assert state.deliveries.count_open() == 3
+    first, second, third = state.deliveries.claim({}, {})
+    assert state.deliveries.count_open() == 3
+    state.deliveries.delivered(first, 200)
+    state.deliveries.failed(second, 500, "answered 500", None)
+    state.deliveries.failed(third, 500, "answered 500", timedelta(seconds=5))
+    assert state.deliveries.count_open() == 0
+    state.clock.advance(seconds=6)
+    assert state.deliveries.count_open() == 1
+
+
 def test_what_is_given_up_is_on_record(state: State) -> None:
     owe(state)
     (only,) = state.deliveries.claim({}, {})
