@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 from pydantic.json_schema import SkipJsonSchema
 from starlette.responses import Response
 
+from pipelines.face_search import Found, counted
+
 MAX_INT32 = 2**31 - 1
 Int32 = Annotated[int, Field(json_schema_extra={"format": "int32"})]
 Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
@@ -100,6 +102,35 @@ class InfoResponse(_Exact):
     is_online: bool
     remaining_credits: Int32
     has_credits_to_search: bool
+
+
+def results_of(found: Found, demo: bool, pictures: int, queued_seconds: float) -> Search_Results:
+    """pictures: in the probe. queued_seconds: from when the search was paid to when it began."""
+    items = [
+        SearchItem(
+            guid=str(hit.id),
+            score=hit.score,
+            group=hit.group,
+            base64=data_uri(hit.thumbnail),
+            url=hit.url,
+            index=index,
+            indexDB=hit.number,
+        )
+        for index, hit in enumerate(found.hits)
+    ]
+    rate = round(found.searched / max(found.match_seconds, 1e-6))
+    return Search_Results(
+        demo=demo,
+        items=items,
+        max_score=max((item.score for item in items), default=0),
+        searchedFaces=min(found.searched, MAX_INT32),
+        tookSeconds=round(found.seconds + queued_seconds, 4),
+        tookSecondsQueue=round(queued_seconds, 4),
+        tookSecondsDownload=round(found.collect_seconds, 4),
+        face_per_sec=min(rate, MAX_INT32),
+        performance=f"{counted(found.searched, 'face')} in {found.match_seconds:.3f} s",
+        images_in_bundle=pictures,
+    )
 
 
 def data_uri(webp: bytes | None) -> str | None:

@@ -45,17 +45,6 @@ class Verification:
     targets: tuple[VerifiedFace, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SearchHit:
-    """A face of the public index. score: 0..100; group: the same for faces of one person or page; thumbnail: webp."""
-
-    id: uuid.UUID
-    score: int
-    url: str | None
-    group: int
-    thumbnail: bytes | None
-
-
 async def read(image: Image) -> bytes:
     return image if isinstance(image, bytes) else await asyncio.to_thread(Path(image).read_bytes)
 

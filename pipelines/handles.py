@@ -40,6 +40,7 @@ from models.images import ImageError
 from models.latents import Latent, LatentError, Mixture, Part, latent_of_seed, seed_of
 from models.types import FilmFormat, Float32, PictureFormat, RGBImage
 from pipelines.connection import Answer, Loop
+from pipelines.face_search import SearchHit
 from pipelines.faces import Face, Picture, Plugin
 from pipelines.generation import Generation, Inversion
 from pipelines.graphs import Graphs
@@ -50,7 +51,6 @@ from pipelines.handle_types import (
     Image,
     NotServed,
     RecognisedFace,
-    SearchHit,
     Verification,
     VerifiedFace,
     analyzed,

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+import numpy as np
+
 from configs.settings import Settings
 from deployments.calls import ModelFailed, Overloaded, Unavailable
 from deployments.contexts import context_apart
@@ -18,10 +20,19 @@ from deployments.state.galleries import GalleryStore
 from deployments.state.keys import Key, KeyStore
 from deployments.state.records import Records, now
 from deployments.state.search_runs import SearchRuns
-from deployments.state.searches import CLAIM, MAX_PICTURES, NewSearchPicture, Search, SearchStore
+from deployments.state.searches import (
+    CLAIM,
+    MAX_PICTURES,
+    NewSearchPicture,
+    Search,
+    SearchPicture,
+    SearchStore,
+)
 from models.images import ImageError, media_type
 from models.thumbnails import THUMBNAIL, encode_thumbnail
-from pipelines.face_search import FaceSearch
+from models.types import Float32
+from pipelines.face_search import FaceSearch, counted
+from pipelines.facecheck_wire import results_of
 from pipelines.faces import FaceAnalyzer, Plugin
 from pipelines.galleries import Galleries
 from pipelines.together import all_of
@@ -61,12 +72,12 @@ class Searches:
     ) -> None:
         self._settings = settings.facecheck
         self._faces, self._galleries = faces, galleries
-        blobs = BlobStore(records, settings.state.blobs)
+        self._blobs = blobs = BlobStore(records, settings.state.blobs)
         keep = timedelta(hours=self._settings.keep_hours)
         self._keys = KeyStore(records)
         self._store, self._runs = SearchStore(records, blobs, keep), SearchRuns(records, blobs, keep)
         self._archive = FaceArchive(records, blobs)
-        self._search = FaceSearch(faces, galleries, self._archive, blobs, self._settings)
+        self._search = FaceSearch(faces, galleries, self._archive, self._settings)
         self._places = asyncio.Semaphore(self._settings.concurrent_searches)
         self._flights: dict[UUID, asyncio.Task[None]] = {}
         self._care = asyncio.create_task(self._take_care())
@@ -164,12 +175,24 @@ class Searches:
             uuid.uuid4(),
             face.embedding,
             self._faces.card(Plugin.EMBEDDING).fingerprint,
-            self._search.space.quality(face.embedding),
             await asyncio.to_thread(encode_thumbnail, face.crops[THUMBNAIL]),
             Blob(upload.data, media_type(upload.data)),
         )
         several = len(picture.faces) > 1
         return new, f"More than one face is in {name}: the biggest is used." if several else None
+
+    async def _embedding(self, picture: SearchPicture) -> Float32:
+        """Computed again from the picture where another model made the one that is stored."""
+        if picture.fingerprint == self._faces.card(Plugin.EMBEDDING).fingerprint:
+            return np.frombuffer(picture.embedding, "<f4").astype(np.float32)
+        image = await asyncio.to_thread(self._blobs.read, picture.blob)
+        plugins = frozenset({Plugin.EMBEDDING})
+        analyzed = await self._faces.analyze(image, plugins, limit=1)
+        if not analyzed.faces:
+            analyzed = await self._faces.analyze(image, plugins, whole_picture=True)
+        embedding = analyzed.faces[0].embedding
+        assert embedding is not None
+        return embedding
 
     # --------------------------------------------------------------------------------------------------------- runs
 
@@ -193,7 +216,10 @@ class Searches:
             async with self._places:
                 assert search.started is not None
                 queued = max(0.0, (now() - search.started).total_seconds())
-                results = await self._search.run(search, queued, tell)
+                await tell(5, f"Combining {counted(len(search.pictures), 'picture')}")
+                embeddings = await asyncio.gather(*map(self._embedding, search.pictures))
+                found = await self._search.run(embeddings, search.demo, tell)
+            results = results_of(found, search.demo, len(search.pictures), queued)
             output = Blob(results.model_dump_json().encode(), "application/json")
             await asyncio.to_thread(self._runs.finish, search.id, claimant, output)
         except Exception as error:

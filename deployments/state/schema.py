@@ -244,7 +244,6 @@ search_pictures = sa.Table(
     sa.Column("position", sa.Integer, nullable=False, comment="in the order of uploading"),
     sa.Column("embedding", sa.LargeBinary, nullable=False, comment="unit norm, float32, little endian"),
     sa.Column("fingerprint", sa.String(255), nullable=False),
-    sa.Column("quality", sa.Float, nullable=False, comment="its weight in the probe"),
     sa.Column("preview", sa.LargeBinary, nullable=False, comment="the face, webp"),
     sa.Column("blob", sa.String(64), sa.ForeignKey("blobs.sha256"), nullable=False),
     sa.UniqueConstraint("search_id", "position"),

@@ -38,13 +38,12 @@ _searches, _pictures = schema.searches, schema.search_pictures
 
 @dataclass(frozen=True, slots=True)
 class NewSearchPicture:
-    """A picture with the face that is looked for. embedding: ``(D,)`` float32 of any norm; quality: its weight in the
-    probe; preview: of the face, webp."""
+    """A picture with the face that is looked for. embedding: ``(D,)`` float32 of any norm; preview: of the
+    face, webp."""
 
     id: UUID
     embedding: Float32
     fingerprint: str
-    quality: float
     preview: bytes
     image: Blob
 
@@ -56,7 +55,6 @@ class SearchPicture:
     id: UUID
     embedding: bytes
     fingerprint: str
-    quality: float
     preview: bytes
     blob: str
 
@@ -244,7 +242,7 @@ def set_search(db: sa.Connection, search: UUID, **values: object) -> None:
 def read_search(db: sa.Connection, row: Any) -> Search:
     """The search of a row, with its pictures."""
     pictures = tuple(
-        SearchPicture(other.id, other.embedding, other.fingerprint, other.quality, other.preview, other.blob)
+        SearchPicture(other.id, other.embedding, other.fingerprint, other.preview, other.blob)
         for other in _picture_rows(db, row.id)
     )
     return Search(
@@ -273,7 +271,6 @@ def _picture_row(search: UUID, position: int, picture: NewSearchPicture) -> dict
         "position": position,
         "embedding": normalize(picture.embedding).astype("<f4").tobytes(),
         "fingerprint": picture.fingerprint,
-        "quality": picture.quality,
         "preview": picture.preview,
         "blob": picture.image.sha256,
     }

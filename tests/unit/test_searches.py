@@ -73,7 +73,7 @@ class State:
 def picture(image: bytes | None = None) -> NewSearchPicture:
     embedding = np.random.default_rng().normal(size=8).astype(np.float32)
     blob = Blob(image or uuid.uuid4().bytes, "image/jpeg")
-    return NewSearchPicture(uuid.uuid4(), embedding, "model-1", 1.0, b"preview", blob)
+    return NewSearchPicture(uuid.uuid4(), embedding, "model-1", b"preview", blob)
 
 
 OUTPUT = Blob(b'{"items": []}', "application/json")
