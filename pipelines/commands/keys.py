@@ -48,8 +48,10 @@ def create(
 @app.command("list")
 def list_keys(config: Config = None) -> None:
     """Every key, without the part that is secret."""
-    from rich.console import Console
     from rich.table import Table
+
+    from deployments.state.keys import SCOPES
+    from pipelines.tables import show
 
     table = Table(title="Keys")
     for column in ("id", "name", "key", "tenant", "gallery", "scopes", "credits", "created", "revoked"):
@@ -61,12 +63,12 @@ def list_keys(config: Config = None) -> None:
             f"{key.prefix}-...",
             str(key.tenant),
             str(key.gallery),
-            ", ".join(sorted(key.scopes)),
+            "all" if set(key.scopes) == set(SCOPES) else ", ".join(sorted(key.scopes)),
             "unlimited" if key.credits is None else str(key.credits),
             f"{key.created:%Y-%m-%d %H:%M}",
             f"{key.revoked:%Y-%m-%d %H:%M}" if key.revoked else "",
         )
-    Console().print(table)
+    show(table)
 
 
 @app.command()

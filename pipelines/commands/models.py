@@ -27,11 +27,11 @@ Mirror = Annotated[
 @app.command("list")
 def list_models(directory: Directory = None) -> None:
     """Every artifact of the catalogue, what it does and whether it is here."""
-    from rich.console import Console
     from rich.table import Table
 
     from models.artifacts import ARTIFACTS, PACKS
     from models.registry import Registry
+    from pipelines.tables import show
 
     settings = _settings(directory, None)
     registry = Registry.of(settings)
@@ -48,7 +48,7 @@ def list_models(directory: Directory = None) -> None:
         table.add_row(
             artifact.name, artifact.role, packs, _megabytes(artifact.size), _coloured(state), artifact.summary
         )
-    Console().print(table)
+    show(table)
 
 
 @app.command()
@@ -106,10 +106,10 @@ def verify(names: Names = None, directory: Directory = None) -> None:
 @app.command()
 def licenses() -> None:
     """The licence of every artifact and whether it allows commercial use."""
-    from rich.console import Console
     from rich.table import Table
 
     from models.artifacts import ARTIFACTS
+    from pipelines.tables import show
 
     table = Table(title="Licences of weights")
     for column in ("name", "licence", "commercial use", "notice"):
@@ -117,7 +117,7 @@ def licenses() -> None:
     for artifact in ARTIFACTS:
         commercial = "[green]yes[/green]" if artifact.commercial else "[yellow]no[/yellow]"
         table.add_row(artifact.name, artifact.licence, commercial, artifact.notice)
-    Console().print(table)
+    show(table)
 
 
 def _settings(directory: Path | None, mirror: Path | None) -> "ModelSettings":

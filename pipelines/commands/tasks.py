@@ -29,10 +29,10 @@ def list_tasks(
     """The newest tasks."""
     from typing import cast
 
-    from rich.console import Console
     from rich.table import Table
 
     from deployments.state.task_types import State
+    from pipelines.tables import show
 
     if state not in (None, *STATES):
         raise typer.BadParameter(f"there are {', '.join(STATES)}")
@@ -52,7 +52,7 @@ def list_tasks(
             took,
             task.message or "",
         )
-    Console().print(table)
+    show(table)
 
 
 @app.command()
