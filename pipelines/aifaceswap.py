@@ -8,8 +8,9 @@ import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 
-from fastapi import Depends, FastAPI, Header, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -188,8 +189,11 @@ def create_app(services: "Services") -> FastAPI:
     )
     swaps, settings = services.swaps, services.settings
 
-    async def authenticate(authorization: Annotated[str | None, Header()] = None) -> Key:
-        text = bearer_token(authorization)
+    # Only documents it. OpenAPI has its readers ignore a header parameter that is called Authorization.
+    scheme = Depends(HTTPBearer(auto_error=False))
+
+    async def authenticate(request: Request, _: Annotated[object, scheme]) -> Key:
+        text = bearer_token(request.headers.get("authorization"))
         if text is None:
             raise SwapApiError(401, "the header 'Authorization: Bearer <API key>' is missing")
         key = await services.keys.find(text)
