@@ -80,9 +80,8 @@ def transfer(
     brighter = np.log((gray(wanted) + _DARK) / (gray(given) + _DARK))
     # The shading of dark skin is stronger against its mean than that of fair skin.
     contrast = np.clip(1 - 0.5 * brighter, 0.5, 1.0).astype(np.float32)
-    return Tone(
-        given, wanted, contrast, np.zeros_like(wanted), _balance(target, source, face.opened), face.pale
-    )
+    balance = _balance(target, source, face.opened, float(np.exp(brighter.mean())))
+    return Tone(given, wanted, contrast, np.zeros_like(wanted), balance, face.pale)
 
 
 def _lips(
@@ -107,13 +106,20 @@ def _shading(far: Float32, near: Float32, skin: Float32) -> float:
     return float(np.sqrt((log**2 * skin).sum() / max(float(skin.sum()), 1e-3)))
 
 
-def _balance(target: Float32, source: Float32, eyes: Float32) -> Float32:
-    """``(3,)``: what makes the brightest of the source's eyes as bright as that of the target's."""
+def _balance(target: Float32, source: Float32, eyes: Float32, brighter: float) -> Float32:
+    """``(3,)``: what makes the brightest of the source's eyes as bright as that of the target's.
+
+    brighter: how many times as bright the target's skin is. Eyes that are much darker than it says are narrow, shaded
+    or behind dark glasses: teeth are not.
+    """
     chosen = eyes > 0.5
     if chosen.sum() < 12:
         return np.ones(3, np.float32)
     there, here = (np.percentile(picture[chosen], 80, axis=0) + _DARK for picture in (target, source))
     gain = np.clip(there / here, 0.25, 1.15)
+    least = 0.8 * min(brighter, 1.15)
+    if gain.mean() < least:
+        return np.full(3, least, np.float32)
     # Light is never as coloured as the single pixels of an eye.
     return np.asarray(0.5 * gain + 0.5 * gain.mean(), np.float32)
 

@@ -11,6 +11,7 @@ from models.swap.types import FaceGeometry, Replacement, SourceFace
 from models.swap.warp import WarpSwapper
 from models.types import RGBImage
 from tests.faces import around, face_near, faces_of, portrait, read
+from tests.paths import DATA, require
 
 SWAPPER = WarpSwapper()
 MAN, WOMAN = "london/017_smiling.jpg", "london/113_neutral.jpg"
@@ -183,6 +184,19 @@ def test_glasses_of_the_target_stay_on() -> None:
     bridge = np.s_[y1:y2, x1:x2]
     assert frame[bridge].min(axis=0).mean() < 90, "the frame of the glasses is dark on the bridge"
     assert np.abs(frame[bridge].min(axis=0).astype(int) - result[bridge].min(axis=0)).mean() < 25
+
+
+def test_behind_dark_glasses_the_light_is_judged_by_the_skin() -> None:
+    frame = read(require(DATA / "compreface_samples/000_5.jpg"))
+    face = min(faces_of(frame), key=lambda found: float(found.box[0]))
+    result = SWAPPER.swap(frame, [Replacement(face, source("london/002_smiling.jpg"))])
+    mouth = cv2.fillConvexPoly(np.zeros(frame.shape[:2], np.uint8), face.dense[60:68].astype(int), 1) > 0
+    cheeks = (
+        cv2.fillConvexPoly(np.zeros(frame.shape[:2], np.uint8), face.dense[[3, 31, 48]].astype(int), 1) > 0
+    )
+    teeth = result[mouth].mean(axis=0)
+    assert teeth.mean() > 0.8 * result[cheeks].mean()
+    assert teeth.max() < 1.25 * teeth.min(), "the green of the glasses does not lie on the teeth"
 
 
 def test_an_open_mouth_shows_the_targets_teeth_and_a_shut_one_none() -> None:
