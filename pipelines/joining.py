@@ -1,14 +1,17 @@
 """Joining a running application from another process: where it is, and with which settings of Ray one talks to it."""
 
 import contextlib
+import fcntl
 import os
 import secrets
 from pathlib import Path
+from typing import IO
 
 from configs.settings import StateSettings
 
 _ADDRESS_FILE = "ray-address"
 _TOKEN_FILE = "ray-token"
+_LOCK_FILE = "server.lock"
 MAX_MESSAGE_BYTES = 256 << 20
 
 HANDLE_ENVIRONMENT = {
@@ -23,6 +26,28 @@ HANDLE_ENVIRONMENT = {
 
 class NotRunning(ConnectionError):
     """No application of Prosopon is running where it was looked for."""
+
+
+class AlreadyServed(Exception):
+    """Another process serves with this home."""
+
+
+def occupy(home: Path) -> IO[str]:
+    """Keep others from serving with this home as long as the file that is returned is open: they would announce
+    themselves in our place. Raises `AlreadyServed`, which says who does."""
+    home.mkdir(parents=True, exist_ok=True)
+    lock = (home / _LOCK_FILE).open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.seek(0)
+        holder = lock.read().strip()
+        lock.close()
+        raise AlreadyServed(f"process {holder} serves with {home} already") from error
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
 
 
 def guard(home: Path) -> None:

@@ -52,11 +52,17 @@ def serve(
             highlight=False,
         )
         raise typer.Exit(1)
+
+    from pipelines.joining import AlreadyServed, announce, guard, occupy
+
+    home = settings.state.home
+    try:
+        lock = occupy(home)  # Until this process ends, however it ends.
+    except AlreadyServed as error:
+        console.print(f"[red]{error}:[/red] stop it, or set state.home in {config}", highlight=False)
+        raise typer.Exit(1) from None
     prepare(settings, url)
-
-    from pipelines.joining import announce, guard
-
-    guard(settings.state.home)
+    guard(home)
 
     import ray
     from ray.serve.scripts import cli
@@ -78,12 +84,13 @@ def serve(
             if not attempts_left:
                 raise
             console.print(f"[yellow]Ray did not start, trying once more:[/yellow] {error}")
-    announce(settings.state.home)
+    announce(home)
     # A service manager ends with SIGTERM, and a shell's background job ignores SIGINT: both are a graceful stop.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
     threading.Thread(target=_announce, args=(url,), daemon=True).start()
-    cli(["run", str(config)])
+    with lock:
+        cli(["run", str(config)])
 
 
 def _end(number: int, frame: object) -> None:
