@@ -28,6 +28,29 @@ def compute_for(settings: DeploymentSettings) -> Compute:
     return compute
 
 
+class StageMetrics:
+    """What operators see of a stage: how long its batches take, and how large they are."""
+
+    def __init__(self, stage: str) -> None:
+        self._tags = {"stage": stage}
+        self._seconds = Histogram(
+            "prosopon_stage_seconds",
+            "Time of one batch in a stage.",
+            boundaries=[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5],
+            tag_keys=("stage",),
+        )
+        self._batch_size = Histogram(
+            "prosopon_batch_size",
+            "Items in a batch.",
+            boundaries=[1, 2, 4, 8, 16, 32, 64],
+            tag_keys=("stage",),
+        )
+
+    def observe(self, seconds: float, items: int) -> None:
+        self._seconds.observe(seconds, self._tags)
+        self._batch_size.observe(items, self._tags)
+
+
 class Batched(Generic[Item, Result]):
     """A blocking function over a list, called with one item at a time from many requests.
 
@@ -43,25 +66,12 @@ class Batched(Generic[Item, Result]):
         size: Callable[[Item], int] | None = None,
     ) -> None:
         executor = ThreadPoolExecutor(settings.concurrent_batches, thread_name_prefix=stage)
-        seconds = Histogram(
-            "prosopon_stage_seconds",
-            "Time of one batch in a stage.",
-            boundaries=[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5],
-            tag_keys=("stage",),
-        )
-        batch_size = Histogram(
-            "prosopon_batch_size",
-            "Items in a batch.",
-            boundaries=[1, 2, 4, 8, 16, 32, 64],
-            tag_keys=("stage",),
-        )
-        tags = {"stage": stage}
+        metrics = StageMetrics(stage)
 
         async def run(items: list[Item]) -> list[Result]:
             start = time.perf_counter()
             results = await asyncio.get_running_loop().run_in_executor(executor, function, items)
-            seconds.observe(time.perf_counter() - start, tags)
-            batch_size.observe(len(items), tags)
+            metrics.observe(time.perf_counter() - start, len(items))
             return list(results)
 
         async def run_alone(item: Item) -> Result:

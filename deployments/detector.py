@@ -9,7 +9,7 @@ import numpy as np
 from ray import serve
 
 from configs.settings import DeploymentSettings, DetectionSettings, ImageLimits, ModelSettings
-from deployments.batching import Batched, compute_for
+from deployments.batching import Batched, StageMetrics, compute_for
 from deployments.messages import DetectRequest, FacesFound, ModelCard, Rejected, Timed
 from models.crops import CropSpec, crop_matrix, cut
 from models.images import ImageError, decode
@@ -36,6 +36,7 @@ class Detector:
         self._limits = limits
         self._decoders = ThreadPoolExecutor(max(2, settings.threads), thread_name_prefix="decode")
         self._detect = Batched("detect", self._detect_batch, settings)
+        self._embedding = StageMetrics("embed")
         self._model.detect([np.zeros((480, 640, 3), np.uint8)], self._threshold)
         if self._embedder:
             self._embedder.embed(
@@ -94,7 +95,9 @@ class Detector:
             return answers
         started = time.perf_counter()
         embeddings = normalize(self._embedder.embed(np.concatenate(list(chips.values()))))
-        milliseconds = (time.perf_counter() - started) * 1000 / max(1, len(embeddings))
+        seconds = time.perf_counter() - started
+        self._embedding.observe(seconds, len(chips))
+        milliseconds = seconds * 1000 / max(1, len(embeddings))
         ends = np.cumsum([len(group) for group in chips.values()])
         for (position, group), end in zip(chips.items(), ends, strict=True):
             found, specs = answers[position], requests[position].crops
