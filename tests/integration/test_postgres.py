@@ -14,6 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
+import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -27,7 +28,7 @@ from deployments.state.galleries import FaceRecord, GalleryStore, NewFace, Query
 from deployments.state.keys import KeyStore
 from deployments.state.records import Records
 from tests.benchmarks.serving import free_port
-from tests.integration.processes import accepts, wait_until
+from tests.integration.processes import wait_until
 from tests.paths import ROOT
 
 DIM = 16
@@ -55,6 +56,15 @@ def _unprivileged() -> pwd.struct_passwd | None:
     pytest.skip("no unprivileged user to run PostgreSQL as")
 
 
+def answers(url: str) -> bool:
+    """It accepts connections while it is starting, only to refuse them."""
+    try:
+        psycopg.connect(f"{url}/postgres").close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """URL of a fresh PostgreSQL, without a database's name."""
@@ -80,8 +90,9 @@ def server() -> Iterator[str]:
                 **identity,
             )
         try:
-            wait_until(lambda: accepts(port), process, log)
-            yield f"postgresql://prosopon@127.0.0.1:{port}"
+            url = f"postgresql://prosopon@127.0.0.1:{port}"
+            wait_until(lambda: answers(url), process, log)
+            yield url
         finally:
             process.send_signal(signal.SIGINT)  # fast: does not wait for connections to close
             process.wait(30)
