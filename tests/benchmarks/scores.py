@@ -3,7 +3,7 @@
     python -m tests.benchmarks.scores            # judge models/scores.json
     python -m tests.benchmarks.scores --write    # calibrate, write it, and judge it
 
-Calibrated on people that the judgement does not see: pairs of two people are all pairs of 5,000 chips of FairFace's
+Calibrated on people that the judgement does not see: pairs of two people are all pairs of 6,000 chips of FairFace's
 training part, pairs of one person the neutral and the smiling picture of every second person of `data/london`. How
 pictures of one person differ is learnt from every fifth of the chips and worse copies of them. Judged
 on all pairs of `data/fairface` (its validation part), and on the other people of `data/london`, also on worse copies of
