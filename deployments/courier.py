@@ -98,18 +98,22 @@ class Courier:
             logger.error("the outcome of a webhook call is not on record: %s", error)
 
     async def _attempt(self, delivery: Delivery) -> None:
-        loop, retry_after, status = asyncio.get_running_loop(), None, None
+        loop, reply = asyncio.get_running_loop(), None
         try:
             secret = await loop.run_in_executor(self._threads, self._deliveries.secret, delivery.key)
             signed = headers(secret, delivery.id, int(time.time()), delivery.body)
             reply = await self._client.post(delivery.url, delivery.body, signed)
-            status, retry_after, problem = reply.status, reply.retry_after, f"it answered {reply.status}"
-            if reply.accepted:
-                self._calls.inc(tags={"outcome": "delivered"})
-                await loop.run_in_executor(self._threads, self._deliveries.delivered, delivery, reply.status)
-                return
+            problem = f"it answered {reply.status}"
         except WebError as error:
             problem = str(error)
+        except Exception as error:  # It counts as any other, or the call would be made for ever.
+            logger.exception("a webhook of task %s cannot be called", delivery.task.hex)
+            problem = f"it cannot be called: {error!r}"
+        if reply and reply.accepted:
+            self._calls.inc(tags={"outcome": "delivered"})
+            await loop.run_in_executor(self._threads, self._deliveries.delivered, delivery, reply.status)
+            return
+        status, retry_after = (reply.status, reply.retry_after) if reply else (None, None)
         pause = pause_after(delivery.attempt, self._settings, random.Random(), status, retry_after)
         self._calls.inc(tags={"outcome": "failed" if pause else "given up"})
         if pause is None:
