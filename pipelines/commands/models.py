@@ -37,18 +37,14 @@ def list_models(directory: Directory = None) -> None:
     registry = Registry.of(settings)
     table = Table(title=f"Weights in {settings.directory}")
     for column in ("name", "role", "pack", "size", "state", "summary"):
-        table.add_column(
-            column,
-            justify="right" if column == "size" else "left",
-            no_wrap=column in ("name", "size", "state"),
-        )
+        table.add_column(column, justify="right" if column == "size" else "left", no_wrap=column != "summary")
     for artifact in ARTIFACTS:
         packs = ", ".join(pack.name for pack in PACKS.values() if artifact.name in pack.artifacts)
         state = registry.state(artifact)
         table.add_row(
             artifact.name, artifact.role, packs, _megabytes(artifact.size), _coloured(state), artifact.summary
         )
-    show(table)
+    show(table, foldable=True)
 
 
 @app.command()
@@ -117,7 +113,7 @@ def licenses() -> None:
     for artifact in ARTIFACTS:
         commercial = "[green]yes[/green]" if artifact.commercial else "[yellow]no[/yellow]"
         table.add_row(artifact.name, artifact.licence, commercial, artifact.notice)
-    show(table)
+    show(table, foldable=True)
 
 
 def _settings(directory: Path | None, mirror: Path | None) -> "ModelSettings":

@@ -1,8 +1,12 @@
 """What the commands print."""
 
+from pathlib import Path
+
 import pytest
 from rich.table import Table
 
+from models.artifacts import ARTIFACTS
+from pipelines.commands.models import licenses, list_models
 from pipelines.tables import show
 
 
@@ -11,3 +15,18 @@ def test_a_table_in_a_pipe_has_every_row_on_one_line(capsys: pytest.CaptureFixtu
     table.add_row("detector", "word " * 50)
     show(table)
     assert "detector │ " + ("word " * 50).strip() in capsys.readouterr().out
+
+
+def test_the_weights_are_read_on_a_terminal_of_80_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"TTY_COMPATIBLE": "1", "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    list_models(tmp_path)
+    licenses()
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    assert all(len(line) <= 80 and line.endswith("│") and "…" not in line for line in lines)
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines]
+    for artifact in ARTIFACTS:
+        assert any(row[:2] == [artifact.name, artifact.role] and row[-1] == "missing" for row in rows)
+        assert any(row[0] and artifact.summary.startswith(row[0]) for row in rows)
