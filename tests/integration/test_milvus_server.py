@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -26,6 +27,16 @@ from tests.integration.processes import accepts, wait_until
 from tests.paths import DATA, require
 
 DIM = 32
+SCALING: dict[str, Any] = {
+    "apis": ["compreface"],
+    "deployments": {
+        **{role: {"num_cpus": 0.05} for role in ("landmarks", "age", "gender", "mask", "liveness")},
+        "face_index": {
+            "num_cpus": 0.05, "max_replicas": 2, "target_ongoing_requests": 0.001,
+            "upscale_seconds": 1, "downscale_seconds": 4,
+        },
+    },
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -155,13 +166,7 @@ def test_the_replicas_of_the_face_index_follow_the_load(
     uri: str, models_mirror: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROSOPON_VECTORS_URI", uri)
-    small = {role: {"num_cpus": 0.05} for role in ("landmarks", "age", "gender", "mask", "liveness")}
-    face_index = {
-        "num_cpus": 0.05, "max_replicas": 2, "target_ongoing_requests": 0.001,
-        "upscale_seconds": 1, "downscale_seconds": 4,
-    }  # fmt: skip
-    settings = {"apis": ["compreface"], "deployments": {**small, "face_index": face_index}}
-    with serving(settings) as server, Observer(server.home) as observer:
+    with serving(SCALING) as server, Observer(server.home) as observer:
         people = sorted(require(DATA / "london").glob("*_neutral.jpg"))[:3]
         client = Client(httpx.Client(base_url=server.url, timeout=60), server.key)
         for number, picture in enumerate(people):

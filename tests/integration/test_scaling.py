@@ -1,4 +1,4 @@
-"""Deployments whose work outlives requests, or takes long: as many replicas as there is work, and fewer again.
+"""As many replicas as there is work, and fewer again: of what outlives requests or takes long, and of the ingress.
 
 `test_elasticity` has those that answer in milliseconds, `test_milvus_server` the FaceIndex.
 """
@@ -36,19 +36,13 @@ SETTINGS = {
         # The second replicas need room on two cores.
         **{
             role: {"num_cpus": 0.05}
-            for role in (
-                "ingress",
-                "detector",
-                "embedder",
-                "liveness",
-                "face_index",
-                "generator",
-                "video_encoder",
-            )
+            for role in ("detector", "embedder", "face_index", "generator", "video_encoder")
         },
         **dict.fromkeys(("swap_worker", "courier", "inverter"), QUICK),
-        # An answer from the records, of a few milliseconds.
-        "identifier": {**QUICK, "target_ongoing_requests": 0.01},
+        # Answers of a few milliseconds.
+        **{role: {**QUICK, "target_ongoing_requests": 0.01} for role in ("identifier", "liveness")},
+        # More than the clients of the others are.
+        "ingress": {**QUICK, "target_ongoing_requests": 6},
     },
 }
 
@@ -137,3 +131,27 @@ def test_identifiers_follow_those_who_ask(server: Server, observer: Observer, lo
             assert asking.identify(london[0], collection).status_code == 200
 
     check(observer, {"Identifier"}, work, 4)
+
+
+def test_liveness_detectors_follow_the_pictures_to_check(
+    server: Server, observer: Observer, london: list[Path]
+) -> None:
+    if "LivenessDetector" not in observer.running():
+        pytest.skip("the weights of the liveness detector are not here")
+
+    def work(stop: threading.Event) -> None:
+        asking = new_trueface_client(server)
+        while not stop.is_set():
+            assert asking.post_picture("/spdetect", london[0]).status_code == 200
+
+    check(observer, {"LivenessDetector"}, work, 4)
+
+
+def test_ingresses_follow_the_open_connections(server: Server, observer: Observer) -> None:
+    def work(stop: threading.Event) -> None:
+        with httpx.Client(base_url=server.url, timeout=60) as http:
+            while not stop.is_set():
+                answer = http.get("/api/face/", params={"value": str(uuid.uuid4()), "dim": 64})
+                assert answer.status_code == 200
+
+    check(observer, {"Ingress"}, work, 16)

@@ -1,10 +1,12 @@
-"""How many replicas the open work asks for."""
+"""How many replicas the open work asks for, and which deployments are seen to follow it."""
 
 from types import SimpleNamespace
 
 import pytest
 
+from configs.settings import Deployments, DeploymentSettings
 from deployments.scaling import by_backlog
+from tests.integration import test_elasticity, test_milvus_server, test_scaling
 
 
 @pytest.mark.parametrize(
@@ -19,3 +21,14 @@ def test_replicas_follow_the_open_work_within_their_bounds(reported: list[float]
         capacity_adjusted_max_replicas=12,
     )
     assert by_backlog(context) == (wanted, {})  # type: ignore[arg-type]
+
+
+def test_every_deployment_is_seen_to_scale_by_an_integration_test() -> None:
+    served = (test_elasticity.SETTINGS, test_scaling.SETTINGS, test_milvus_server.SCALING)
+    roles = [
+        role
+        for settings in served
+        for role, given in Deployments.model_validate(settings["deployments"])
+        if isinstance(given, DeploymentSettings) and given.max_replicas > given.min_replicas
+    ]
+    assert sorted(roles) == sorted(Deployments.model_fields)
