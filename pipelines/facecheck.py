@@ -176,7 +176,7 @@ def create_app(services: "Services") -> FastAPI:
         output = None
         if found.state == "done":
             output = await searches.output(found)
-            message = "The search is done."
+            message = found.message or "The search is done."
         elif found.state == "running":
             message = found.message or "Waiting in the queue"
         else:

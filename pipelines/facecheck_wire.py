@@ -133,5 +133,14 @@ def results_of(found: Found, demo: bool, pictures: int, queued_seconds: float) -
     )
 
 
+def message_of(found: Found) -> str:
+    """What came of a search, for people."""
+    if not found.searched:
+        return "The search is done: nothing was found, for the index is empty."
+    if not found.hits:
+        return f"The search is done: no similar face was found among {counted(found.searched, 'face')}."
+    return "The search is done."
+
+
 def data_uri(webp: bytes | None) -> str | None:
     return None if webp is None else f"data:image/webp;base64,{base64.b64encode(webp).decode()}"

@@ -32,7 +32,7 @@ from models.images import ImageError, media_type
 from models.thumbnails import THUMBNAIL, encode_thumbnail
 from models.types import Float32
 from pipelines.face_search import FaceSearch, counted
-from pipelines.facecheck_wire import results_of
+from pipelines.facecheck_wire import message_of, results_of
 from pipelines.faces import FaceAnalyzer, Plugin
 from pipelines.galleries import Galleries
 from pipelines.together import all_of
@@ -221,7 +221,7 @@ class Searches:
                 found = await self._search.run(embeddings, search.demo, tell)
             results = results_of(found, search.demo, len(search.pictures), queued)
             output = Blob(results.model_dump_json().encode(), "application/json")
-            await asyncio.to_thread(self._runs.finish, search.id, claimant, output)
+            await asyncio.to_thread(self._runs.finish, search.id, claimant, output, message_of(found))
         except Exception as error:
             logger.exception("search %s failed", search.id)
             await self._fail(search.id, claimant, _reason(error))

@@ -76,8 +76,8 @@ class SearchRuns:
             mine = sa.update(_searches).where(*_held(search, claimant))
             return bool(db.execute(mine.values(values)).rowcount)
 
-    def finish(self, search: UUID, claimant: UUID, output: Blob) -> bool:
-        """Record what was found. False where the claim is lost, and with it the result."""
+    def finish(self, search: UUID, claimant: UUID, output: Blob, message: str | None = None) -> bool:
+        """Record what was found, and in a few words. False where the claim is lost, and with it the result."""
         sha256 = output.sha256
         self._blobs.stage({sha256: output})
         with self._records.write() as db:
@@ -90,7 +90,7 @@ class SearchRuns:
                     search,
                     state="done",
                     progress=100,
-                    message=None,
+                    message=message,
                     output=sha256,
                     claimed=None,
                     claimant=None,

@@ -61,7 +61,7 @@ class SearchPicture:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """progress: 0 to 100. message: what is going on, or why the search failed; code: the latter for programs.
+    """progress: 0 to 100. message: what is going on, what came of it, or why it failed; code: the last for programs.
 
     started: when the run was paid for. claimant: who works on it. output: SHA-256 of what was found, a JSON document.
     """

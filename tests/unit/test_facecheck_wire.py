@@ -1,12 +1,14 @@
 """FaceCheck's answers, byte for byte."""
 
 import json
+from uuid import UUID
 
 import pytest
 
 from deployments.state.search_runs import GIVEN_UP
+from pipelines.face_search import Found, SearchHit
 from pipelines.facecheck_errors import Code
-from pipelines.facecheck_wire import BrowserJsonResponse, data_uri
+from pipelines.facecheck_wire import BrowserJsonResponse, data_uri, message_of
 from pipelines.searches import FAILED
 
 
@@ -24,6 +26,18 @@ def test_an_output_is_passed_on_as_it_is(null_output: bool) -> None:
 
 def test_a_thumbnail_is_a_data_uri_or_null() -> None:
     assert data_uri(b"abc") == "data:image/webp;base64,YWJj" and data_uri(None) is None
+
+
+def test_a_search_that_finds_nobody_says_why() -> None:
+    hit = SearchHit(UUID(int=1), 90, None, 0, None, 1)
+
+    def message(searched: int, *hits: SearchHit) -> str:
+        return message_of(Found(hits, searched, 0.1, 0.1, 0.0))
+
+    assert message(0) == "The search is done: nothing was found, for the index is empty."
+    assert message(1) == "The search is done: no similar face was found among 1 face."
+    assert message(1200) == "The search is done: no similar face was found among 1,200 faces."
+    assert message(1200, hit) == "The search is done."
 
 
 def test_the_codes_of_searches_that_fail_are_the_apis() -> None:

@@ -95,9 +95,10 @@ def test_a_search_from_upload_to_output(state: State) -> None:
     assert state.runs.proceed(search.id, claimant, 40, "searching")
     found = state.store.find(key.tenant, search.id)
     assert (found.progress, found.message) == (40, "searching")
-    assert state.runs.finish(search.id, claimant, OUTPUT)
+    assert state.runs.finish(search.id, claimant, OUTPUT, "nobody")
     done = state.store.find(key.tenant, search.id)
-    assert done.state == "done" and done.progress == 100 and state.store.output(done) == OUTPUT.data
+    assert (done.state, done.progress, done.message) == ("done", 100, "nobody")
+    assert state.store.output(done) == OUTPUT.data
     assert state.keys.balance(key.id) == 10 - PRICE
 
 
