@@ -15,6 +15,7 @@ from deployments.state.errors import SearchNotFound, SearchPictureNotFound
 from deployments.state.keys import Key
 from deployments.state.searches import MAX_PICTURES, Search
 from pipelines.api_app import INTERNAL, api_app
+from pipelines.face_search import counted
 from pipelines.facecheck_errors import TRANSLATED, Code, FaceCheckError, translate
 from pipelines.facecheck_wire import (
     MAX_INT32,
@@ -113,8 +114,7 @@ def _described(search: Search, message: str | None = None) -> BrowserJsonRespons
 
 
 def _pictures_of(search: Search) -> str:
-    count = len(search.pictures)
-    return f"The search has {count} picture{'' if count == 1 else 's'}."
+    return f"The search has {counted(len(search.pictures), 'picture')}."
 
 
 # --------------------------------------------------------------------------------------------------------- routes
