@@ -7,6 +7,7 @@ import grpc
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 
+from deployments.messages import Rejected
 from deployments.state.errors import StateError
 
 # A killed replica is back within a few seconds (process start, imports, model load).
@@ -34,13 +35,13 @@ async def call(method: Any, *args: Any) -> Any:
     """Await a deployment's method, again where its replica died meanwhile.
 
     Every call is safe to repeat: reads are, and writes carry the identity of what they write.
-    Raises `Overloaded`, `Unavailable`, `ModelFailed`, or the `StateError` that the deployment raised. Cancelled, it
-    cancels the deployment's work too.
+    Raises `Overloaded`, `Unavailable`, `ModelFailed`, the `StateError` that the deployment raised, or `ImageError` for
+    its `Rejected`. Cancelled, it cancels the deployment's work too.
     """
     for pause in (*_PAUSES, None):
         response = method.remote(*args)
         try:
-            return await response
+            answer = await response
         except asyncio.CancelledError:
             # Whoever asked is gone: what was asked for need not be made.
             response.cancel()
@@ -58,4 +59,8 @@ async def call(method: Any, *args: Any) -> Any:
             if isinstance(cause, (StateError, Overloaded, Unavailable)):
                 raise cause from None
             raise ModelFailed(str(cause)) from error
+        else:
+            if isinstance(answer, Rejected):
+                raise answer.error()
+            return answer
     raise AssertionError("unreachable")

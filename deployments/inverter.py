@@ -68,7 +68,7 @@ class Inverter:
         try:
             target = await asyncio.get_running_loop().run_in_executor(self._preparers, self._target, request)
         except ImageError as error:
-            return Rejected(error.reason, str(error))
+            return Rejected.of(error)
         except NoFace as error:
             return FaceMissing(str(error))
         job = _Job(target)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from models.crops import CropSpec
-from models.images import RejectionReason
+from models.images import ImageError, RejectionReason
 from models.latents import Latent, Mixture
 from models.roles import Chips
 from models.types import Detections, FilmFormat, Float32, PictureFormat
@@ -71,6 +71,14 @@ class Rejected:
 
     reason: RejectionReason
     message: str
+
+    @classmethod
+    def of(cls, error: ImageError) -> "Rejected":
+        return cls(error.reason, str(error))
+
+    def error(self) -> ImageError:
+        """What `deployments.calls.call` raises for it."""
+        return ImageError(self.reason, self.message)
 
 
 @dataclass(frozen=True, slots=True)

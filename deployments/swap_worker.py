@@ -96,7 +96,7 @@ class SwapWorker:
         try:
             return await self._in(self._detectors, self._swap.faces, picture)
         except ImageError as error:
-            return Rejected(error.reason, str(error))
+            return Rejected.of(error)
 
     async def swap(
         self, picture: bytes, faces: Sequence[bytes], indices: Sequence[int] | None
@@ -105,7 +105,7 @@ class SwapWorker:
         try:
             return await self._in(self._swappers, self._swap.swap, picture, faces, indices)
         except ImageError as error:
-            return Rejected(error.reason, str(error))
+            return Rejected.of(error)
         except NoSwap as error:
             return error
 

@@ -10,10 +10,9 @@ import numpy as np
 from ray.serve.handle import DeploymentHandle
 
 from deployments.calls import call
-from deployments.messages import DetectRequest, FacesFound, ModelCard, Rejected, Timed
+from deployments.messages import DetectRequest, FacesFound, ModelCard, Timed
 from models.crops import Crop, CropSpec
 from models.head_pose import head_pose
-from models.images import ImageError
 from models.roles import Age, Gender, HeadPose, Mask
 from models.types import Float32, RGBImage
 
@@ -143,9 +142,7 @@ class FaceAnalyzer:
         needed = [spec for role in roles for spec in self.cards[role].crops]
         specs = tuple(dict.fromkeys([*needed, *crops]))
         request = DetectRequest(image, score_threshold, limit, specs, whole_picture, embed)
-        found: FacesFound | Rejected = await call(self._handles["detector"].detect, request)
-        if isinstance(found, Rejected):
-            raise ImageError(found.reason, found.message)
+        found: FacesFound = await call(self._handles["detector"].detect, request)
         answers: dict[str, Timed[Any]] = {}
         if len(found.faces):
             results = await asyncio.gather(*(self._ask(role, found) for role in roles))

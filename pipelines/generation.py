@@ -18,14 +18,12 @@ from deployments.messages import (
     GeneratorCard,
     InversionRequest,
     PictureRequest,
-    Rejected,
 )
 from deployments.state.blobs import Blob, BlobStore
 from deployments.state.latents import LatentStore
 from deployments.state.records import Records
 from deployments.state.results import ResultCache
 from models import inversion_types, link_preview, pictures, video
-from models.images import ImageError
 from models.inversion_types import NoFace
 from models.latents import Latent, LatentError, Mixture, Part, between
 from models.link_preview import LinkPreview
@@ -127,11 +125,8 @@ class Generation:
         async def make() -> bytes:
             with self._inversions:
                 answer = await call(inverter.invert, InversionRequest(image, align))
-            match answer:
-                case Rejected(reason, message):
-                    raise ImageError(reason, message)
-                case FaceMissing(message):
-                    raise NoFace(message)
+            if isinstance(answer, FaceMissing):
+                raise NoFace(answer.message)
             identity = await self.register(answer.latent, "inversion")
             return json.dumps({"latent": str(identity), "aligned": answer.aligned}).encode()
 

@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 from uuid import UUID
 
 from ray.serve.handle import DeploymentHandle
 
 from configs.settings import Settings
 from deployments.calls import call
-from deployments.messages import Rejected
 from deployments.pokes import Poker
 from deployments.state.blobs import Blob, BlobStore
 from deployments.state.errors import NotEnoughCredits
@@ -19,7 +19,6 @@ from deployments.state.task_types import NewTask, TaskRecord
 from deployments.state.tasks import TaskStore
 from deployments.web_client import Fetched, WebClient
 from models.face_swap import FoundFaces, NoSwap, SwappedPicture
-from models.images import ImageError
 from pipelines.bounds import Bound
 
 _MAX_FETCHES = 32
@@ -70,18 +69,13 @@ class Swaps:
 
     async def faces(self, picture: bytes) -> FoundFaces:
         """The faces of a picture, in the order in which swaps count them. Raises `ImageError` and what `call` does."""
-        found: FoundFaces | Rejected = await call(self._worker.faces, picture)
-        if isinstance(found, Rejected):
-            raise ImageError(found.reason, found.message)
-        return found
+        return cast(FoundFaces, await call(self._worker.faces, picture))
 
     async def swap(
         self, picture: bytes, faces: Sequence[bytes], indices: Sequence[int] | None = None
     ) -> SwappedPicture:
         """A swap at once, without a task: `FaceSwap.swap`. Raises what it does, and what `call` raises."""
-        swapped: SwappedPicture | Rejected | NoSwap = await call(self._worker.swap, picture, faces, indices)
-        if isinstance(swapped, Rejected):
-            raise ImageError(swapped.reason, swapped.message)
+        swapped: SwappedPicture | NoSwap = await call(self._worker.swap, picture, faces, indices)
         if isinstance(swapped, NoSwap):
             raise swapped
         return swapped

@@ -1,0 +1,31 @@
+"""What callers get of what a deployment answers."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from deployments.calls import call
+from deployments.messages import Rejected
+from models.images import ImageError, RejectionReason
+
+
+class Answering:
+    """A deployment's method, in this process."""
+
+    def __init__(self, answer: object) -> None:
+        self._answer = answer
+
+    async def remote(self, *args: Any) -> Any:
+        return self._answer
+
+
+def test_what_a_deployment_answers_is_what_its_caller_gets() -> None:
+    assert asyncio.run(call(Answering("an answer"))) == "an answer"
+
+
+def test_a_picture_that_a_deployment_rejects_is_an_error_of_its_caller() -> None:
+    damaged = ImageError(RejectionReason.CORRUPT, "the file ends too early")
+    with pytest.raises(ImageError, match=r"^the file ends too early$") as raised:
+        asyncio.run(call(Answering(Rejected.of(damaged))))
+    assert raised.value.reason is RejectionReason.CORRUPT
