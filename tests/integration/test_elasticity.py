@@ -48,25 +48,19 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def elastic(models_mirror: None) -> Iterator[Server]:
+def server(models_mirror: None) -> Iterator[Server]:
     with serving(SETTINGS) as server:
         yield server
 
 
-@pytest.fixture(scope="module")
-def observer(elastic: Server) -> Iterator[Observer]:
-    with Observer(elastic.home) as watching:
-        yield watching
-
-
 def test_every_deployment_follows_the_load_up_and_down(
-    elastic: Server, observer: Observer, london: list[Path]
+    server: Server, observer: Observer, london: list[Path]
 ) -> None:
     stop, statuses = threading.Event(), Counter[int]()
     answers: dict[str, int] = {}
 
     def recognise(number: int) -> None:
-        with httpx.Client(base_url=elastic.url, timeout=120, headers={"x-api-key": elastic.key}) as http:
+        with httpx.Client(base_url=server.url, timeout=120, headers={"x-api-key": server.key}) as http:
             while not stop.is_set():
                 answer = http.post(
                     "/api/v1/recognition/recognize?face_plugins=age,gender,mask,pose",
@@ -75,7 +69,7 @@ def test_every_deployment_follows_the_load_up_and_down(
                 statuses[answer.status_code] += 1
 
     def generate(kind: str) -> None:
-        with httpx.Client(base_url=elastic.url, timeout=120) as http:
+        with httpx.Client(base_url=server.url, timeout=120) as http:
             while not stop.is_set():
                 text = f"from_value={uuid.uuid4()}&to_value=b&value={uuid.uuid4()}"
                 answer = http.get(f"/api/{kind}/?{text}&dim=64&num_frames=12")
@@ -122,17 +116,17 @@ def logged(server: Server, request_id: str) -> set[str]:
     return found
 
 
-def test_one_id_follows_a_request_through_every_replica(elastic: Server, london: list[Path]) -> None:
+def test_one_id_follows_a_request_through_every_replica(server: Server, london: list[Path]) -> None:
     recognised, generated = f"recognise-{uuid.uuid4()}", f"generate-{uuid.uuid4()}"
-    headers = {"x-api-key": elastic.key, "X-Request-ID": recognised}
+    headers = {"x-api-key": server.key, "X-Request-ID": recognised}
     files = {"file": part(london[0])}
-    url = f"{elastic.url}/api/v1/recognition/recognize?face_plugins=age,pose"
+    url = f"{server.url}/api/v1/recognition/recognize?face_plugins=age,pose"
     assert httpx.post(url, files=files, headers=headers, timeout=60).status_code == 200
-    url = f"{elastic.url}/api/mp4/?from_value={uuid.uuid4()}&to_value=b&dim=32&num_frames=4"
+    url = f"{server.url}/api/mp4/?from_value={uuid.uuid4()}&to_value=b&dim=32&num_frames=4"
     assert httpx.get(url, headers={"X-Request-ID": generated}, timeout=60).status_code == 200
     deadline, through, film = time.monotonic() + 20, set[str](), set[str]()
     while time.monotonic() < deadline:
-        through, film = logged(elastic, recognised), logged(elastic, generated)
+        through, film = logged(server, recognised), logged(server, generated)
         if len(through) >= 6 and len(film) >= 3:
             break
         time.sleep(0.5)
@@ -141,8 +135,8 @@ def test_one_id_follows_a_request_through_every_replica(elastic: Server, london:
 
 
 @pytest.mark.parametrize("change", [elasticity.larger_share, elasticity.larger_batches])
-def test_changed_settings_of_the_embedder_lose_no_request(elastic: Server, change: object) -> None:
-    asked = asyncio.run(elasticity.change_settings(elastic, 4, change))  # type: ignore[arg-type]
+def test_changed_settings_of_the_embedder_lose_no_request(server: Server, change: object) -> None:
+    asked = asyncio.run(elasticity.change_settings(server, 4, change))  # type: ignore[arg-type]
     print(elasticity.summary(asked))
     assert len(asked) > 10
     assert not failed(asked)
@@ -151,9 +145,9 @@ def test_changed_settings_of_the_embedder_lose_no_request(elastic: Server, chang
 
 
 def test_a_killed_embedder_fails_no_request_that_cannot_be_repeated(
-    elastic: Server, observer: Observer
+    server: Server, observer: Observer
 ) -> None:
-    kills = asyncio.run(elasticity.kill_repeatedly(elastic, "Embedder", 4, 5, 15))
+    kills = asyncio.run(elasticity.kill_repeatedly(server, "Embedder", 4, 5, 15))
     print(elasticity.summary(kills.asked), [round(one, 2) for one in kills.recoveries])
     assert len(kills.recoveries) >= 2
     assert not failed(kills.asked)
@@ -161,20 +155,20 @@ def test_a_killed_embedder_fails_no_request_that_cannot_be_repeated(
     assert back["Embedder"] >= 1
 
 
-def test_a_running_request_is_answered_before_the_server_ends(elastic: Server) -> None:
+def test_a_running_request_is_answered_before_the_server_ends(server: Server) -> None:
     """The last of this module: it ends the server."""
     answers: list[httpx.Response] = []
 
     def film() -> None:
-        url = f"{elastic.url}/api/mp4/?from_value={uuid.uuid4()}&to_value=b&dim=128&num_frames=40"
+        url = f"{server.url}/api/mp4/?from_value={uuid.uuid4()}&to_value=b&dim=128&num_frames=40"
         answers.append(httpx.get(url, timeout=60))
 
     thread = threading.Thread(target=film)
     thread.start()
     time.sleep(1)
-    assert ready(elastic.url) and not answers, "the film is being made"
-    elastic.process.send_signal(signal.SIGTERM)
+    assert ready(server.url) and not answers, "the film is being made"
+    server.process.send_signal(signal.SIGTERM)
     thread.join()
     assert [answer.status_code for answer in answers] == [200]
-    assert elastic.process.wait(60) == 0
-    assert not ready(elastic.url)
+    assert server.process.wait(60) == 0
+    assert not ready(server.url)

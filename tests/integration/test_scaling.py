@@ -53,12 +53,6 @@ def server(models_mirror: None) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def observer(server: Server) -> Iterator[Observer]:
-    with Observer(server.home) as watching:
-        yield watching
-
-
 def check(observer: Observer, names: set[str], work: Callable[[threading.Event], None], clients: int) -> None:
     """Two replicas of each while clients have work for them until the event is set, one before and afterwards."""
     stop, grown = threading.Event(), set[str]()
