@@ -24,7 +24,6 @@ from tests.benchmarks.elasticity import Observer, crowd, failed, reached
 from tests.benchmarks.serving import free_port, serving
 from tests.conformance.client import Client, part
 from tests.integration.processes import accepts, wait_until
-from tests.paths import DATA, require
 
 DIM = 32
 SCALING: dict[str, Any] = {
@@ -163,11 +162,11 @@ def test_embedders_have_collections_of_their_own(uri: str, tmp_path: Path) -> No
 # meanwhile.
 @pytest.mark.slow
 def test_the_replicas_of_the_face_index_follow_the_load(
-    uri: str, models_mirror: None, monkeypatch: pytest.MonkeyPatch
+    uri: str, models_mirror: None, london: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROSOPON_VECTORS_URI", uri)
     with serving(SCALING) as server, Observer(server.home) as observer:
-        people = sorted(require(DATA / "london").glob("*_neutral.jpg"))[:3]
+        people = london[:3]
         client = Client(httpx.Client(base_url=server.url, timeout=60), server.key)
         for number, picture in enumerate(people):
             client.enrol(f"person {number}", picture)

@@ -17,7 +17,7 @@ from tests.benchmarks.serving import serving_at
 from tests.conformance.client import new_client, part
 from tests.conformance.facecheck_client import FaceCheckClient, new_token
 from tests.integration.test_ingestion import ingest
-from tests.paths import ROOT
+from tests.paths import ROOT, smiling
 from tests.weights import weights
 
 pytestmark = pytest.mark.slow
@@ -26,10 +26,6 @@ PEOPLE = 6
 OTHER = "face-reidentification-retail-0095"
 APIS = {"apis": ["compreface", "facecheck"]}
 CHANGED = {**APIS, "models": {"overrides": {"embedder": OTHER}}}
-
-
-def smiling(neutral: Path) -> Path:
-    return neutral.with_name(neutral.name.replace("neutral", "smiling"))
 
 
 @pytest.fixture
