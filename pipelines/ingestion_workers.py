@@ -15,7 +15,8 @@ from uuid import UUID
 import numpy as np
 import pyarrow as pa
 
-from configs.settings import Settings
+from configs.settings import DeploymentSettings, Settings
+from deployments.batching import compute_for
 from deployments.detector import cut_faces
 from deployments.state.blobs import Blob
 from deployments.state.face_archive import ArchivedFace
@@ -23,7 +24,6 @@ from deployments.state.source_ledger import SeenFace, SourceFaces, digest
 from deployments.web_client import BadAnswer, TooLarge, UrlRefused, WebClient, WebError
 from models.images import ImageError, decode
 from models.load import load_detector, load_embedder
-from models.session import Compute
 from models.thumbnails import MEDIA_TYPE, THUMBNAIL, encode_thumbnail
 from models.types import RGBImage
 from pipelines.ingestion_sources import Item, is_web
@@ -97,9 +97,7 @@ class FaceFinder:
 
     def __init__(self, settings: Settings, niceness: int = 0) -> None:
         ingestion = settings.ingestion
-        threads = max(1, -int(-ingestion.num_cpus // 1))
-        compute = Compute("cuda" if ingestion.num_gpus else "cpu", threads)
-        compute.limit_libraries()
+        compute = compute_for(DeploymentSettings(num_cpus=ingestion.num_cpus, num_gpus=ingestion.num_gpus))
         os.nice(niceness)
         self._limits, self._threshold = settings.images, settings.detection.score_threshold
         self._detector = load_detector(settings.models, settings.detection, compute)
