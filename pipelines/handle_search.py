@@ -10,7 +10,7 @@ from deployments.state.records import Records
 from models.types import Float32
 from pipelines.face_search import FaceSearch, SearchHit
 from pipelines.faces import Plugin
-from pipelines.handle_types import Image, analyzed, read
+from pipelines.handle_types import Image, analyzed
 from pipelines.recognition import NoFace, Recognition
 
 
@@ -28,8 +28,7 @@ class PublicIndex:
         return (await self._search.run(embeddings, False, _nobody_listens)).hits
 
     async def _embedding(self, image: Image) -> Float32:
-        data = await read(image)
-        picture = await analyzed(self._recognition, data, frozenset({Plugin.EMBEDDING}), limit=1)
+        picture = await analyzed(self._recognition, image, frozenset({Plugin.EMBEDDING}), limit=1)
         if not picture.faces:
             raise NoFace("No face is found in a picture")
         embedding = picture.faces[0].embedding
