@@ -43,8 +43,6 @@ LIPS = tuple(range(48, 60))
 MOUTH = tuple(range(60, 68))
 CHEEKS = ((1, 3, 4, 48, 31, 40, 41, 36), (15, 13, 12, 54, 35, 47, 46, 45))
 NOSE_BRIDGE = (27, 31, 33, 35)
-LOWER = (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 35, 33, 31)
-"""Jaw, chin and mouth up to the nose: where beards grow."""
 
 
 @cache
