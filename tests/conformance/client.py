@@ -56,10 +56,10 @@ def keys_of(home: Path) -> Iterator[KeyStore]:
         yield KeyStore(records)
 
 
-def new_key(server: Server, *scopes: Scope, credits: int | None = None) -> str:
+def new_key(server: Server, *scopes: Scope, credits: int | None = None, tenant: str = "default") -> str:
     """A key of its own gallery, made as `prosopon keys create` makes it."""
     with keys_of(server.home) as keys:
-        return keys.create("test", scopes, credits=credits)[1]
+        return keys.create("test", scopes, tenant=tenant, credits=credits)[1]
 
 
 def new_client(server: Server, *scopes: Scope) -> Client:

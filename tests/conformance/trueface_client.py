@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from tests.benchmarks.serving import Server
-from tests.conformance.client import keys_of, new_key
+from tests.conformance.client import new_key
 
 RETRAINED_SECONDS = 30
 """What the documentation allows a classifier to lag behind its collection."""
@@ -89,8 +89,7 @@ def pictures(*shots: Path | bytes) -> dict[str, str]:
 
 
 def new_trueface_client(server: Server, tenant: str = "default") -> TruefaceClient:
-    with keys_of(server.home) as keys:
-        _, secret = keys.create("test", ["trueface"], tenant=tenant)
+    secret = new_key(server, "trueface", tenant=tenant)
     return TruefaceClient(httpx.Client(base_url=server.url, timeout=60), secret)
 
 
