@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from fastapi import Body, Depends, FastAPI, Header, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.security import APIKeyHeader
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -460,8 +461,13 @@ def create_app(services: "Services") -> FastAPI:
             raise CompreFaceError(404, 10, f"Model with api key {text} of type {scope.upper()} not found")
         return key
 
+    # Only documents the header. It is read as a parameter, whose absence is told like that of any other.
+    scheme = Depends(APIKeyHeader(name="x-api-key", auto_error=False))
+
     def key_with(scope: Scope) -> Any:
-        async def dependency(x_api_key: Annotated[str, Header()]) -> Key:
+        async def dependency(
+            x_api_key: Annotated[str, Header(include_in_schema=False)], _: Annotated[object, scheme]
+        ) -> Key:
             return await authorize(x_api_key, scope)
 
         return Depends(dependency)

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 
 import numpy as np
-from fastapi import Depends, FastAPI, Header, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.security import APIKeyHeader
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -364,8 +365,10 @@ def create_app(services: "Services") -> FastAPI:
     one_picture = 2 * max_bytes + OVERHEAD
     all_pictures = 2 * MAX_PICTURES * max_bytes + OVERHEAD
 
-    async def authorized(x_api_key: Annotated[str | None, Header()] = None) -> Key:
-        key = await services.keys.find(x_api_key) if x_api_key else None
+    header = APIKeyHeader(name="x-api-key", auto_error=False)
+
+    async def authorized(given: Annotated[str | None, Depends(header)]) -> Key:
+        key = await services.keys.find(given) if given else None
         if key is None:
             raise TruefaceError(401, "x-api-key is missing or is no API key")
         if not key.allows("trueface"):

@@ -508,6 +508,30 @@ def test_every_api_has_a_page_of_documents_from_this_server_alone(open_console: 
         console.check()
 
 
+@pytest.mark.parametrize(
+    ("api", "path"), [("compreface", "/api/v1/recognition/subjects"), ("trueface", "/v1/collection")]
+)
+def test_a_key_that_the_documents_are_given_once_goes_with_every_call(
+    open_console: OpenConsole, key: str, api: str, path: str
+) -> None:
+    console = open_console()
+    page = console.page
+    page.goto(f"{console.server.url}/docs/{api}")
+    page.get_by_role("button", name="Authorize", exact=True).click()
+    dialog = page.locator(".dialog-ux")
+    dialog.locator("input").fill(key)
+    console.shot(f"docs_{api}_authorize")
+    dialog.get_by_role("button", name="Apply credentials").click()
+    dialog.get_by_role("button", name="Close", exact=True).click()
+    operation = page.locator(".opblock-get").filter(has=page.locator(f"[data-path='{path}']"))
+    operation.locator(".opblock-summary-control").click()
+    operation.get_by_role("button", name="Try it out").click()
+    assert not operation.get_by_text("x-api-key").is_visible(), "nothing asks for the key once more"
+    operation.get_by_role("button", name="Execute").click()
+    operation.locator(".live-responses-table .response-col_status", has_text="200").wait_for()
+    console.shot(f"docs_{api}_executed")
+
+
 # ------------------------------------------------------------------------------------------- phones and themes
 
 

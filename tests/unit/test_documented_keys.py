@@ -1,16 +1,53 @@
-"""The OpenAPI document of the swaps."""
+"""How the OpenAPI documents say that a key is given."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
 
 from configs.settings import Settings
-from pipelines.aifaceswap import create_app
+from pipelines import aifaceswap, compreface, trueface
+
+NOTHING = SimpleNamespace()
+SERVICES = SimpleNamespace(
+    settings=Settings(),
+    keys=None,
+    recognition=None,
+    galleries=None,
+    records=None,
+    swaps=None,
+    enrollments=NOTHING,
+    faces=SimpleNamespace(cards={"embedder": SimpleNamespace(dim=128)}),
+)
+BEARER = {"type": "http", "scheme": "bearer"}
+HEADER = {"type": "apiKey", "in": "header", "name": "x-api-key"}
 
 
-def test_every_documented_operation_takes_the_key_as_a_bearer_token() -> None:
-    services = cast(Any, SimpleNamespace(swaps=None, keys=None, settings=Settings()))
-    document = create_app(services).openapi()
-    schemes = document["components"]["securitySchemes"]
-    assert [(scheme["type"], scheme["scheme"]) for scheme in schemes.values()] == [("http", "bearer")]
-    operations = [operation for path in document["paths"].values() for operation in path.values()]
-    assert operations and all([*schemes] == [*operation["security"][0]] for operation in operations)
+@pytest.mark.parametrize(
+    ("create_app", "scheme"),
+    [(aifaceswap.create_app, BEARER), (compreface.create_app, HEADER), (trueface.create_app, HEADER)],
+)
+def test_every_operation_takes_the_key_by_one_scheme_and_not_as_a_parameter(
+    create_app: Callable[[Any], FastAPI], scheme: dict[str, str]
+) -> None:
+    document = create_app(SERVICES).openapi()
+    ((name, declared),) = document["components"]["securitySchemes"].items()
+    assert declared == scheme
+    operations = {
+        f"{method} {path}": operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if "{api_key}" not in path  # The key is part of the address.
+    }
+    assert operations
+    for which, operation in operations.items():
+        assert operation["security"] == [{name: []}], which
+        assert all(parameter["in"] != "header" for parameter in operation.get("parameters", [])), which
+
+
+def test_an_address_with_the_key_in_it_takes_no_other() -> None:
+    paths = compreface.create_app(SERVICES).openapi()["paths"]  # type: ignore[arg-type]
+    (operation,) = [methods["get"] for path, methods in paths.items() if "{api_key}" in path]
+    assert "security" not in operation
