@@ -3,9 +3,12 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+# On a terminal pip shows what it is at; a log is spared some hundred lines.
+QUIET := $(if $(MAKE_TERMOUT),,--quiet)
 
 # The pip that venv brings can take an hour to resolve what a current one resolves in seconds.
 define MAKE_VENV
+@echo "Installing what Prosopon needs into $(VENV): this takes some minutes the first time."
 @test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 $(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 endef
@@ -15,12 +18,14 @@ endef
 # The virtual environment is complete once the stamp is newer than what it was made from.
 $(VENV)/.serve: pyproject.toml
 	$(MAKE_VENV)
-	$(BIN)/python -m pip install --quiet -e .
+	$(BIN)/python -m pip install $(QUIET) -e .
+	@echo "Installed."
 	@touch $@
 
 $(VENV)/.test: pyproject.toml
 	$(MAKE_VENV)
-	$(BIN)/python -m pip install --quiet -e ".[test]"
+	$(BIN)/python -m pip install $(QUIET) -e ".[test]"
+	@echo "Installed."
 	@touch $@
 
 install: $(VENV)/.serve

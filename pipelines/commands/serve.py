@@ -9,13 +9,17 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from pipelines.draining import drain
+
+if TYPE_CHECKING:
+    from configs.settings import Api
 
 console = Console(stderr=True)
 
@@ -61,7 +65,7 @@ def serve(
     except AlreadyServed as error:
         console.print(f"[red]{error}:[/red] stop it, or set state.home in {config}", highlight=False)
         raise typer.Exit(1) from None
-    prepare(settings, url)
+    secret = prepare(settings)
     guard(home)
 
     import ray
@@ -88,7 +92,7 @@ def serve(
     # A service manager ends with SIGTERM, and a shell's background job ignores SIGINT: both are a graceful stop.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
-    threading.Thread(target=_announce, args=(url,), daemon=True).start()
+    threading.Thread(target=_announce, args=(url, settings.apis, secret), daemon=True).start()
     with lock:
         cli(["run", str(config)])
 
@@ -183,27 +187,42 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def prepare(settings: Any, url: str) -> None:
-    """Bring the models of the configuration and make the development key, printing both where there is news."""
+def prepare(settings: Any) -> str | None:
+    """Bring the models of the configuration and make the development key, printing both where there is news.
+
+    The key, where it is new: it can be shown this once, and is shown before anything else can fail.
+    """
     from deployments.state.keys import KeyStore
     from deployments.state.records import Records
     from models.pull import pull_missing
 
     pull_missing(settings.models, settings.roles, console)
     if not settings.development_key:
-        return
+        return None
     records = Records(settings.state.database)
     secret = KeyStore(records).ensure_development_key()
     records.close()
     if secret:
-        console.rule("[bold]development key[/bold] (shown this once)")
+        console.rule("[bold]development key[/bold] (shown at this start alone)")
         console.print(f"  x-api-key: [bold green]{secret}[/bold green]\n")
-        example = f"curl -X POST {url}/api/v1/detection/detect -H 'x-api-key: {secret}' -F file=@picture.jpg"
-        console.print(f"  {example}\n", soft_wrap=True, highlight=False)
+    return secret
 
 
-def _announce(url: str) -> None:
-    """Say when the application is ready; end the process where it cannot become so."""
+def first_steps(url: str, apis: "Collection[Api]", secret: str | None) -> dict[str, str]:
+    """What to try on a server that is ready, by name. secret: of the development key, at the start that makes it."""
+    steps = {"console": f"{url}/console", "documents": f"{url}/docs"}
+    if "checkface" in apis:
+        steps["a face"] = f"{url}/api/face/?value=example&dim=500"
+    if "compreface" in apis:
+        header = f"-H 'x-api-key: {secret or 'KEY'}'"
+        steps["detection"] = f"curl -X POST {url}/api/v1/detection/detect {header} -F file=@picture.jpg"
+    more = "prosopon keys create NAME"
+    steps["key"] = f"{secret} (not shown again)" if secret else f"the one you have; another: {more}"
+    return steps
+
+
+def _announce(url: str, apis: "Collection[Api]", secret: str | None) -> None:
+    """Say when the application is ready, and what to try; end the process where it cannot become so."""
     from ray import serve as ray_serve
 
     started = time.monotonic()
@@ -228,6 +247,8 @@ def _announce(url: str) -> None:
         else:
             console.print(f"[red]not ready after {_READY_SECONDS} s[/red]")
             os._exit(1)
-    console.print(f"[bold green]ready[/bold green] at {url} after {time.monotonic() - started:.1f} s")
-    console.print(f"console: {url}/console")
+    console.print(f"[bold green]ready[/bold green] at {url} after {time.monotonic() - started:.1f} s\n")
+    for name, step in first_steps(url, apis, secret).items():
+        console.print(f"  [bold]{name:<10}[/bold] {step}", soft_wrap=True, highlight=False)
+    console.print()
     sys.stderr.flush()

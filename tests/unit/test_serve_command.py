@@ -1,11 +1,13 @@
-"""`prosopon serve` before anything is started."""
+"""`prosopon serve`: what it refuses before anything is started, and what it says when it is ready."""
 
 import socket
 from pathlib import Path
 
 from typer.testing import CliRunner
 
+from configs.settings import Settings
 from pipelines.cli import app
+from pipelines.commands.serve import first_steps
 
 
 def test_a_taken_port_is_refused_before_the_home_is_touched(tmp_path: Path) -> None:
@@ -21,3 +23,23 @@ def test_a_taken_port_is_refused_before_the_home_is_touched(tmp_path: Path) -> N
     assert result.exit_code == 1
     assert f"127.0.0.1:{port} is taken" in result.output and "http_options.port" in result.output
     assert not home.exists()
+
+
+URL = "http://127.0.0.1:8000"
+SECRET = "01234567-89ab-4def-8123-456789abcdef"
+
+
+def test_a_newcomer_reads_the_new_key_last_and_where_to_use_it() -> None:
+    steps = first_steps(URL, Settings().apis, SECRET)
+    assert list(steps)[-1] == "key" and steps["key"].startswith(SECRET)
+    assert steps["console"] == f"{URL}/console" and steps["a face"].startswith(f"{URL}/api/face/")
+    assert f"-H 'x-api-key: {SECRET}'" in steps["detection"]
+
+
+def test_a_later_start_says_how_to_make_another_key() -> None:
+    steps = first_steps(URL, Settings().apis, None)
+    assert "prosopon keys create" in steps["key"] and "'x-api-key: KEY'" in steps["detection"]
+
+
+def test_only_what_is_served_is_to_be_tried() -> None:
+    assert set(first_steps(URL, ("facecheck",), SECRET)) == {"console", "documents", "key"}
