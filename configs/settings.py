@@ -151,6 +151,8 @@ class FaceCheckSettings(_Strict):
     search_credits and demo_credits: of one completed search. keep_hours: after the last use of a search; then it is
     deleted, together with its pictures. max_results: faces in an answer, of those that score at least min_score.
     concurrent_searches: made at a time by one process; up to max_waiting more wait and the rest are refused.
+    show_files: whether results name the whole path of a picture that was ingested without a url, which tells clients of
+    this machine's folders; otherwise the file's name alone.
     null_output: answer ``"output": null`` before there is one, as clients need it that index the answer without
     asking; the API's own OpenAPI document does not allow that, so by default the field is left out.
     """
@@ -162,6 +164,7 @@ class FaceCheckSettings(_Strict):
     min_score: Annotated[int, Field(ge=0, le=100)] = 50
     concurrent_searches: Annotated[int, Field(ge=1)] = 4
     max_waiting: Annotated[int, Field(ge=0)] = 256
+    show_files: bool = False
     null_output: bool = False
 
 

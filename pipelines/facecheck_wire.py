@@ -2,6 +2,7 @@
 
 import base64
 from typing import Annotated, Any
+from urllib.parse import unquote
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
@@ -104,15 +105,18 @@ class InfoResponse(_Exact):
     has_credits_to_search: bool
 
 
-def results_of(found: Found, demo: bool, pictures: int, queued_seconds: float) -> Search_Results:
-    """pictures: in the probe. queued_seconds: from when the search was paid to when it began."""
+def results_of(
+    found: Found, demo: bool, pictures: int, queued_seconds: float, show_files: bool
+) -> Search_Results:
+    """pictures: in the probe. queued_seconds: from when the search was paid to when it began. show_files: with their
+    folders."""
     items = [
         SearchItem(
             guid=str(hit.id),
             score=hit.score,
             group=hit.group,
             base64=data_uri(hit.thumbnail),
-            url=hit.url,
+            url=hit.url if show_files else _without_folders(hit.url),
             index=index,
             indexDB=hit.number,
         )
@@ -131,6 +135,13 @@ def results_of(found: Found, demo: bool, pictures: int, queued_seconds: float) -
         performance=f"{counted(found.searched, 'face')} in {found.match_seconds:.3f} s",
         images_in_bundle=pictures,
     )
+
+
+def _without_folders(url: str | None) -> str | None:
+    """A file's name in place of its URL; others as they are."""
+    if url is None or not url.lower().startswith("file:"):
+        return url
+    return unquote(url.rpartition("/")[2])
 
 
 def message_of(found: Found) -> str:

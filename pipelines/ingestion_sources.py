@@ -2,7 +2,8 @@
 
 A manifest has the columns `url` (what results show as the picture's place), `path` (a file, relative to the manifest)
 and `group` (of the same person or page), as CSV with a header, JSON lines or Parquet. Without a path the picture is
-fetched from its url; without a url results show the file's. A list of URLs is a text file with one on each line.
+fetched from its url; without a url it is the file's, of which FaceCheck shows the name. A list of URLs is a text file
+with one on each line.
 """
 
 import csv

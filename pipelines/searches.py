@@ -219,7 +219,8 @@ class Searches:
                 await tell(5, f"Combining {counted(len(search.pictures), 'picture')}")
                 embeddings = await asyncio.gather(*map(self._embedding, search.pictures))
                 found = await self._search.run(embeddings, search.demo, tell)
-            results = results_of(found, search.demo, len(search.pictures), queued)
+            pictures, show_files = len(search.pictures), self._settings.show_files
+            results = results_of(found, search.demo, pictures, queued, show_files)
             output = Blob(results.model_dump_json().encode(), "application/json")
             await asyncio.to_thread(self._runs.finish, search.id, claimant, output, message_of(found))
         except Exception as error:

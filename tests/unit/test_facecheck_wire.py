@@ -8,7 +8,7 @@ import pytest
 from deployments.state.search_runs import GIVEN_UP
 from pipelines.face_search import Found, SearchHit
 from pipelines.facecheck_errors import Code
-from pipelines.facecheck_wire import BrowserJsonResponse, data_uri, message_of
+from pipelines.facecheck_wire import BrowserJsonResponse, data_uri, message_of, results_of
 from pipelines.searches import FAILED
 
 
@@ -26,6 +26,26 @@ def test_an_output_is_passed_on_as_it_is(null_output: bool) -> None:
 
 def test_a_thumbnail_is_a_data_uri_or_null() -> None:
     assert data_uri(b"abc") == "data:image/webp;base64,YWJj" and data_uri(None) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("file:///home/ann/London%20pictures/n%C2%B0%201%23.jpg", "n° 1#.jpg"),
+        ("https://example.org/files/a%20b.jpg", "https://example.org/files/a%20b.jpg"),
+        ("a page of the album", "a page of the album"),
+        (None, None),
+    ],
+)
+def test_results_tell_nothing_of_the_machines_folders_but_where_they_shall(
+    url: str | None, shown: str | None
+) -> None:
+    found = Found((SearchHit(UUID(int=1), 90, url, 0, None, 1),), 1, 0.1, 0.1, 0.0)
+
+    def told(show_files: bool) -> list[str | None]:
+        return [item.url for item in results_of(found, False, 1, 0.0, show_files).items or ()]
+
+    assert told(show_files=False) == [shown] and told(show_files=True) == [url]
 
 
 def test_a_search_that_finds_nobody_says_why() -> None:
