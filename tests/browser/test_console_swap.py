@@ -115,6 +115,44 @@ def test_a_key_without_points_is_told_so(
     assert "balance" in alert.inner_text()
 
 
+def test_usage_tells_what_swaps_cost_and_what_is_left(
+    open_console: OpenConsole, server: Server, london: list[Path], tmp_path: Path
+) -> None:
+    wall = tmp_path / "wall.png"
+    Image.new("RGB", (400, 300), "lightgray").save(wall)
+    console = open_console()
+    console.sign_in(new_key(server, *SCOPES, credits=10))
+    console.visit("Swap")
+    console.choose("The picture to change", wall)
+    console.choose("The face to put in", london[12])
+    console.page.get_by_role("button", name="Swap", exact=True).click()
+    console.page.get_by_text("No face is found in source_image.").wait_for(timeout=_PATIENCE)
+    console.choose("The picture to change", london[8])
+    console.page.get_by_role("button", name="Swap", exact=True).click()
+    console.page.get_by_role("heading", name="The result").wait_for(timeout=_PATIENCE)
+    console.visit("Usage")
+    figures = console.page.locator(".figures")
+    figures.get_by_text("credits", exact=True).wait_for()
+    text = " ".join(figures.inner_text().split())
+    assert "8 credits" in text
+    assert "2 points paid by this page" in text, "what failed has been given back"
+    console.page.get_by_text("paid from the same credits").wait_for()
+    console.shot("usage_swaps")
+
+
+def test_usage_tells_a_key_for_swaps_alone_where_its_balance_is_told(
+    open_console: OpenConsole, server: Server
+) -> None:
+    console = open_console(viewport=PHONE)
+    console.expected = {400, 401, 403, 404}
+    console.sign_in(new_key(server, "aifaceswap", credits=10))
+    console.visit("Usage")
+    console.page.get_by_text("When it was tried, this key opened Swap.").wait_for()
+    console.page.get_by_text("told by the service Search alone, which this key does not open").wait_for()
+    console.shot("phone_usage_swap_alone")
+    assert not console.overflows()
+
+
 def test_axe_finds_nothing_serious_in_a_swap(
     open_console: OpenConsole, server: Server, london: list[Path], group_picture: Path
 ) -> None:

@@ -4,6 +4,9 @@ const KEY = "prosopon.key";
 const OPENS = "prosopon.opens";
 
 class Session extends EventTarget {
+  /** Points that swaps of this page were charged and that were not given back. */
+  points = 0;
+
   get key() {
     return sessionStorage.getItem(KEY) ?? "";
   }
@@ -14,12 +17,14 @@ class Session extends EventTarget {
   }
 
   enter(key, opens) {
+    this.points = 0;
     sessionStorage.setItem(KEY, key);
     sessionStorage.setItem(OPENS, JSON.stringify(opens));
     this.dispatchEvent(new Event("change"));
   }
 
   leave() {
+    this.points = 0;
     sessionStorage.removeItem(KEY);
     sessionStorage.removeItem(OPENS);
     this.dispatchEvent(new Event("change"));

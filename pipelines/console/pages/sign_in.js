@@ -53,8 +53,8 @@ export function signIn() {
     const doors = DOORS.filter(([api]) => server.serves(api));
     const found = await work.run("Trying the key…", (signal) => Promise.all(doors.map((door) => opens(door, key, signal))));
     if (!found) return undefined;
-    const names = found.filter(Boolean);
-    if (!names.length && !(await opensAnother(key))) {
+    const names = found.some(Boolean) ? found.filter(Boolean) : await othersThatOpen(key);
+    if (!names.length) {
       work.fail(new Error("No service here accepts this key. Look whether it is complete and not revoked: `prosopon keys list`."));
       return input.focus();
     }
@@ -80,14 +80,14 @@ export function signIn() {
 }
 
 /** Services that have no call without a picture, or a task, refuse an empty one differently where the key is accepted. */
-async function opensAnother(key) {
+async function othersThatOpen(key) {
   const refusals = [
-    ["compreface", { path: "/api/v1/detection/detect", method: "POST", json: {} }, ({ code }) => code === 5],
-    ["compreface", { path: "/api/v1/verification/verify", method: "POST", json: {} }, ({ code }) => code === 5],
-    ["aifaceswap", { path: "/api/aifaceswap/v1/task/none" }, ({ status }) => status === 404],
+    ["compreface", "Detection", { path: "/api/v1/detection/detect", method: "POST", json: {} }, ({ code }) => code === 5],
+    ["compreface", "Verification", { path: "/api/v1/verification/verify", method: "POST", json: {} }, ({ code }) => code === 5],
+    ["aifaceswap", "Swap", { path: "/api/aifaceswap/v1/task/none" }, ({ status }) => status === 404],
   ];
   const asked = refusals
     .filter(([api]) => server.serves(api))
-    .map(([api, request, accepted]) => call({ api, key, quiet: true, ...request }).then(() => true, accepted));
-  return (await Promise.all(asked)).some(Boolean);
+    .map(([api, name, request, accepted]) => call({ api, key, quiet: true, ...request }).then(() => name, (error) => accepted(error) && name));
+  return (await Promise.all(asked)).filter(Boolean);
 }

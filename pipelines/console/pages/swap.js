@@ -4,6 +4,7 @@ import { call } from "../lib/api.js";
 import { announce, el, pageHead, saveAs } from "../lib/dom.js";
 import { ApiError } from "../lib/errors.js";
 import { cut } from "../lib/picture.js";
+import { session } from "../lib/session.js";
 import { count } from "../lib/words.js";
 import { annotated } from "../parts/annotated.js";
 import { compare } from "../parts/compare.js";
@@ -48,6 +49,7 @@ export function swap() {
   async function extract() {
     const picture = source.picture;
     const answer = await finding.run("Looking for faces…", (signal) => ask({ method: "POST", path: `${BASE}/extract_face`, form: [["img", picture.file]], signal }), extract);
+    session.points += answer?.points ?? 0;
     if (!answer || picture !== source.picture) return;
     state.faces = answer.faces;
     drawSlots();
@@ -85,13 +87,15 @@ export function swap() {
     }
     button.disabled = true;
     const blob = await work.run("Sending the pictures…", async (signal, progress) => {
-      const { task_id: task } = await ask({ method: "POST", path: `${BASE}/${several ? "multi_faceswap" : "faceswap"}`, form, signal });
+      const { task_id: task, points } = await ask({ method: "POST", path: `${BASE}/${several ? "multi_faceswap" : "faceswap"}`, form, signal });
+      session.points += points;
       for (;;) {
         const answer = await ask({ path: `${BASE}/task/${task}`, signal, quiet: true });
         if (answer.result_image) {
           progress("Fetching the result…");
           return fetchResult(answer.result_image, signal);
         }
+        if (answer.status === "failed") session.points -= points;
         if (answer.finished) throw new ApiError({ api: "aifaceswap", status: 200, message: answer.message || "the swap failed; its points are given back" });
         progress(`The task is ${answer.status}…`);
         await wait(POLL_MILLISECONDS, signal);

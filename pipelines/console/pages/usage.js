@@ -13,12 +13,14 @@ const SHOWN = 100;
 export function usage() {
   const work = new Work();
   const figures = el("div", { class: "figures" });
+  const balance = el("p", { class: "hint" });
   const summary = el("p", { class: "muted" });
   const rows = el("tbody");
   const figure = (value, name) => el("div", { class: "figure" }, el("b", {}, typeof value === "number" ? value.toLocaleString("en") : value), el("span", {}, name));
 
   async function load() {
     const opens = new Set(session.opens);
+    balance.textContent = ofBalance(opens);
     const found = await work.run("Counting…", async (signal) => {
       const parts = [];
       if (opens.has("Recognition")) {
@@ -38,6 +40,7 @@ export function usage() {
         const { remaining_credits: credits } = info;
         parts.push([unlimited(credits) ? "no limit" : credits, "credits"], [info.faces ?? 0, "faces in the index"]);
       }
+      if (session.points) parts.push([session.points, "points paid by this page"]);
       return parts;
     }, load);
     if (!found) return;
@@ -70,8 +73,8 @@ export function usage() {
   const element = el(
     "section",
     {},
-    pageHead("Usage", opened.length ? `This key opens ${opened.join(", ")}.` : "What this key has, and what this page has asked for."),
-    el("div", { class: "card" }, el("h2", {}, "This key, ", el("code", {}, masked(session.key))), figures, work.element),
+    pageHead("Usage", opened.length ? `When it was tried, this key opened ${opened.join(", ")}.` : "What this key has, and what this page has asked for."),
+    el("div", { class: "card" }, el("h2", {}, "This key, ", el("code", {}, masked(session.key))), figures, balance, work.element),
     el(
       "div",
       { class: "card" },
@@ -97,4 +100,13 @@ export function usage() {
 function named(button, { method, path }) {
   button.setAttribute("aria-label", `Copy the curl line of ${method} ${path}`);
   return button;
+}
+
+/** What pays for what. Only FaceCheck has a route that tells what is left. */
+function ofBalance(opens) {
+  // These are tried, as Swap is, only with keys that open nothing else.
+  const noSwaps = !opens.has("Swap") && (opens.has("Detection") || opens.has("Verification"));
+  if (noSwaps || !server.serves("aifaceswap")) return "";
+  if (opens.has("Search")) return "Searches and swaps are paid from the same credits; a point of a swap is one credit.";
+  return "What is left for swaps is told by the service Search alone, which this key does not open. A swap that it cannot pay is refused and costs nothing; one that fails gives its points back.";
 }
