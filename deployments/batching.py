@@ -68,11 +68,15 @@ class Batched(Generic[Item, Result]):
         executor = ThreadPoolExecutor(settings.concurrent_batches, thread_name_prefix=stage)
         metrics = StageMetrics(stage)
 
-        async def run(items: list[Item]) -> list[Result]:
+        def work(items: list[Item]) -> list[Result]:
+            # Timed in the thread: what waits for one is not yet in the stage.
             start = time.perf_counter()
-            results = await asyncio.get_running_loop().run_in_executor(executor, function, items)
+            results = list(function(items))
             metrics.observe(time.perf_counter() - start, len(items))
-            return list(results)
+            return results
+
+        async def run(items: list[Item]) -> list[Result]:
+            return await asyncio.get_running_loop().run_in_executor(executor, work, items)
 
         async def run_alone(item: Item) -> Result:
             return (await run([item]))[0]
@@ -94,11 +98,30 @@ class Batched(Generic[Item, Result]):
         return await self._submit(item)
 
 
-class ChipModel(Generic[Results]):
-    """A model over chips, shared by many requests: the chips of one batch are stacked and the results dealt out.
+class Stacked(Generic[Results]):
+    """A model over the chips of several requests: stacked for one run, and the results dealt out.
 
     predict: ``(N, S, S, 3)`` uint8 -> one result per chip, as a list or as rows of an array.
     """
+
+    def __init__(self, predict: Callable[[Chips], Results], size: int) -> None:
+        self._predict = predict
+        predict(np.zeros((1, size, size, 3), np.uint8))  # The first run allocates: it is not a client's.
+
+    def __call__(self, groups: Sequence[Chips]) -> list[Timed[Results]]:
+        start = time.perf_counter()
+        stacked = groups[0] if len(groups) == 1 else np.concatenate(groups)
+        results: Any = self._predict(stacked)
+        milliseconds = (time.perf_counter() - start) * 1000 / max(1, len(stacked))
+        ends = np.cumsum([len(chips) for chips in groups])
+        return [
+            Timed(results[end - len(chips) : end], milliseconds)
+            for chips, end in zip(groups, ends, strict=True)
+        ]
+
+
+class ChipModel(Generic[Results]):
+    """A `Stacked` model that many requests share, with its batches and its card."""
 
     def __init__(
         self,
@@ -109,20 +132,7 @@ class ChipModel(Generic[Results]):
         settings: DeploymentSettings,
     ) -> None:
         self._model = model
-        self._predict = predict
-        self._batched: Batched[Chips, Timed[Results]] = Batched(stage, self._run, settings, len)
-        predict(np.zeros((1, size, size, 3), np.uint8))  # The first run allocates: it is not a client's.
-
-    def _run(self, requests: list[Chips]) -> list[Timed[Results]]:
-        start = time.perf_counter()
-        stacked = requests[0] if len(requests) == 1 else np.concatenate(requests)
-        results: Any = self._predict(stacked)
-        milliseconds = (time.perf_counter() - start) * 1000 / max(1, len(stacked))
-        ends = np.cumsum([len(chips) for chips in requests])
-        return [
-            Timed(results[end - len(chips) : end], milliseconds)
-            for chips, end in zip(requests, ends, strict=True)
-        ]
+        self._batched: Batched[Chips, Timed[Results]] = Batched(stage, Stacked(predict, size), settings, len)
 
     async def __call__(self, chips: Chips) -> Timed[Results]:
         return await self._batched(chips)

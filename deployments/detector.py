@@ -9,8 +9,8 @@ import numpy as np
 from ray import serve
 
 from configs.settings import DeploymentSettings, DetectionSettings, ImageLimits, ModelSettings
-from deployments.batching import Batched, StageMetrics, compute_for
-from deployments.messages import DetectRequest, FacesFound, ModelCard, Rejected, Timed
+from deployments.batching import Batched, Stacked, StageMetrics, compute_for
+from deployments.messages import DetectRequest, FacesFound, ModelCard, Rejected
 from models.crops import CropSpec, crop_matrix, cut
 from models.images import ImageError, decode
 from models.load import load_detector, load_embedder
@@ -36,12 +36,10 @@ class Detector:
         self._limits = limits
         self._decoders = ThreadPoolExecutor(max(2, settings.threads), thread_name_prefix="decode")
         self._detect = Batched("detect", self._detect_batch, settings)
-        self._embedding = StageMetrics("embed")
         self._model.detect([np.zeros((480, 640, 3), np.uint8)], self._threshold)
-        if self._embedder:
-            self._embedder.embed(
-                np.zeros((1, self._embedder.crop.size, self._embedder.crop.size, 3), np.uint8)
-            )
+        if embedder := self._embedder:
+            self._embed = Stacked(lambda chips: normalize(embedder.embed(chips)), embedder.crop.size)
+            self._embedding = StageMetrics("embed")
 
     def describe(self) -> ModelCard:
         dim = self._embedder.dim if self._embedder else None
@@ -72,41 +70,35 @@ class Detector:
             for (position, picture, threshold), faces in zip(to_detect, found, strict=True):
                 limit, crops = requests[position].limit, self._crops(requests[position])
                 answers[position] = cut_faces(picture, faces, threshold, limit, crops, started)
-        return self._embed(requests, [answers[position] for position in range(len(requests))])
+        return self._embedded(requests, [answers[position] for position in range(len(requests))])
 
     def _crops(self, request: DetectRequest) -> tuple[CropSpec, ...]:
         if not (request.embed and self._embedder) or self._embedder.crop in request.crops:
             return request.crops
         return (*request.crops, self._embedder.crop)
 
-    def _embed(
+    def _embedded(
         self, requests: list[DetectRequest], answers: list[FacesFound | Rejected]
     ) -> list[FacesFound | Rejected]:
         """The answers with embeddings where they were asked for, without chips that were cut for these alone."""
-        if self._embedder is None:
+        asked = {
+            position: answer
+            for position, (request, answer) in enumerate(zip(requests, answers, strict=True))
+            if request.embed and isinstance(answer, FacesFound) and len(answer.faces)
+        }
+        if self._embedder is None or not asked:
             return answers
         crop = self._embedder.crop
-        chips = {
-            position: answer.chips[crop]
-            for position, (request, answer) in enumerate(zip(requests, answers, strict=True))
-            if request.embed and isinstance(answer, FacesFound)
-        }
-        if not chips:
-            return answers
         started = time.perf_counter()
-        embeddings = normalize(self._embedder.embed(np.concatenate(list(chips.values()))))
-        seconds = time.perf_counter() - started
-        self._embedding.observe(seconds, len(chips))
-        milliseconds = seconds * 1000 / max(1, len(embeddings))
-        ends = np.cumsum([len(group) for group in chips.values()])
-        for (position, group), end in zip(chips.items(), ends, strict=True):
-            found, specs = answers[position], requests[position].crops
-            assert isinstance(found, FacesFound)
+        embeddings = self._embed([found.chips[crop] for found in asked.values()])
+        self._embedding.observe(time.perf_counter() - started, len(asked))
+        for (position, found), embedded in zip(asked.items(), embeddings, strict=True):
+            specs = requests[position].crops
             answers[position] = replace(
                 found,
                 chips={spec: found.chips[spec] for spec in specs},
                 matrices={spec: found.matrices[spec] for spec in specs},
-                embeddings=Timed(embeddings[end - len(group) : end], milliseconds),
+                embeddings=embedded,
             )
         return answers
 

@@ -53,7 +53,7 @@ class DetectRequest:
 class FacesFound:
     """width, height: of the upright picture. chips: crop -> one chip per face. matrices: crop -> ``(N, 2, 3)``.
 
-    embeddings: ``(N, dim)`` unit vectors, where they were asked for.
+    embeddings: ``(N, dim)`` unit vectors, where they were asked for and there are faces.
     """
 
     width: int
