@@ -106,7 +106,7 @@ class Detector:
         try:
             return decode(request.image, self._limits)
         except ImageError as error:
-            return Rejected(error.reason, str(error))
+            return Rejected.of(error)
 
 
 def cut_faces(

@@ -104,6 +104,7 @@ class FaceAnalyzer:
 
     def __init__(self, handles: ModelHandles, cards: dict[str, ModelCard]) -> None:
         self._handles = handles.deployed()
+        self._detect = handles.detector.detect  # named once: to name a method makes a handle of its own
         self.cards = cards
 
     @classmethod
@@ -142,7 +143,7 @@ class FaceAnalyzer:
         needed = [spec for role in roles for spec in self.cards[role].crops]
         specs = tuple(dict.fromkeys([*needed, *crops]))
         request = DetectRequest(image, score_threshold, limit, specs, whole_picture, embed)
-        found: FacesFound = await call(self._handles["detector"].detect, request)
+        found: FacesFound = await call(self._detect, request)
         answers: dict[str, Timed[Any]] = {}
         if len(found.faces):
             results = await asyncio.gather(*(self._ask(role, found) for role in roles))

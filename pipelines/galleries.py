@@ -17,13 +17,14 @@ class Galleries:
     """Every method raises what `call` and `GalleryStore` raise. Safe to repeat: a face carries its id."""
 
     def __init__(self, index: DeploymentHandle) -> None:
-        self._index = index
+        # A method is named once: to name it makes a handle of its own, which costs a tenth of a millisecond.
+        self._add, self._search, self._run = index.add, index.search, index.run
 
     async def add(self, face: NewFace) -> FaceRecord:
-        return cast(FaceRecord, await call(self._index.add, face))
+        return cast(FaceRecord, await call(self._add, face))
 
     async def search(self, query: Query) -> list[Match]:
-        return cast(list[Match], await call(self._index.search, query))
+        return cast(list[Match], await call(self._search, query))
 
     async def run(
         self,
@@ -34,4 +35,4 @@ class Galleries:
         """Another method of the store: ``await galleries.run(GalleryStore.delete_subject, gallery, name)``."""
         arguments: tuple[Any, ...] = args
         assert not kwargs, "positional arguments only"
-        return cast(Result, await call(self._index.run, method.__name__, *arguments))
+        return cast(Result, await call(self._run, method.__name__, *arguments))

@@ -47,6 +47,11 @@ __all__ = ["FacePage", "FaceRecord", "GalleryStore", "Match", "NewFace", "Query"
 
 logger = logging.getLogger(__name__)
 _faces, _subjects, _galleries = schema.faces, schema.subjects, schema.galleries
+# Asked for by every search: to build the statement would take longer than to run it.
+_FINGERPRINTS = sa.select(_galleries.c.id, _galleries.c.fingerprint).where(
+    _galleries.c.id.in_(sa.bindparam("galleries", expanding=True))
+)
+_LOCKED_FINGERPRINTS = _FINGERPRINTS.order_by(_galleries.c.id).with_for_update()
 _IN_LIST = 5_000
 """Values in one IN list: SQLite and PostgreSQL allow about 32,000 parameters."""
 _LOAD = 50_000
@@ -405,10 +410,8 @@ class GalleryStore:
     def _fingerprints(
         self, db: sa.Connection, galleries: set[int], lock: bool = False
     ) -> dict[int, str | None]:
-        query = sa.select(_galleries.c.id, _galleries.c.fingerprint).where(_galleries.c.id.in_(galleries))
-        if lock:
-            query = query.order_by(_galleries.c.id).with_for_update()
-        return {row.id: row.fingerprint for row in db.execute(query)}
+        query = _LOCKED_FINGERPRINTS if lock else _FINGERPRINTS
+        return {row.id: row.fingerprint for row in db.execute(query, {"galleries": list(galleries)})}
 
     def _refused(self, db: sa.Connection, gallery: int, known: dict[int, str | None]) -> StateError | None:
         """Why the gallery cannot be used with the embedder in service. An empty gallery takes any."""
