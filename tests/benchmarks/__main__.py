@@ -14,6 +14,7 @@ BENCHMARKS = (
     "identification",
     "scores",
     "fusion",
+    "hops",
     "server",
     "trueface",
     "checkface",
