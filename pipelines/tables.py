@@ -9,19 +9,28 @@ _WIDE = 1000
 
 
 def show(table: Table, foldable: bool = False) -> None:
-    """Print it: on a terminal in its width, into a file or a pipe as wide as it is, with nothing cut off.
+    """Print it: into a file or a pipe as wide as it is, on a terminal too where it fits, with nothing cut off.
 
-    foldable: the last column is prose, which stands below the first on a terminal that is too narrow for both.
+    Where it does not fit, a row becomes a block with a line for each column. foldable: the last column is prose, which
+    then stands below the first, and the rows remain rows.
     """
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDE)
-    elif (
-        foldable
-        and console.measure(table, options=console.options.update(width=_WIDE)).maximum > console.width
-    ):
-        table = _folded(table)
+    elif console.measure(table, options=console.options.update(width=_WIDE)).maximum > console.width:
+        table = _folded(table) if foldable else _stood_up(table)
     console.print(table)
+
+
+def _stood_up(table: Table) -> Table:
+    upright = Table(title=table.title, show_header=False)
+    upright.add_column(style="bold", no_wrap=True)
+    upright.add_column(overflow="fold")
+    for cells in zip(*(column.cells for column in table.columns), strict=True):
+        for column, cell in zip(table.columns, cells, strict=True):
+            upright.add_row(column.header, cell)
+        upright.add_section()
+    return upright
 
 
 def _folded(table: Table) -> Table:

@@ -30,3 +30,24 @@ def test_the_weights_are_read_on_a_terminal_of_80_columns(
     for artifact in ARTIFACTS:
         assert any(row[:2] == [artifact.name, artifact.role] and row[-1] == "missing" for row in rows)
         assert any(row[0] and artifact.summary.startswith(row[0]) for row in rows)
+
+
+def test_a_row_that_does_not_fit_the_terminal_becomes_a_block(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"TTY_COMPATIBLE": "1", "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    table = Table("id", "state", "message")
+    table.add_row("1" * 32, "succeeded", "")
+    table.add_row("2" * 32, "failed", "x" * 100)
+    show(table)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    rows = [tuple(cell.strip() for cell in line.split("│")[1:-1]) for line in lines]
+    assert rows[:5] == [
+        ("id", "1" * 32),
+        ("state", "succeeded"),
+        ("message", ""),
+        ("id", "2" * 32),
+        ("state", "failed"),
+    ]
+    assert "".join(value for _, value in rows[5:]) == "x" * 100
