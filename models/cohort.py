@@ -21,8 +21,8 @@ from configs.settings import DetectionSettings, ModelSettings
 from models.artifacts import CATALOGUE
 from models.checksums import write_atomically
 from models.crops import cut
+from models.latents import Z_DIM
 from models.load import load_detector, load_embedder
-from models.mobile_stylegan import Z_DIM, MobileStyleGan, MobileStyleGanMapper
 from models.registry import ModelUnavailable, Registry, Weights
 from models.roles import FaceDetector, FaceEmbedder
 from models.session import Compute
@@ -58,6 +58,9 @@ class GeneratedStrangers:
 
     def __init__(self, models: ModelSettings, compute: Compute) -> None:
         """Raises `ModelUnavailable` where the generator's weights are not on this machine."""
+        # They bring torch, which takes longer than all else: those who ask for a cohort shall not wait for it.
+        from models.mobile_stylegan import MobileStyleGan, MobileStyleGanMapper
+
         mapper, generator = _weights(models)
         self._mapper = MobileStyleGanMapper(*_pair(mapper), compute)
         self._generator = MobileStyleGan(*_pair(generator), compute, _RESOLUTION)

@@ -18,13 +18,14 @@ from sqlite3 import Connection as SQLiteConnection
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 from sqlalchemy.dialects import postgresql, sqlite
 
 from deployments.state import schema
 
 _BUSY_SECONDS = 30
+_VERSIONS = Path(__file__).parent / "migrations" / "versions"
+"""Each file's name begins with its revision, the newest with the highest."""
+_REVISION = sa.table("alembic_version", sa.column("version_num", sa.String))
 _MIGRATION_LOCK = 0x70726F736F706F6E  # "prosopon"
 
 
@@ -88,15 +89,25 @@ class Records:
 
     def _migrate(self) -> None:
         """`alembic upgrade head`, one process at a time."""
+        if self._revision() == max(path.stem for path in _VERSIONS.glob("[0-9]*.py")).partition("_")[0]:
+            return
+        # Every replica opens the database, and the first of them all has something to bring up to date.
+        from alembic import command
+        from alembic.config import Config
+
         config = Config()
-        config.set_main_option(
-            "script_location", str(Path(__file__).parent / "migrations").replace("%", "%%")
-        )
+        config.set_main_option("script_location", str(_VERSIONS.parent).replace("%", "%%"))
         with self.write() as db:
             if not self.is_sqlite:
                 db.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             config.attributes["connection"] = db
             command.upgrade(config, "head")
+
+    def _revision(self) -> str | None:
+        with self.read() as db:
+            if not sa.inspect(db).has_table(_REVISION.name):
+                return None
+            return db.execute(sa.select(_REVISION.c.version_num)).scalar_one_or_none()
 
 
 def _engine(url: str) -> sa.Engine:

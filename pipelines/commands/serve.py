@@ -9,6 +9,8 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,6 +31,8 @@ _OBJECT_STORE_BYTES = 1 << 30
 _MAX_HEADER_BYTES = 64 << 10
 _BLOCK = 100
 _READY_SECONDS = 300
+_LOOK_SECONDS = 3
+"""Ray Serve works for a tenth of a second to tell its status: asked all the time, that was a third of a start."""
 _DRAIN_SECONDS = 60
 
 
@@ -223,32 +227,46 @@ def first_steps(url: str, apis: "Collection[Api]", secret: str | None) -> dict[s
 
 def _announce(url: str, apis: "Collection[Api]", secret: str | None) -> None:
     """Say when the application is ready, and what to try; end the process where it cannot become so."""
-    from ray import serve as ray_serve
-
-    started = time.monotonic()
+    started = looked = time.monotonic()
     with console.status("loading models"):
-        while time.monotonic() - started < _READY_SECONDS:
-            time.sleep(0.25)
-            try:
-                applications = ray_serve.status().applications
-            except Exception:  # the controller is not up yet
-                continue
-            states = {name: application.status for name, application in applications.items()}
-            failed = [name for name, state in states.items() if state == "DEPLOY_FAILED"]
-            if failed:
-                for name in failed:
-                    console.print(f"[red]{name} failed to start:[/red] {applications[name].message}")
-                    for deployment in applications[name].deployments.values():
-                        if deployment.message:
-                            console.print(deployment.message, markup=False, highlight=False)
+        while not is_ready(url):
+            now = time.monotonic()
+            if now - started > _READY_SECONDS:
+                console.print(f"[red]not ready after {_READY_SECONDS} s[/red]")
                 os._exit(1)
-            if states and all(state == "RUNNING" for state in states.values()):
-                break
-        else:
-            console.print(f"[red]not ready after {_READY_SECONDS} s[/red]")
-            os._exit(1)
+            if now - looked > _LOOK_SECONDS:
+                looked = now
+                _end_if_failed()
+            time.sleep(0.25)
     console.print(f"[bold green]ready[/bold green] at {url} after {time.monotonic() - started:.1f} s\n")
     for name, step in first_steps(url, apis, secret).items():
         console.print(f"  [bold]{name:<10}[/bold] {step}", soft_wrap=True, highlight=False)
     console.print()
     sys.stderr.flush()
+
+
+def is_ready(url: str) -> bool:
+    """Whether the application answers that it is."""
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=2) as answer:
+            answer.read()  # A client that closes before is counted as one that hung up.
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _end_if_failed() -> None:
+    from ray import serve as ray_serve
+
+    try:
+        applications = ray_serve.status().applications
+    except Exception:  # the controller is not up yet
+        return
+    failed = {name: it for name, it in applications.items() if it.status == "DEPLOY_FAILED"}
+    for name, application in failed.items():
+        console.print(f"[red]{name} failed to start:[/red] {application.message}")
+        for deployment in application.deployments.values():
+            if deployment.message:
+                console.print(deployment.message, markup=False, highlight=False)
+    if failed:
+        os._exit(1)

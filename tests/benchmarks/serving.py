@@ -9,14 +9,14 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from pipelines.commands.serve import is_ready
 
 
 def free_port() -> int:
@@ -59,15 +59,6 @@ class Server:
         self.process.wait()
 
 
-def ready(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=2) as answer:
-            answer.read()  # A client that closes before is counted as one that hung up.
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
-
-
 def launch(home: Path, args: dict[str, Any] | None = None) -> Server:
     """Begin to start a server over the state in `home`; `args` are settings of the application."""
     home.mkdir(parents=True, exist_ok=True)
@@ -98,7 +89,7 @@ def start(home: Path, args: dict[str, Any] | None = None, timeout: float = 180) 
     """A server over the state in `home`, once it is ready."""
     began = time.monotonic()
     server = launch(home, args)
-    while not ready(server.url):
+    while not is_ready(server.url):
         if server.process.poll() is not None or time.monotonic() - began > timeout:
             server.process.kill()
             raise RuntimeError(f"the server did not become ready:\n{server.log.read_text()[-4000:]}")

@@ -14,9 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from pipelines.commands.serve import is_ready
 from tests.benchmarks import elasticity
 from tests.benchmarks.elasticity import Observer, failed
-from tests.benchmarks.serving import Server, ready, serving
+from tests.benchmarks.serving import Server, serving
 from tests.conformance.client import part
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -166,9 +167,9 @@ def test_a_running_request_is_answered_before_the_server_ends(server: Server) ->
     thread = threading.Thread(target=film)
     thread.start()
     time.sleep(1)
-    assert ready(server.url) and not answers, "the film is being made"
+    assert is_ready(server.url) and not answers, "the film is being made"
     server.process.send_signal(signal.SIGTERM)
     thread.join()
     assert [answer.status_code for answer in answers] == [200]
     assert server.process.wait(60) == 0
-    assert not ready(server.url)
+    assert not is_ready(server.url)

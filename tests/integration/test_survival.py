@@ -17,7 +17,8 @@ import pytest
 from configs.settings import StateSettings
 from deployments.state import schema
 from deployments.state.records import Records
-from tests.benchmarks.serving import Server, ready, start, stop
+from pipelines.commands.serve import is_ready
+from tests.benchmarks.serving import Server, start, stop
 from tests.conformance.client import Client, new_key
 
 REPLICA_KILLS = 14
@@ -129,7 +130,7 @@ def test_nothing_acknowledged_is_lost_or_doubled(
             thread.join()
         finished += running
         deadline = time.monotonic() + 60
-        while not ready(server.url) and time.monotonic() < deadline:
+        while not is_ready(server.url) and time.monotonic() < deadline:
             time.sleep(0.2)
         check(server, key, finished)
     finally:

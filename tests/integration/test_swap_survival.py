@@ -21,7 +21,8 @@ from PIL import Image
 from configs.settings import StateSettings
 from deployments.state import schema
 from deployments.state.records import Records
-from tests.benchmarks.serving import Server, ready, start, stop
+from pipelines.commands.serve import is_ready
+from tests.benchmarks.serving import Server, start, stop
 from tests.conformance.aifaceswap_client import BASE, Swapper, new_swapper
 from tests.integration.test_survival import replicas
 from tests.loopback import Loopback, loopback
@@ -136,7 +137,7 @@ def test_every_acknowledged_task_ends_once(tmp_path: Path, web: Loopback, models
         submitter.join(300)
         assert len(submitter.acknowledged) >= TASKS
         deadline = time.monotonic() + 120
-        while not ready(server.url) and time.monotonic() < deadline:
+        while not is_ready(server.url) and time.monotonic() < deadline:
             time.sleep(0.2)
         client.http = httpx.Client(base_url=server.url, timeout=60, headers=client.http.headers)
         check(client, submitter, web, records)

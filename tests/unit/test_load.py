@@ -64,3 +64,10 @@ def test_models_import_without_ray_torch_or_fastapi() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_application_is_built_without_torch() -> None:
+    """The ingress imports all of it, and torch would be a second and a half of each start."""
+    code = "import sys, pipelines.app; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
