@@ -8,8 +8,9 @@ from torch import Tensor
 
 from models.fingerprint import fingerprint
 from models.mobile_stylegan import MobileStyleGan
-from models.mobile_stylegan_network import RESOLUTION, STYLES, load_synthesis
+from models.mobile_stylegan_network import load_synthesis
 from models.mobile_stylegan_previews import load_previews
+from models.mobile_stylegan_shape import RESOLUTION, STYLES
 from models.registry import Weights
 from models.stylegan2 import StyleGan2
 from models.stylegan2_network import synthesis_of

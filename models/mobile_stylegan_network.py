@@ -5,21 +5,18 @@ transform: each level turns a quarter of its channels into twice the resolution.
 demodulation folded into its weights, and noise that does not change.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.mobile_stylegan_shape import LEVELS, RESOLUTION, STYLES, W_DIM
+from models.onnx_export import export
 from models.openvino_ir import Graph, Node, read
-
-W_DIM = 512
-LEVELS = 7
-STYLES = 3 * LEVELS + 2
-"""Styles of one picture, coarse to fine: the first convolution, three for each level, and that to colours."""
-RESOLUTION = 1024
-LAYER_RESOLUTIONS = (4, *(8 << level for level in range(LEVELS) for _ in range(3)), RESOLUTION)
-"""For each style, the side of the feature map that it shapes, in pixels."""
+from models.types import Float32
 
 
 class Style(nn.Module):
@@ -180,3 +177,20 @@ class _Tensors:
 
 def _has_constant(node: Node, graph: Graph) -> bool:
     return len(node.inputs) > 1 and node.inputs[1] in graph.constants
+
+
+def on_card(network: nn.Module, device: torch.device) -> Callable[[Float32], Float32]:
+    """The network in half precision: features stay below 100, and what is lost is far below a level of 8 bits."""
+    network = network.eval().to(device, torch.float16, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.inference_mode()
+    def synthesise(w: Float32) -> Float32:
+        pictures = network(torch.from_numpy(w).to(device, torch.float16))
+        return np.asarray(pictures.float().cpu().numpy(), np.float32)
+
+    return synthesise
+
+
+def export_styled(network: nn.Module) -> bytes:
+    """A network of styles as ONNX with a dynamic batch: ``w`` ``(N, 23, 512)`` to ``image`` ``(N, 3, R, R)``."""
+    return export(network, torch.zeros(2, STYLES, W_DIM), "w", "image")

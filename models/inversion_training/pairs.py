@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from models.inversion_training.faces import RandomStyles, generator, layered
-from models.mobile_stylegan import export_styled, to_pixels
+from models.mobile_stylegan import to_pixels
+from models.mobile_stylegan_network import export_styled
 from models.mobile_stylegan_previews import load_previews
 from models.session import Compute, create_session, run
 

@@ -1,11 +1,10 @@
 """Reads OpenVINO's intermediate representation (a graph in XML, its tensors in a .bin) without OpenVINO.
 
 Versions 5 and 10, and the operations that the networks of the registry use. The graph becomes a torch module
-(differentiable, on any device) or an ONNX model with a dynamic batch.
+(`models.openvino_ir.torch_graph`: differentiable, on any device) or an ONNX model with a dynamic batch.
 """
 
 from models.openvino_ir.graph import Graph, IrError, Node, read
 from models.openvino_ir.onnx_graph import to_onnx
-from models.openvino_ir.torch_graph import TorchGraph
 
-__all__ = ["Graph", "IrError", "Node", "TorchGraph", "read", "to_onnx"]
+__all__ = ["Graph", "IrError", "Node", "read", "to_onnx"]

@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from configs.settings import ModelSettings
 from models.mobile_stylegan import MobileStyleGan, MobileStyleGanMapper
-from models.mobile_stylegan_network import RESOLUTION, STYLES, Synthesis, load_synthesis
+from models.mobile_stylegan_network import Synthesis, load_synthesis
+from models.mobile_stylegan_shape import RESOLUTION, STYLES
 from models.registry import resolve
 from models.session import Compute
 

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.mobile_stylegan import MobileStyleGanMapper, on_card
-from models.mobile_stylegan_network import STYLES, load_synthesis
+from models.mobile_stylegan import MobileStyleGanMapper
+from models.mobile_stylegan_network import load_synthesis, on_card
 from models.mobile_stylegan_previews import HEADS, load_previews
+from models.mobile_stylegan_shape import STYLES
 from models.session import Compute
 from models.stylegan2_network import synthesis_of
 from models.stylegan2_pickle import read_generator

@@ -18,7 +18,7 @@ from models.inversion_types import SIDE, NoFace, Schedule, Target
 from models.latent_prior import LatentPrior
 from models.latents import Part, latent_of_seed
 from models.load import load_generator, load_mapper
-from models.mobile_stylegan_network import STYLES
+from models.mobile_stylegan_shape import STYLES
 from models.session import Compute
 from models.types import RGBImage
 from tests.weights import model_settings, weights

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from configs.settings import DetectionSettings, ModelSettings, Role
-from models.load import ModelUnavailable, UnknownModel, load_detector, load_embedder, load_mask
+from models.load import (
+    ModelUnavailable,
+    UnknownModel,
+    load_detector,
+    load_embedder,
+    load_generator,
+    load_mapper,
+    load_mask,
+)
 from models.session import Compute
 from tests.paths import ROOT
 from tests.weights import model_settings, weights
@@ -55,11 +63,15 @@ def test_models_import_without_ray_torch_or_fastapi() -> None:
     """torch is needed to convert weights, not to serve them."""
     weights("centerface")
     weights("dlib-resnet29")
+    weights("mobilestylegan-generator")
     load_embedder(settings(), Compute())
+    load_mapper(settings(), Compute())
+    load_generator(settings(), Compute())
     code = (
         "import sys; from tests.unit.test_load import settings; from models.load import *;"
         "from models.session import Compute; from configs.settings import DetectionSettings;"
         "load_detector(settings(), DetectionSettings(), Compute()); load_embedder(settings(), Compute());"
+        "load_mapper(settings(), Compute()); load_generator(settings(), Compute());"
         "print({'ray', 'torch', 'fastapi'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -10,7 +10,8 @@ import torch
 from configs.settings import DetectionSettings
 from models.centerface import CenterFace
 from models.mobile_stylegan import MobileStyleGan, MobileStyleGanMapper, to_pixels
-from models.mobile_stylegan_network import STYLES, inverse_haar, load_synthesis
+from models.mobile_stylegan_network import inverse_haar, load_synthesis
+from models.mobile_stylegan_shape import STYLES
 from models.session import Compute
 from tests.weights import weights
 
