@@ -51,6 +51,11 @@ def main() -> None:
                 f"{load.percentile(50):>9.1f}{load.percentile(99):>9.1f}  {dict(load.statuses)}{refused}"
             )
         print(f"resident memory of all processes: {resident(server.pids()) / 2**30:.2f} GiB")
+    with serving() as server:
+        memory = resident(server.pids()) / 2**30
+        print(
+            f"with all APIs: ready after {server.started_seconds:.1f} s, {memory:.2f} GiB before any request"
+        )
 
 
 def resident(pids: list[int]) -> int:
