@@ -31,6 +31,8 @@ _OBJECT_STORE_BYTES = 1 << 30
 _MAX_HEADER_BYTES = 64 << 10
 _BLOCK = 100
 _READY_SECONDS = 300
+_DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""The server is on this machine, whatever proxy the environment names for others."""
 _LOOK_SECONDS = 3
 """Ray Serve works for a tenth of a second to tell its status: asked all the time, that was a third of a start."""
 _DRAIN_SECONDS = 60
@@ -248,7 +250,7 @@ def _announce(url: str, apis: "Collection[Api]", secret: str | None) -> None:
 def is_ready(url: str) -> bool:
     """Whether the application answers that it is."""
     try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=2) as answer:
+        with _DIRECTLY.open(f"{url}/readyz", timeout=2) as answer:
             answer.read()  # A client that closes before is counted as one that hung up.
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):

@@ -1,13 +1,16 @@
 """`prosopon serve`: what it refuses before anything is started, and what it says when it is ready."""
 
 import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from configs.settings import Settings
 from pipelines.cli import app
-from pipelines.commands.serve import first_steps
+from pipelines.commands.serve import first_steps, is_ready
 
 
 def test_a_taken_port_is_refused_before_the_home_is_touched(tmp_path: Path) -> None:
@@ -43,3 +46,22 @@ def test_a_later_start_says_how_to_make_another_key() -> None:
 
 def test_only_what_is_served_is_to_be_tried() -> None:
     assert set(first_steps(URL, ("facecheck",), SECRET)) == {"console", "documents", "key"}
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_readiness_is_asked_of_the_server_itself(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/readyz" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert is_ready(f"http://127.0.0.1:{server.server_port}") == (status == 200)
+        server.shutdown()
+    assert not is_ready(f"http://127.0.0.1:{server.server_port}"), "nobody listens"
