@@ -9,6 +9,8 @@ const ACCEPTED = "image/*,.jpg,.jpeg,.png,.webp,.bmp,.gif,.tif,.tiff,.ico";
 const inputs = new Set();
 
 export class PictureInput {
+  #adding = Promise.resolve();
+
   /** max: how many pictures; shown: whether the input shows what was chosen itself; onchange(pictures): after each change. */
   constructor(label, { max = 1, hint = null, compact = false, shown = true, onchange = () => {} } = {}) {
     Object.assign(this, { max, onchange, shown });
@@ -48,8 +50,15 @@ export class PictureInput {
     return this.pictures.map(({ file }) => file);
   }
 
-  /** Takes what fits and says what does not; what was chosen before stays where nothing fits. */
-  async add(files) {
+  /** Takes what fits and says what does not; what was chosen before stays where nothing fits. Pictures take a moment to load:
+   *  those that come meanwhile wait, or the two would not count each other. */
+  add(files) {
+    const taken = this.#adding.then(() => this.#take(files));
+    this.#adding = taken.catch(() => {});
+    return taken;
+  }
+
+  async #take(files) {
     this.problem.replaceChildren();
     const large = files.filter(({ size }) => size > server.limits.max_bytes);
     const empty = files.filter(({ size }) => size === 0);
