@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import logging
 import os
 import secrets
 from pathlib import Path
@@ -84,6 +85,7 @@ def join(address: str | None = None, home: Path | None = None) -> None:
     home (None: the configured one). Raises `NotRunning`.
     """
     import ray
+    import ray.serve  # Sets the level of its log, which is not to be that of a server.
     from ray._raylet import Config  # type: ignore[attr-defined]
 
     asked = address or home
@@ -103,3 +105,4 @@ def join(address: str | None = None, home: Path | None = None) -> None:
         ray.init(address=address, namespace="serve", log_to_driver=False, logging_level="warning")
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise NotRunning(f"no application answers at {address}: {error}") from error
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
