@@ -131,6 +131,8 @@ def ray_environment() -> dict[str, str]:
         **HANDLE_ENVIRONMENT,
         # Ray gives its workers the lowest priority, as for batch jobs; these are the service itself.
         "RAY_worker_niceness": "0",
+        # As many as there are cores by default: with two of them Ray would warn on the terminal of fourteen replicas.
+        "RAY_worker_maximum_startup_concurrency": str(max(8, os.cpu_count() or 1)),
         # Ten times a second, each of them costs a laptop a few per cent of a core while nothing happens.
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
         # HAProxy, on the same machine, knows of a leaving ingress replica within a second.
@@ -151,11 +153,16 @@ def ray_environment() -> dict[str, str]:
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
     }
-    first = _free_block()
-    environment["RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT"] = str(first)
-    environment["RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT"] = str(first + _BLOCK)
-    for name in ("HAPROXY_STATS", "HAPROXY_METRICS", "FALLBACK_PROXY_HTTP", "FALLBACK_PROXY_GRPC"):
-        environment[f"RAY_SERVE_{name}_PORT"] = str(_free_port())
+    *ingresses, stats, metrics, http, grpc = _free_block()
+    ports = {
+        "DIRECT_INGRESS_MIN_HTTP": ingresses[0],
+        "DIRECT_INGRESS_MAX_HTTP": ingresses[-1],
+        "HAPROXY_STATS": stats,
+        "HAPROXY_METRICS": metrics,
+        "FALLBACK_PROXY_HTTP": http,
+        "FALLBACK_PROXY_GRPC": grpc,
+    }
+    environment |= {f"RAY_SERVE_{name}_PORT": str(port) for name, port in ports.items()}
     return environment
 
 
@@ -174,23 +181,18 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def _free_block() -> int:
-    """The first port of a block for ingress replicas.
+def _free_block() -> range:
+    """Ports for one server, below those that the system gives to whoever connects to others: one of these may be taken
+    between now and when HAProxy, seconds later, wants it.
 
-    Every instance of Ray begins at the same port and shares it with whom it finds there: two servers on one machine
-    would get each other's requests.
+    Every instance of Ray begins at the same port for ingress replicas and shares it with whom it finds there: two
+    servers on one machine would get each other's requests.
     """
     while True:
         first = random.randrange(20_000, 30_000, _BLOCK)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", first))
-            return first
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+            return range(first, first + _BLOCK)
 
 
 def prepare(settings: Any) -> str | None:
