@@ -10,6 +10,12 @@ from pipelines.commands.models import licenses, list_models
 from pipelines.tables import show
 
 
+@pytest.fixture
+def terminal_of_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TTY_COMPATIBLE": "1", "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+
+
 def test_a_table_in_a_pipe_has_every_row_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     table = Table("name", "summary")
     table.add_row("detector", "word " * 50)
@@ -18,10 +24,8 @@ def test_a_table_in_a_pipe_has_every_row_on_one_line(capsys: pytest.CaptureFixtu
 
 
 def test_the_weights_are_read_on_a_terminal_of_80_columns(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, terminal_of_80_columns: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, value in {"TTY_COMPATIBLE": "1", "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "80"}.items():
-        monkeypatch.setenv(name, value)
     list_models(tmp_path)
     licenses()
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
@@ -33,10 +37,8 @@ def test_the_weights_are_read_on_a_terminal_of_80_columns(
 
 
 def test_a_row_that_does_not_fit_the_terminal_becomes_a_block(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    terminal_of_80_columns: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, value in {"TTY_COMPATIBLE": "1", "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "80"}.items():
-        monkeypatch.setenv(name, value)
     table = Table("id", "state", "message")
     table.add_row("1" * 32, "succeeded", "")
     table.add_row("2" * 32, "failed", "x" * 100)
