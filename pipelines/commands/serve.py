@@ -1,6 +1,5 @@
 """`prosopon serve`: everything that `serve run` needs, then `serve run`."""
 
-import contextlib
 import os
 import random
 import signal
@@ -9,9 +8,9 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Collection
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,7 +54,7 @@ def serve(
     settings = Settings.model_validate(document["applications"][0].get("args") or {})
     http = document.get("http_options") or {}
     host, port = http.get("host", "127.0.0.1"), http.get("port", 8000)
-    url = f"http://{host}:{port}"
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     if not is_free(host, port):
         console.print(
             f"[red]{url} is taken:[/red] stop who serves there, or set http_options.port in {config}",
@@ -190,9 +189,9 @@ def _free_block() -> range:
     """
     while True:
         first = random.randrange(20_000, 30_000, _BLOCK)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", first))
-            return range(first, first + _BLOCK)
+        block = range(first, first + _BLOCK)
+        if all(is_free("127.0.0.1", port) for port in block):
+            return block
 
 
 def prepare(settings: Any) -> str | None:
@@ -255,7 +254,7 @@ def is_ready(url: str) -> bool:
         with _DIRECTLY.open(f"{url}/readyz", timeout=2) as answer:
             answer.read()  # A client that closes before is counted as one that hung up.
             return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
+    except (HTTPException, OSError):
         return False
 
 

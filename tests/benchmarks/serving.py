@@ -5,7 +5,6 @@ import os
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,15 +16,14 @@ from typing import Any
 
 import yaml
 
-from pipelines.commands.serve import is_ready
+from pipelines.commands.serve import is_free, is_ready
 
 
 def free_port() -> int:
     """Not one of those that the system gives to whoever connects to others: it is listened at only seconds later."""
     while True:
         port = random.randrange(10_000, 20_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
+        if is_free("127.0.0.1", port):
             return port
 
 
