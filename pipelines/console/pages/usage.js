@@ -62,7 +62,7 @@ export function usage() {
       "tr",
       {},
       el("td", {}, one.when.toLocaleTimeString()),
-      el("td", {}, el("code", {}, `${one.method} ${one.path}`)),
+      el("td", { class: "path" }, el("code", {}, `${one.method} ${one.path}`)),
       el("td", {}, el("span", { class: `badge ${one.status >= 200 && one.status < 400 ? "good" : "bad"}` }, one.status || "none")),
       el("td", { class: "number" }, milliseconds(one.milliseconds)),
       el("td", { class: "number" }, bytes(one.size)),
