@@ -76,17 +76,21 @@ class Batched(Generic[Item, Result]):
             return results
 
         async def run(items: list[Item]) -> list[Result]:
-            return await asyncio.get_running_loop().run_in_executor(executor, work, items)
+            self._idle -= 1
+            try:
+                return await asyncio.get_running_loop().run_in_executor(executor, work, items)
+            finally:
+                self._idle += 1
 
-        async def run_alone(item: Item) -> Result:
-            return (await run([item]))[0]
-
+        self._run = run
+        self._idle = settings.concurrent_batches
+        self._waits = settings.batch_wait_ms > 0
+        self._gather: Callable[[Item], Awaitable[Result]] | None = None
         limit = settings.max_batch_size
-        self._submit: Callable[[Item], Awaitable[Result]] = run_alone
-        if limit == 1:  # Nothing to gather: the executor's queue is enough, and spares each item two tasks.
+        if limit == 1:  # Nothing to gather: the executor's queue is enough.
             return
         # Serve needs an effective size no larger than the batch, or the item would wait for ever.
-        self._submit = serve.batch(
+        self._gather = serve.batch(
             run,
             max_batch_size=limit,
             batch_wait_timeout_s=settings.batch_wait_ms / 1000,
@@ -95,7 +99,10 @@ class Batched(Generic[Item, Result]):
         )
 
     async def __call__(self, item: Item) -> Result:
-        return await self._submit(item)
+        # While a thread is idle nothing is waiting that could be gathered; Serve's queue costs half a millisecond.
+        if self._gather is None or (self._idle > 0 and not self._waits):
+            return (await self._run([item]))[0]
+        return await self._gather(item)
 
 
 class Stacked(Generic[Results]):

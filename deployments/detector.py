@@ -42,8 +42,10 @@ class Detector:
             self._embedding = StageMetrics("embed")
 
     def describe(self) -> ModelCard:
-        dim = self._embedder.dim if self._embedder else None
-        return ModelCard(self._model.name, self._model.fingerprint, dim=dim)
+        embedder = None
+        if model := self._embedder:
+            embedder = ModelCard(model.name, model.fingerprint, (model.crop,), model.dim)
+        return ModelCard(self._model.name, self._model.fingerprint, embedder=embedder)
 
     async def detect(self, request: DetectRequest) -> FacesFound | Rejected:
         return await self._detect(request)

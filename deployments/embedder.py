@@ -13,7 +13,10 @@ from models.vectors import normalize
 
 @serve.deployment
 class Embedder:
-    """Answers chips ``(N, S, S, 3)`` with unit embeddings ``(N, dim)`` float32."""
+    """Answers chips ``(N, S, S, 3)`` with unit embeddings ``(N, dim)`` float32.
+
+    Not deployed where the Detector embeds.
+    """
 
     def __init__(self, models: ModelSettings, settings: DeploymentSettings) -> None:
         self._model = load_embedder(models, compute_for(settings))

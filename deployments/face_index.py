@@ -29,10 +29,10 @@ class FaceIndex:
     """
 
     async def __init__(  # type: ignore[misc]  # Serve awaits an asynchronous constructor
-        self, state: StateSettings, settings: DeploymentSettings, embedder: DeploymentHandle
+        self, state: StateSettings, settings: DeploymentSettings, embeds: DeploymentHandle
     ) -> None:
         compute_for(settings)
-        card: ModelCard = await embedder.describe.remote()
+        card: ModelCard = (await embeds.describe.remote()).of_embedder
         assert card.dim is not None
         self._executor = ThreadPoolExecutor(4, thread_name_prefix="gallery")
         self._store = await asyncio.to_thread(GalleryStore, state, card.fingerprint, card.dim)

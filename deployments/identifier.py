@@ -58,10 +58,10 @@ class Identifier:
         detection: DetectionSettings,
         state: StateSettings,
         settings: DeploymentSettings,
-        embedder: DeploymentHandle,
+        embeds: DeploymentHandle,
     ) -> None:
         compute_for(settings)
-        card: ModelCard = await embedder.describe.remote()
+        card: ModelCard = (await embeds.describe.remote()).of_embedder
         self._fingerprint = card.fingerprint
         self._executor = ThreadPoolExecutor(2, thread_name_prefix="identify")
         records = await asyncio.to_thread(Records, state.database)

@@ -16,13 +16,19 @@ Result = TypeVar("Result")
 class ModelCard:
     """What callers need to know of a model that runs elsewhere.
 
-    crops: how its inputs are cut; dim: length of an embedding.
+    crops: how its inputs are cut; dim: length of an embedding. embedder: of the model that embeds in the same replica.
     """
 
     name: str
     fingerprint: str
     crops: tuple[CropSpec, ...] = ()
     dim: int | None = None
+    embedder: "ModelCard | None" = None
+
+    @property
+    def of_embedder(self) -> "ModelCard":
+        """Of a deployment that embeds: the Detector does besides, the Embedder does nothing else."""
+        return self.embedder or self
 
 
 @dataclass(frozen=True, slots=True)

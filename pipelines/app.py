@@ -73,7 +73,10 @@ def recognition(settings: Settings) -> RecognitionHandles:
     detector = options(Detector, resources.detector).bind(
         models, settings.detection, settings.images, resources.detector
     )
-    embedder = options(Embedder, resources.embedder).bind(models, resources.embedder)
+    embedder = None
+    if not settings.detection.embed:
+        embedder = options(Embedder, resources.embedder).bind(models, resources.embedder)
+    embeds = embedder or detector
     plugin_deployments: dict[Role, Deployment] = {
         "landmarks": LandmarkPredictor,
         "age": AgeEstimator,
@@ -86,11 +89,11 @@ def recognition(settings: Settings) -> RecognitionHandles:
         for role, deployment in plugin_deployments.items()
         if available(models, role)
     }
-    index = options(FaceIndex, resources.face_index).bind(settings.state, resources.face_index, embedder)
+    index = options(FaceIndex, resources.face_index).bind(settings.state, resources.face_index, embeds)
     identifier = None
     if settings.serves("trueface"):
         identifier = options(Identifier, resources.identifier).bind(
-            models, settings.detection, settings.state, resources.identifier, embedder
+            models, settings.detection, settings.state, resources.identifier, embeds
         )
     return RecognitionHandles(ModelHandles(detector, embedder, **plugins), index, identifier)
 

@@ -71,10 +71,11 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class ModelHandles:
-    """Handles of the deployments of this graph; None where the role is not deployed."""
+    """Handles of the deployments of this graph; None where the role is not deployed. Without an embedder the detector
+    embeds."""
 
     detector: DeploymentHandle
-    embedder: DeploymentHandle
+    embedder: DeploymentHandle | None = None
     landmarks: DeploymentHandle | None = None
     age: DeploymentHandle | None = None
     gender: DeploymentHandle | None = None
@@ -111,11 +112,14 @@ class FaceAnalyzer:
     async def connect(cls, handles: ModelHandles) -> "FaceAnalyzer":
         """Waits until every model is loaded and knows how its input is cut."""
         deployed = handles.deployed()
-        cards = await asyncio.gather(*(handle.describe.remote() for handle in deployed.values()))
-        return cls(handles, dict(zip(deployed, cards, strict=True)))
+        described = await asyncio.gather(*(handle.describe.remote() for handle in deployed.values()))
+        cards: dict[str, ModelCard] = dict(zip(deployed, described, strict=True))
+        if embedder := cards["detector"].embedder:
+            cards["embedder"] = embedder
+        return cls(handles, cards)
 
     def available(self, plugin: Plugin) -> bool:
-        return _ROLE_OF[plugin] in self._handles
+        return _ROLE_OF[plugin] in self.cards
 
     def card(self, plugin: Plugin) -> ModelCard:
         """The model behind a plugin."""
@@ -137,7 +141,7 @@ class FaceAnalyzer:
         whole_picture: the picture is a face already cut out, do not look for one. crops: to be cut of every face.
         Raises `ImageError`, and what `call` raises.
         """
-        embed = Plugin.EMBEDDING in plugins and self.cards["detector"].dim is not None
+        embed = Plugin.EMBEDDING in plugins and self.cards["detector"].embedder is not None
         done = {"detector", "embedder"} if embed else {"detector"}
         roles = [role for role in {_ROLE_OF[plugin] for plugin in plugins} if role not in done]
         needed = [spec for role in roles for spec in self.cards[role].crops]

@@ -95,6 +95,7 @@ class GalleryStore:
         self._index = open_index(settings, fingerprint, dim)
         self._server = self._index if isinstance(self._index, ServerIndex) else None
         self._views: dict[int, GalleryView] = {}
+        self._usable: set[int] = set()
         self._writing = threading.Lock()
         self._writer = IndexWriter(self._index)
         self.blobs.sweep()
@@ -212,16 +213,15 @@ class GalleryStore:
         """
         results: dict[int, list[Match] | StateError] = {}
         groups: dict[tuple[int, str, int], list[tuple[int, Float32]]] = defaultdict(list)
-        with self.records.read() as db:
-            known = self._fingerprints(db, {query.gallery for query in queries})
-            for position, query in enumerate(queries):
-                try:
-                    if refusal := self._refused(db, query.gallery, known):
-                        raise refusal
-                    group = query.gallery, query.by, max(0, query.first)
-                    groups[group].append((position, self._unit(query.embedding)))
-                except StateError as error:
-                    results[position] = error
+        refusals = self._refusals({query.gallery for query in queries})
+        for position, query in enumerate(queries):
+            try:
+                if refusal := refusals.get(query.gallery):
+                    raise refusal
+                group = query.gallery, query.by, max(0, query.first)
+                groups[group].append((position, self._unit(query.embedding)))
+            except StateError as error:
+                results[position] = error
         for (gallery, by, first), members in groups.items():
             positions = [position for position, _ in members]
             probes = np.stack([embedding for _, embedding in members])
@@ -426,6 +426,23 @@ class GalleryStore:
         if db.execute(foreign.limit(1)).first() is None:
             return None
         return FingerprintMismatch(gallery, stored, self.fingerprint)
+
+    def _refusals(self, galleries: set[int]) -> dict[int, StateError]:
+        """Of those of the galleries that cannot be searched, why not.
+
+        A gallery is never deleted, and beside the holder of a Milvus Lite file nobody writes faces: what was found
+        usable then remains so, which spares a search the question. It would take longer than a small gallery.
+        """
+        asked = galleries - self._usable
+        if not asked:
+            return {}
+        with self.records.read() as db:
+            known = self._fingerprints(db, asked)
+            refusals = {gallery: self._refused(db, gallery, known) for gallery in asked}
+        refused = {gallery: refusal for gallery, refusal in refusals.items() if refusal}
+        if self._server is None:
+            self._usable |= asked - set(refused)
+        return refused
 
     def _require(self, db: sa.Connection, gallery: int) -> None:
         if db.execute(sa.select(_galleries.c.id).where(_galleries.c.id == gallery)).first() is None:

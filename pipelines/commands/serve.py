@@ -72,6 +72,7 @@ def serve(
         raise typer.Exit(1) from None
     secret = prepare(settings)
     guard(home)
+    _work_in_turns()
 
     import ray
     from ray.serve.scripts import cli
@@ -100,6 +101,17 @@ def serve(
     threading.Thread(target=_announce, args=(url, settings.apis, secret), daemon=True).start()
     with lock:
         cli(["run", str(config)])
+
+
+def _work_in_turns() -> None:
+    """Let no process of the server take a core from another just because something has arrived for it: Linux's batch
+    policy, which processes that are started later inherit.
+
+    Where all cores are busy with models, everybody else then finds several things to do at a time and the models
+    find their caches as they left them: on two cores, 4 % more pictures. Where a core is idle nothing changes.
+    """
+    if hasattr(os, "SCHED_BATCH"):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _end(number: int, frame: object) -> None:
@@ -137,6 +149,10 @@ def ray_environment() -> dict[str, str]:
         # HAProxy, on the same machine, knows of a leaving ingress replica within a second.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",
         "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "2000",
+        # What replicas print is in their logs; to look ten times a second for more to send to a driver that does not
+        # ask for it takes a per cent of a core.
+        "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
+        "LOG_NAME_UPDATE_INTERVAL_S": "86400",
         # glibc would give the memory of every picture back, to be faulted in and zeroed for the next.
         "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
         "MALLOC_MMAP_THRESHOLD_": str(32 << 20),

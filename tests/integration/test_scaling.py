@@ -34,10 +34,7 @@ SETTINGS = {
     "webhooks": {"seconds": 3, "max_attempts": 1},
     "deployments": {
         # The second replicas need room on two cores.
-        **{
-            role: {"num_cpus": 0.05}
-            for role in ("detector", "embedder", "face_index", "generator", "video_encoder")
-        },
+        **{role: {"num_cpus": 0.05} for role in ("detector", "face_index", "generator", "video_encoder")},
         **dict.fromkeys(("swap_worker", "courier", "inverter"), QUICK),
         # Answers of a few milliseconds.
         **{role: {**QUICK, "target_ongoing_requests": 0.01} for role in ("identifier", "liveness")},
