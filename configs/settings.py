@@ -62,7 +62,7 @@ class DetectionSettings(_Strict):
     """max_side: pictures are shrunk to this longer side (pixels) before detection, never enlarged.
 
     embed: faces are embedded by the detector's replica as it cuts them, which spares each picture a hop: on two cores,
-    14 % more pictures. Say no where the two models scale apart; the embedder's own replicas are asked then.
+    14 % more pictures. Say no where the two models scale apart: the Embedder is deployed then.
     """
 
     max_side: Annotated[int, Field(ge=64, le=4096)] = 640

@@ -28,6 +28,8 @@ def server(models_mirror: None) -> Iterator[Server]:
         "fetch": {"allow": ["127.0.0.1"], "seconds": 5},
         # Conformance does not depend on how close an inversion comes.
         "generation": {"inversion_seconds": 4},
+        # Every picture that is asked about masks goes through Serve's queue, which is for those that wait.
+        "deployments": {"mask": {"batch_wait_ms": 1}},
     }
     with serving(args) as running:
         yield running

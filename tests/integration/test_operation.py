@@ -1,6 +1,7 @@
 """What operators see of a running server: metrics, the dashboard's panels, request ids, health and a graceful end."""
 
 import json
+import os
 import re
 import time
 import uuid
@@ -93,6 +94,11 @@ def test_metrics_say_what_has_happened(worked: Server) -> None:
     assert stages >= STAGES
     assert {"made", "found"} <= set(outcomes)
     assert float(faces[0]) >= 1
+
+
+def test_no_process_of_the_server_takes_a_core_from_its_models(server: Server) -> None:
+    policies = {os.sched_getscheduler(pid) for pid in server.pids() if Path(f"/proc/{pid}").exists()}
+    assert policies == {os.SCHED_BATCH}
 
 
 def test_metrics_are_for_administrators(server: Server) -> None:
