@@ -1,5 +1,6 @@
 """`prosopon serve`: everything that `serve run` needs, then `serve run`."""
 
+import contextlib
 import os
 import random
 import signal
@@ -110,7 +111,9 @@ def _work_in_turns() -> None:
     Where all cores are busy with models, everybody else then finds several things to do at a time and the models
     find their caches as they left them: on two cores, 4 % more pictures. Where a core is idle nothing changes.
     """
-    if hasattr(os, "SCHED_BATCH"):
+    with contextlib.suppress(
+        AttributeError, OSError
+    ):  # Other systems have none, and a sandbox may not allow it.
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
