@@ -284,12 +284,13 @@ class Deployments(_Strict):
     does: give it a larger max_batch_size there). A film may take a minute, so few wait.
 
     What waits should wait in the replica (max_ongoing_requests): a caller that holds requests back asks again at
-    growing intervals, and the replica runs dry meanwhile.
+    growing intervals, and the replica runs dry meanwhile. But a crowd waits at the caller as a whole until the replica
+    has said how much it has to do: with a short queue there, most are refused though the replica is idle.
     """
 
     ingress: DeploymentSettings = DeploymentSettings(max_ongoing_requests=1024)
     detector: DeploymentSettings = DeploymentSettings(
-        num_cpus=0.5, max_batch_size=1, concurrent_batches=2, max_ongoing_requests=80, max_queued_requests=16
+        num_cpus=0.5, max_batch_size=1, concurrent_batches=2, max_ongoing_requests=80, max_queued_requests=64
     )
     embedder: DeploymentSettings = DeploymentSettings(
         num_cpus=0.2, concurrent_batches=2, max_ongoing_requests=256

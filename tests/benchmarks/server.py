@@ -30,9 +30,8 @@ def latency(threads: int, repeats: int = 60) -> float:
 
 
 def main() -> None:
-    bound = limit(Recognise, pictures(), SECONDS)
+    before = limit(Recognise, pictures(), SECONDS)
     one, two = latency(1), latency(2)
-    print(f"model-bound limit (2 processes x 1 thread): {bound:.1f} pictures/s")
     print(f"in process, one picture: {one:.1f} ms with 1 thread, {two:.1f} ms with 2 threads")
     with serving({"apis": ["compreface"]}) as server:
         print(f"server ready after {server.started_seconds:.1f} s")
@@ -40,17 +39,23 @@ def main() -> None:
         url = f"{server.url}/api/v1/recognition/recognize"
         requests = [post(url, *multipart("file", "face.jpg", data), headers) for data in pictures()]
         asyncio.run(closed_loop(requests, server.address, 4, 3))
-        print(f"{'clients':>8}{'per s':>8}{'of limit':>10}{'p50 ms':>9}{'p99 ms':>9}  answers")
-        for clients in CLIENTS:
-            load = asyncio.run(closed_loop(requests, server.address, clients, SECONDS))
-            refused = (
-                f", slowest refusal {load.slowest_refusal * 1000:.0f} ms" if load.slowest_refusal else ""
-            )
-            print(
-                f"{clients:>8}{load.throughput:>8.1f}{load.throughput / bound:>10.2f}"
-                f"{load.percentile(50):>9.1f}{load.percentile(99):>9.1f}  {dict(load.statuses)}{refused}"
-            )
-        print(f"resident memory of all processes: {resident(server.pids()) / 2**30:.2f} GiB")
+        loads = [asyncio.run(closed_loop(requests, server.address, clients, SECONDS)) for clients in CLIENTS]
+        memory = resident(server.pids()) / 2**30
+    # Machines that others use too are faster at one time than at another: half of the limit is measured afterwards.
+    after = limit(Recognise, pictures(), SECONDS)
+    bound = (before + after) / 2
+    print(
+        f"model-bound limit (2 processes x 1 thread): {bound:.1f} pictures/s, {before:.1f} before the server and "
+        f"{after:.1f} after it"
+    )
+    print(f"{'clients':>8}{'per s':>8}{'of limit':>10}{'p50 ms':>9}{'p99 ms':>9}  answers")
+    for load in loads:
+        refused = f", slowest refusal {load.slowest_refusal * 1000:.0f} ms" if load.slowest_refusal else ""
+        print(
+            f"{load.clients:>8}{load.throughput:>8.1f}{load.throughput / bound:>10.2f}"
+            f"{load.percentile(50):>9.1f}{load.percentile(99):>9.1f}  {dict(load.statuses)}{refused}"
+        )
+    print(f"resident memory of all processes: {memory:.2f} GiB")
     with serving() as server:
         memory = resident(server.pids()) / 2**30
         print(

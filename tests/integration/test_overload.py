@@ -9,7 +9,7 @@ import httpx
 from tests.benchmarks.serving import Server
 from tests.conformance.client import new_key
 
-CLIENTS = 150
+CLIENTS = 250
 
 
 def test_overload_is_refused_quickly(server: Server, london: list[Path]) -> None:
