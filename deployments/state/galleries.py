@@ -427,8 +427,8 @@ class GalleryStore:
             return None
         return FingerprintMismatch(gallery, stored, self.fingerprint)
 
-    def _refusals(self, galleries: set[int]) -> dict[int, StateError]:
-        """Of those of the galleries that cannot be searched, why not.
+    def _refusals(self, galleries: set[int]) -> dict[int, StateError | None]:
+        """Why galleries cannot be searched: None, or no entry, for those that can.
 
         A gallery is never deleted, and beside the holder of a Milvus Lite file nobody writes faces: what was found
         usable then remains so, which spares a search the question. It would take longer than a small gallery.
@@ -439,10 +439,9 @@ class GalleryStore:
         with self.records.read() as db:
             known = self._fingerprints(db, asked)
             refusals = {gallery: self._refused(db, gallery, known) for gallery in asked}
-        refused = {gallery: refusal for gallery, refusal in refusals.items() if refusal}
         if self._server is None:
-            self._usable |= asked - set(refused)
-        return refused
+            self._usable.update(gallery for gallery, refusal in refusals.items() if refusal is None)
+        return refusals
 
     def _require(self, db: sa.Connection, gallery: int) -> None:
         if db.execute(sa.select(_galleries.c.id).where(_galleries.c.id == gallery)).first() is None:

@@ -111,9 +111,8 @@ def _work_in_turns() -> None:
     Where all cores are busy with models, everybody else then finds several things to do at a time and the models
     find their caches as they left them: on two cores, 4 % more pictures. Where a core is idle nothing changes.
     """
-    with contextlib.suppress(
-        AttributeError, OSError
-    ):  # Other systems have none, and a sandbox may not allow it.
+    # Other systems have no such policy, and a sandbox may not allow it.
+    with contextlib.suppress(AttributeError, OSError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
