@@ -6,7 +6,7 @@ an explicit value always wins over the environment.
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,6 +14,10 @@ Api = Literal["compreface", "trueface", "facecheck", "checkface", "aifaceswap"]
 Role = Literal[
     "detector", "embedder", "landmarks", "age", "gender", "mask", "liveness", "mapper", "generator", "swapper"
 ]
+
+
+FaceRole = Literal["embedder", "landmarks", "age", "gender", "mask", "liveness"]
+"""Of models that look at faces which the detector has cut."""
 
 
 class _Strict(BaseModel):
@@ -61,14 +65,15 @@ class DeploymentSettings(_Strict):
 class DetectionSettings(_Strict):
     """max_side: pictures are shrunk to this longer side (pixels) before detection, never enlarged.
 
-    embed: faces are embedded by the detector's replica as it cuts them, which spares each picture a hop: on two cores,
-    14 % more pictures. Say no where the two models scale apart: the Embedder is deployed then.
+    colocated: the models that the detector's replica runs itself on the faces that it cuts, where they are here. That
+    spares a picture a hop for each, and a small machine a process for each. The others are deployed by themselves:
+    where models scale apart, name none.
     """
 
     max_side: Annotated[int, Field(ge=64, le=4096)] = 640
     score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     nms_threshold: Annotated[float, Field(gt=0, le=1)] = 0.3
-    embed: bool = True
+    colocated: tuple[FaceRole, ...] = get_args(FaceRole)
 
 
 class GenerationSettings(_Strict):

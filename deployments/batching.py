@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -12,8 +13,7 @@ from ray.util.metrics import Histogram
 
 from configs.settings import DeploymentSettings
 from deployments.messages import ModelCard, Timed
-from models.crops import CropSpec
-from models.roles import Chips, Model
+from models.roles import Chips
 from models.session import Compute
 
 Item = TypeVar("Item")
@@ -105,44 +105,49 @@ class Batched(Generic[Item, Result]):
         return await self._gather(item)
 
 
-class Stacked(Generic[Results]):
-    """A model over the chips of several requests: stacked for one run, and the results dealt out.
+@dataclass(frozen=True, slots=True)
+class FaceModel(Generic[Results]):
+    """A model of faces as a replica runs it.
 
-    predict: ``(N, S, S, 3)`` uint8 -> one result per chip, as a list or as rows of an array.
+    stage: its name in the metrics. predict: chips ``(N, S, S, 3)`` uint8, a batch for each crop of the card -> one
+    result per face, as a list or as rows of an array.
     """
 
-    def __init__(self, predict: Callable[[Chips], Results], size: int) -> None:
-        self._predict = predict
-        predict(np.zeros((1, size, size, 3), np.uint8))  # The first run allocates: it is not a client's.
+    stage: str
+    card: ModelCard
+    predict: Callable[..., Results]
 
-    def __call__(self, groups: Sequence[Chips]) -> list[Timed[Results]]:
+    def warm_up(self) -> None:
+        """The first run allocates: it is not a client's."""
+        self.predict(*(np.zeros((1, crop.size, crop.size, 3), np.uint8) for crop in self.card.crops))
+
+    def __call__(self, groups: Sequence[Sequence[Chips]]) -> list[Timed[Results]]:
+        """The chips of several requests, stacked for one run, and the results dealt out."""
         start = time.perf_counter()
-        stacked = groups[0] if len(groups) == 1 else np.concatenate(groups)
-        results: Any = self._predict(stacked)
-        milliseconds = (time.perf_counter() - start) * 1000 / max(1, len(stacked))
-        ends = np.cumsum([len(chips) for chips in groups])
+        stacked = (
+            groups[0] if len(groups) == 1 else [np.concatenate(chips) for chips in zip(*groups, strict=True)]
+        )
+        results: Any = self.predict(*stacked)
+        milliseconds = (time.perf_counter() - start) * 1000 / max(1, len(stacked[0]))
+        ends = np.cumsum([len(chips[0]) for chips in groups])
         return [
-            Timed(results[end - len(chips) : end], milliseconds)
+            Timed(results[end - len(chips[0]) : end], milliseconds)
             for chips, end in zip(groups, ends, strict=True)
         ]
 
 
-class ChipModel(Generic[Results]):
-    """A `Stacked` model that many requests share, with its batches and its card."""
+class FaceModelReplica(Generic[Results]):
+    """A `FaceModel` deployed by itself. Not deployed where the Detector runs it (`detection.colocated`)."""
 
-    def __init__(
-        self,
-        stage: str,
-        model: Model,
-        size: int,
-        predict: Callable[[Chips], Results],
-        settings: DeploymentSettings,
-    ) -> None:
-        self._model = model
-        self._batched: Batched[Chips, Timed[Results]] = Batched(stage, Stacked(predict, size), settings, len)
+    def __init__(self, model: FaceModel[Results], settings: DeploymentSettings) -> None:
+        model.warm_up()
+        self._card = model.card
+        self._predict: Batched[Sequence[Chips], Timed[Results]] = Batched(
+            model.stage, model, settings, lambda chips: len(chips[0])
+        )
 
-    async def __call__(self, chips: Chips) -> Timed[Results]:
-        return await self._batched(chips)
+    def describe(self) -> ModelCard:
+        return self._card
 
-    def card(self, crops: tuple[CropSpec, ...], dim: int | None = None) -> ModelCard:
-        return ModelCard(self._model.name, self._model.fingerprint, crops, dim)
+    async def predict(self, *chips: Chips) -> Timed[Results]:
+        return await self._predict(chips)

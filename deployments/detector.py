@@ -1,21 +1,41 @@
 """The Detector: decodes a picture once, finds its faces and cuts what every later model needs."""
 
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from ray import serve
 
-from configs.settings import DeploymentSettings, DetectionSettings, ImageLimits, ModelSettings
-from deployments.batching import Batched, Stacked, StageMetrics, compute_for
-from deployments.messages import DetectRequest, FacesFound, ModelCard, Rejected
+from configs.settings import DeploymentSettings, DetectionSettings, FaceRole, ImageLimits, ModelSettings
+from deployments.age import age_model
+from deployments.batching import Batched, FaceModel, StageMetrics, compute_for
+from deployments.embedder import embedder_model
+from deployments.gender import gender_model
+from deployments.landmarks import landmarks_model
+from deployments.liveness import liveness_model
+from deployments.mask import mask_model
+from deployments.messages import DetectRequest, FacesFound, ModelCard, Rejected, Timed
 from models.crops import CropSpec, crop_matrix, cut
 from models.images import ImageError, decode
-from models.load import load_detector, load_embedder
+from models.load import load_detector
+from models.session import Compute
 from models.types import Detections, RGBImage
-from models.vectors import normalize
+
+_COLOCATED: dict[FaceRole, Callable[[ModelSettings, Compute], FaceModel[Any]]] = {
+    "embedder": embedder_model,
+    "landmarks": landmarks_model,
+    "age": age_model,
+    "gender": gender_model,
+    "mask": mask_model,
+    "liveness": liveness_model,
+}
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @serve.deployment
@@ -28,24 +48,25 @@ class Detector:
         detection: DetectionSettings,
         limits: ImageLimits,
         settings: DeploymentSettings,
+        colocated: Sequence[FaceRole],
     ) -> None:
         compute = compute_for(settings)
         self._model = load_detector(models, detection, compute)
-        self._embedder = load_embedder(models, compute) if detection.embed else None
+        self._colocated: dict[str, FaceModel[Any]] = {
+            role: _COLOCATED[role](models, compute) for role in colocated
+        }
+        self._stages = {role: StageMetrics(model.stage) for role, model in self._colocated.items()}
         self._threshold = detection.score_threshold
         self._limits = limits
-        self._decoders = ThreadPoolExecutor(max(2, settings.threads), thread_name_prefix="decode")
+        self._beside = ThreadPoolExecutor(max(2, settings.threads), thread_name_prefix="beside")
         self._detect = Batched("detect", self._detect_batch, settings)
         self._model.detect([np.zeros((480, 640, 3), np.uint8)], self._threshold)
-        if embedder := self._embedder:
-            self._embed = Stacked(lambda chips: normalize(embedder.embed(chips)), embedder.crop.size)
-            self._embedding = StageMetrics("embed")
+        for model in self._colocated.values():
+            model.warm_up()
 
     def describe(self) -> ModelCard:
-        embedder = None
-        if model := self._embedder:
-            embedder = ModelCard(model.name, model.fingerprint, (model.crop,), model.dim)
-        return ModelCard(self._model.name, self._model.fingerprint, embedder=embedder)
+        colocated = {role: model.card for role, model in self._colocated.items()}
+        return ModelCard(self._model.name, self._model.fingerprint, colocated=colocated)
 
     async def detect(self, request: DetectRequest) -> FacesFound | Rejected:
         return await self._detect(request)
@@ -53,9 +74,7 @@ class Detector:
     def _detect_batch(self, requests: list[DetectRequest]) -> list[FacesFound | Rejected]:
         """Decode, detect and cut: one job, since every change of threads costs a picture a millisecond."""
         started = time.perf_counter()
-        # One picture needs no second thread to be decoded in.
-        each = map if len(requests) == 1 else self._decoders.map
-        decoded = list(each(self._decode, requests))
+        decoded = self._each(self._decode, requests)
         answers: dict[int, FacesFound | Rejected] = {}
         to_detect: list[tuple[int, RGBImage, float]] = []
         for position, (request, picture) in enumerate(zip(requests, decoded, strict=True)):
@@ -72,37 +91,45 @@ class Detector:
             for (position, picture, threshold), faces in zip(to_detect, found, strict=True):
                 limit, crops = requests[position].limit, self._crops(requests[position])
                 answers[position] = cut_faces(picture, faces, threshold, limit, crops, started)
-        return self._embedded(requests, [answers[position] for position in range(len(requests))])
+        return self._analyzed(requests, [answers[position] for position in range(len(requests))])
 
     def _crops(self, request: DetectRequest) -> tuple[CropSpec, ...]:
-        if not (request.embed and self._embedder) or self._embedder.crop in request.crops:
-            return request.crops
-        return (*request.crops, self._embedder.crop)
+        asked = (model for role, model in self._colocated.items() if role in request.roles)
+        return tuple(dict.fromkeys([*request.crops, *(crop for model in asked for crop in model.card.crops)]))
 
-    def _embedded(
+    def _analyzed(
         self, requests: list[DetectRequest], answers: list[FacesFound | Rejected]
     ) -> list[FacesFound | Rejected]:
-        """The answers with embeddings where they were asked for, without chips that were cut for these alone."""
-        asked = {
+        """The answers with the results that were asked for, without chips that were cut for these alone."""
+        faces = {
             position: answer
-            for position, (request, answer) in enumerate(zip(requests, answers, strict=True))
-            if request.embed and isinstance(answer, FacesFound) and len(answer.faces)
+            for position, answer in enumerate(answers)
+            if isinstance(answer, FacesFound) and len(answer.faces)
         }
-        if self._embedder is None or not asked:
-            return answers
-        crop = self._embedder.crop
-        started = time.perf_counter()
-        embeddings = self._embed([found.chips[crop] for found in asked.values()])
-        self._embedding.observe(time.perf_counter() - started, len(asked))
-        for (position, found), embedded in zip(asked.items(), embeddings, strict=True):
-            specs = requests[position].crops
+
+        def run(role: str) -> dict[int, Timed[Any]]:
+            asked = [position for position in faces if role in requests[position].roles]
+            model, started = self._colocated[role], time.perf_counter()
+            results = model(
+                [[faces[position].chips[crop] for crop in model.card.crops] for position in asked]
+            )
+            self._stages[role].observe(time.perf_counter() - started, len(asked))
+            return dict(zip(asked, results, strict=True))
+
+        roles = list({role for position in faces for role in requests[position].roles})
+        results = dict(zip(roles, self._each(run, roles), strict=True))
+        for position, found in faces.items():
+            request = requests[position]
             answers[position] = replace(
                 found,
-                chips={spec: found.chips[spec] for spec in specs},
-                matrices={spec: found.matrices[spec] for spec in specs},
-                embeddings=embedded,
+                chips={crop: found.chips[crop] for crop in request.crops},
+                results={role: results[role][position] for role in request.roles},
             )
         return answers
+
+    def _each(self, function: Callable[[Item], Result], items: list[Item]) -> list[Result]:
+        """The function of every item, side by side; one alone needs no second thread."""
+        return list((map if len(items) == 1 else self._beside.map)(function, items))
 
     def _decode(self, request: DetectRequest) -> RGBImage | Rejected:
         try:

@@ -3,33 +3,23 @@
 from ray import serve
 
 from configs.settings import DeploymentSettings, ModelSettings
-from deployments.batching import ChipModel, compute_for
-from deployments.messages import ModelCard, Timed
+from deployments.batching import FaceModel, FaceModelReplica, compute_for
+from deployments.messages import ModelCard
 from models.load import load_embedder
-from models.roles import Chips
+from models.session import Compute
 from models.types import Float32
 from models.vectors import normalize
 
 
-@serve.deployment
-class Embedder:
-    """Answers chips ``(N, S, S, 3)`` with unit embeddings ``(N, dim)`` float32.
+def embedder_model(models: ModelSettings, compute: Compute) -> FaceModel[Float32]:
+    model = load_embedder(models, compute)
+    card = ModelCard(model.name, model.fingerprint, (model.crop,), model.dim)
+    return FaceModel("embed", card, lambda chips: normalize(model.embed(chips)))
 
-    Not deployed where the Detector embeds.
-    """
+
+@serve.deployment
+class Embedder(FaceModelReplica[Float32]):
+    """Answers chips ``(N, S, S, 3)`` with unit embeddings ``(N, dim)`` float32."""
 
     def __init__(self, models: ModelSettings, settings: DeploymentSettings) -> None:
-        self._model = load_embedder(models, compute_for(settings))
-        self._embed: ChipModel[Float32] = ChipModel(
-            "embed",
-            self._model,
-            self._model.crop.size,
-            lambda chips: normalize(self._model.embed(chips)),
-            settings,
-        )
-
-    def describe(self) -> ModelCard:
-        return self._embed.card((self._model.crop,), self._model.dim)
-
-    async def embed(self, chips: Chips) -> Timed[Float32]:
-        return await self._embed(chips)
+        super().__init__(embedder_model(models, compute_for(settings)), settings)

@@ -32,7 +32,7 @@ class FaceIndex:
         self, state: StateSettings, settings: DeploymentSettings, embeds: DeploymentHandle
     ) -> None:
         compute_for(settings)
-        card: ModelCard = (await embeds.describe.remote()).of_embedder
+        card: ModelCard = (await embeds.describe.remote()).embedder
         assert card.dim is not None
         self._executor = ThreadPoolExecutor(4, thread_name_prefix="gallery")
         self._store = await asyncio.to_thread(GalleryStore, state, card.fingerprint, card.dim)

@@ -3,24 +3,22 @@
 from ray import serve
 
 from configs.settings import DeploymentSettings, ModelSettings
-from deployments.batching import ChipModel, compute_for
-from deployments.messages import ModelCard, Timed
+from deployments.batching import FaceModel, FaceModelReplica, compute_for
+from deployments.messages import ModelCard
 from models.load import load_gender
-from models.roles import Chips, Gender
+from models.roles import Gender
+from models.session import Compute
+
+
+def gender_model(models: ModelSettings, compute: Compute) -> FaceModel[list[Gender]]:
+    model = load_gender(models, compute)
+    card = ModelCard(model.name, model.fingerprint, (model.crop,))
+    return FaceModel("gender", card, model.classify)
 
 
 @serve.deployment
-class GenderClassifier:
+class GenderClassifier(FaceModelReplica[list[Gender]]):
     """Answers chips ``(N, S, S, 3)`` with one `Gender` per chip."""
 
     def __init__(self, models: ModelSettings, settings: DeploymentSettings) -> None:
-        self._model = load_gender(models, compute_for(settings))
-        self._predict: ChipModel[list[Gender]] = ChipModel(
-            "gender", self._model, self._model.crop.size, self._model.classify, settings
-        )
-
-    def describe(self) -> ModelCard:
-        return self._predict.card((self._model.crop,))
-
-    async def predict(self, chips: Chips) -> Timed[list[Gender]]:
-        return await self._predict(chips)
+        super().__init__(gender_model(models, compute_for(settings)), settings)

@@ -61,7 +61,7 @@ class Identifier:
         embeds: DeploymentHandle,
     ) -> None:
         compute_for(settings)
-        card: ModelCard = (await embeds.describe.remote()).of_embedder
+        card: ModelCard = (await embeds.describe.remote()).embedder
         self._fingerprint = card.fingerprint
         self._executor = ThreadPoolExecutor(2, thread_name_prefix="identify")
         records = await asyncio.to_thread(Records, state.database)

@@ -3,25 +3,22 @@
 from ray import serve
 
 from configs.settings import DeploymentSettings, ModelSettings
-from deployments.batching import ChipModel, compute_for
-from deployments.messages import ModelCard, Timed
+from deployments.batching import FaceModel, FaceModelReplica, compute_for
+from deployments.messages import ModelCard
 from models.load import load_landmarks
-from models.roles import Chips
+from models.session import Compute
 from models.types import Float32
 
 
+def landmarks_model(models: ModelSettings, compute: Compute) -> FaceModel[Float32]:
+    model = load_landmarks(models, compute)
+    card = ModelCard(model.name, model.fingerprint, (model.crop,), model.count)
+    return FaceModel("landmarks", card, model.predict)
+
+
 @serve.deployment
-class LandmarkPredictor:
+class LandmarkPredictor(FaceModelReplica[Float32]):
     """Answers chips ``(N, S, S, 3)`` with landmarks ``(N, count, 2)`` float32 in crop pixels."""
 
     def __init__(self, models: ModelSettings, settings: DeploymentSettings) -> None:
-        self._model = load_landmarks(models, compute_for(settings))
-        self._predict: ChipModel[Float32] = ChipModel(
-            "landmarks", self._model, self._model.crop.size, self._model.predict, settings
-        )
-
-    def describe(self) -> ModelCard:
-        return self._predict.card((self._model.crop,), self._model.count)
-
-    async def predict(self, chips: Chips) -> Timed[Float32]:
-        return await self._predict(chips)
+        super().__init__(landmarks_model(models, compute_for(settings)), settings)

@@ -3,24 +3,22 @@
 from ray import serve
 
 from configs.settings import DeploymentSettings, ModelSettings
-from deployments.batching import ChipModel, compute_for
-from deployments.messages import ModelCard, Timed
+from deployments.batching import FaceModel, FaceModelReplica, compute_for
+from deployments.messages import ModelCard
 from models.load import load_mask
-from models.roles import Chips, Mask
+from models.roles import Mask
+from models.session import Compute
+
+
+def mask_model(models: ModelSettings, compute: Compute) -> FaceModel[list[Mask]]:
+    model = load_mask(models, compute)
+    card = ModelCard(model.name, model.fingerprint, (model.crop,))
+    return FaceModel("mask", card, model.classify)
 
 
 @serve.deployment
-class MaskClassifier:
+class MaskClassifier(FaceModelReplica[list[Mask]]):
     """Answers chips ``(N, S, S, 3)`` with one `Mask` per chip."""
 
     def __init__(self, models: ModelSettings, settings: DeploymentSettings) -> None:
-        self._model = load_mask(models, compute_for(settings))
-        self._predict: ChipModel[list[Mask]] = ChipModel(
-            "mask", self._model, self._model.crop.size, self._model.classify, settings
-        )
-
-    def describe(self) -> ModelCard:
-        return self._predict.card((self._model.crop,))
-
-    async def predict(self, chips: Chips) -> Timed[list[Mask]]:
-        return await self._predict(chips)
+        super().__init__(mask_model(models, compute_for(settings)), settings)

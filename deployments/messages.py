@@ -1,7 +1,8 @@
 """What crosses a process boundary between deployments: small frozen dataclasses."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from models.crops import CropSpec
 from models.images import ImageError, RejectionReason
@@ -16,19 +17,20 @@ Result = TypeVar("Result")
 class ModelCard:
     """What callers need to know of a model that runs elsewhere.
 
-    crops: how its inputs are cut; dim: length of an embedding. embedder: of the model that embeds in the same replica.
+    crops: how its inputs are cut; dim: length of an embedding, or number of landmarks. colocated: role -> card of the
+    models that run in the same replica.
     """
 
     name: str
     fingerprint: str
     crops: tuple[CropSpec, ...] = ()
     dim: int | None = None
-    embedder: "ModelCard | None" = None
+    colocated: "Mapping[str, ModelCard]" = field(default_factory=dict)
 
     @property
-    def of_embedder(self) -> "ModelCard":
+    def embedder(self) -> "ModelCard":
         """Of a deployment that embeds: the Detector does besides, the Embedder does nothing else."""
-        return self.embedder or self
+        return self.colocated.get("embedder", self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class DetectRequest:
     """image: a file's bytes, as the client sent them.
 
     limit: at most so many faces, the biggest; 0 is all. crops: what to cut of every face. whole_picture: do not look
-    for a face, the picture is one. embed: embed the faces too, which only a detector can whose card has a `dim`.
+    for a face, the picture is one. roles: what else to run on every face, of the detector's `ModelCard.colocated`.
     """
 
     image: bytes
@@ -52,14 +54,15 @@ class DetectRequest:
     limit: int = 0
     crops: tuple[CropSpec, ...] = ()
     whole_picture: bool = False
-    embed: bool = False
+    roles: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class FacesFound:
-    """width, height: of the upright picture. chips: crop -> one chip per face. matrices: crop -> ``(N, 2, 3)``.
+    """width, height: of the upright picture. chips: crop that was asked for -> one chip per face. matrices: every crop
+    that was cut -> ``(N, 2, 3)``.
 
-    embeddings: ``(N, dim)`` unit vectors, where they were asked for and there are faces.
+    results: of the roles that were asked for, one per face; none where there are no faces.
     """
 
     width: int
@@ -68,7 +71,7 @@ class FacesFound:
     chips: dict[CropSpec, Chips] = field(default_factory=dict)
     matrices: dict[CropSpec, Float32] = field(default_factory=dict)
     milliseconds: float = 0.0
-    embeddings: Timed[Float32] | None = None
+    results: Mapping[str, Timed[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,9 +43,14 @@ class Crop:
 
     def to_picture(self, points: Float32) -> Float32:
         """Points ``(..., 2)`` in crop pixels, mapped back to the picture."""
-        inverse = cv2.invertAffineTransform(self.matrix)
-        mapped: Float32 = (points @ inverse[:, :2].T + inverse[:, 2]).astype(np.float32)
-        return mapped
+        return to_picture(points, self.matrix)
+
+
+def to_picture(points: Float32, matrix: Float32) -> Float32:
+    """Points ``(..., 2)`` in the pixels of the crop that `matrix` made, mapped back to the picture."""
+    inverse = cv2.invertAffineTransform(matrix)
+    mapped: Float32 = (points @ inverse[:, :2].T + inverse[:, 2]).astype(np.float32)
+    return mapped
 
 
 def similarity_transform(source: Float32, target: Float32) -> Float32:
@@ -114,8 +119,8 @@ def cut(image: RGBImage, box: Float32, landmarks: Float32, spec: CropSpec) -> Cr
     small = cv2.resize(region, shrunk, interpolation=cv2.INTER_AREA)
     ratio_x, ratio_y = region.shape[1] / shrunk[0], region.shape[0] / shrunk[1]
     # small pixel (i, j) is the picture at ((i + 0.5) * ratio - 0.5 + corner).
-    to_picture = np.array(
+    shrunk_to_picture = np.array(
         [[ratio_x, 0, x1 + ratio_x / 2 - 0.5], [0, ratio_y, y1 + ratio_y / 2 - 0.5], [0, 0, 1]]
     )
-    local = (np.vstack([matrix, [0, 0, 1]]) @ to_picture)[:2].astype(np.float32)
+    local = (np.vstack([matrix, [0, 0, 1]]) @ shrunk_to_picture)[:2].astype(np.float32)
     return Crop(cv2.warpAffine(small, local, size, flags=cv2.INTER_LINEAR), matrix)

@@ -1,12 +1,12 @@
 """The application builder: settings in, bound application out. It reads like the architecture's diagram."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 from ray.serve import Application, Deployment
 from ray.serve.schema import LoggingConfig
 
-from configs.settings import DeploymentSettings, Role, Settings
+from configs.settings import DeploymentSettings, FaceRole, Settings
 from deployments.age import AgeEstimator
 from deployments.courier import Courier
 from deployments.detector import Detector
@@ -68,34 +68,35 @@ def options(
 
 
 def recognition(settings: Settings) -> RecognitionHandles:
-    """detect -> embed -> match, with the plugins whose models are here side by side."""
+    """detect -> embed -> match, with the models of the plugins that are here."""
     models, resources = settings.models, settings.deployments
+    # Who recognises faces cannot do without an embedder: where it is missing, its own error says what to do.
+    here = [role for role in get_args(FaceRole) if role == "embedder" or available(models, role)]
+    colocated = [role for role in here if role in settings.detection.colocated]
     detector = options(Detector, resources.detector).bind(
-        models, settings.detection, settings.images, resources.detector
+        models, settings.detection, settings.images, resources.detector, colocated
     )
-    embedder = None
-    if not settings.detection.embed:
-        embedder = options(Embedder, resources.embedder).bind(models, resources.embedder)
-    embeds = embedder or detector
-    plugin_deployments: dict[Role, Deployment] = {
+    deployments: dict[FaceRole, Deployment] = {
+        "embedder": Embedder,
         "landmarks": LandmarkPredictor,
         "age": AgeEstimator,
         "gender": GenderClassifier,
         "mask": MaskClassifier,
         "liveness": LivenessDetector,
     }
-    plugins = {
+    apart = {
         role: options(deployment, getattr(resources, role)).bind(models, getattr(resources, role))
-        for role, deployment in plugin_deployments.items()
-        if available(models, role)
+        for role, deployment in deployments.items()
+        if role in here and role not in colocated
     }
+    embeds = apart.get("embedder", detector)
     index = options(FaceIndex, resources.face_index).bind(settings.state, resources.face_index, embeds)
     identifier = None
     if settings.serves("trueface"):
         identifier = options(Identifier, resources.identifier).bind(
             models, settings.detection, settings.state, resources.identifier, embeds
         )
-    return RecognitionHandles(ModelHandles(detector, embedder, **plugins), index, identifier)
+    return RecognitionHandles(ModelHandles(detector, **apart), index, identifier)
 
 
 def generation(settings: Settings) -> GeneratorHandles:

@@ -100,7 +100,8 @@ def _version() -> str:
 
 def _model(settings: Settings, role: Role) -> ModelDescription:
     models = settings.models
-    resources = getattr(settings.deployments, _DEPLOYMENT_OF.get(role, role), DeploymentSettings())
+    deployment = "detector" if role in settings.detection.colocated else _DEPLOYMENT_OF.get(role, role)
+    resources = getattr(settings.deployments, deployment, DeploymentSettings())
     loaded = available(models, role)
     device: Literal["CPU", "CUDA"] = "CUDA" if resources.num_gpus else "CPU"
     override = models.overrides.get(role)

@@ -11,7 +11,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.calls import call
 from deployments.messages import DetectRequest, FacesFound, ModelCard, Timed
-from models.crops import Crop, CropSpec
+from models.crops import CropSpec, to_picture
 from models.head_pose import head_pose
 from models.roles import Age, Gender, HeadPose, Mask
 from models.types import Float32, RGBImage
@@ -71,8 +71,8 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class ModelHandles:
-    """Handles of the deployments of this graph; None where the role is not deployed. Without an embedder the detector
-    embeds."""
+    """Handles of the deployments of this graph; None where the role is not deployed by itself: no model is here, or the
+    detector runs it."""
 
     detector: DeploymentHandle
     embedder: DeploymentHandle | None = None
@@ -114,9 +114,7 @@ class FaceAnalyzer:
         deployed = handles.deployed()
         described = await asyncio.gather(*(handle.describe.remote() for handle in deployed.values()))
         cards: dict[str, ModelCard] = dict(zip(deployed, described, strict=True))
-        if embedder := cards["detector"].embedder:
-            cards["embedder"] = embedder
-        return cls(handles, cards)
+        return cls(handles, {**cards, **cards["detector"].colocated})
 
     def available(self, plugin: Plugin) -> bool:
         return _ROLE_OF[plugin] in self.cards
@@ -141,27 +139,22 @@ class FaceAnalyzer:
         whole_picture: the picture is a face already cut out, do not look for one. crops: to be cut of every face.
         Raises `ImageError`, and what `call` raises.
         """
-        embed = Plugin.EMBEDDING in plugins and self.cards["detector"].embedder is not None
-        done = {"detector", "embedder"} if embed else {"detector"}
-        roles = [role for role in {_ROLE_OF[plugin] for plugin in plugins} if role not in done]
-        needed = [spec for role in roles for spec in self.cards[role].crops]
+        wanted = {_ROLE_OF[plugin] for plugin in plugins}
+        here = frozenset(role for role in self.cards["detector"].colocated if role in wanted)
+        apart = list(wanted - here - {"detector"})
+        needed = [spec for role in apart for spec in self.cards[role].crops]
         specs = tuple(dict.fromkeys([*needed, *crops]))
-        request = DetectRequest(image, score_threshold, limit, specs, whole_picture, embed)
+        request = DetectRequest(image, score_threshold, limit, specs, whole_picture, here)
         found: FacesFound = await call(self._detect, request)
-        answers: dict[str, Timed[Any]] = {}
-        if len(found.faces):
-            results = await asyncio.gather(*(self._ask(role, found) for role in roles))
-            answers = dict(zip(roles, results, strict=True))
-        if found.embeddings:
-            answers["embedder"] = found.embeddings
+        answers: dict[str, Timed[Any]] = {**found.results}
+        if apart and len(found.faces):
+            results = await asyncio.gather(*(self._ask(role, found) for role in apart))
+            answers.update(zip(apart, results, strict=True))
         return Picture(found.width, found.height, tuple(self._faces(found, plugins, answers, crops)))
 
     def _ask(self, role: str, found: FacesFound) -> Awaitable[Timed[Any]]:
-        handle = self._handles[role]
         chips = [found.chips[spec] for spec in self.cards[role].crops]
-        if role == "liveness":
-            return call(handle.score, chips)
-        return call(handle.embed if role == "embedder" else handle.predict, *chips)
+        return call(self._handles[role].predict, *chips)
 
     def _faces(
         self,
@@ -178,8 +171,7 @@ class FaceAnalyzer:
             dense = None
             if "landmarks" in values:
                 spec: CropSpec = self.cards["landmarks"].crops[0]
-                crop = Crop(found.chips[spec][index], found.matrices[spec][index])
-                dense = crop.to_picture(values["landmarks"])
+                dense = to_picture(values["landmarks"], found.matrices[spec][index])
             pose = None
             if Plugin.POSE in plugins and dense is not None:
                 pose = head_pose(dense, (found.width, found.height))

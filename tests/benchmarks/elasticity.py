@@ -33,7 +33,7 @@ PATIENCE = 60.0
 ELASTIC = {"min_replicas": 1, "upscale_seconds": 2, "downscale_seconds": 8}
 SETTINGS: dict[str, Any] = {
     "apis": ["compreface"],
-    "detection": {"embed": False},
+    "detection": {"colocated": []},
     "deployments": {
         "ingress": {**ELASTIC, "num_cpus": 0.1, "min_replicas": 2, "max_replicas": 2},
         "detector": {

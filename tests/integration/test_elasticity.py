@@ -38,7 +38,7 @@ FOLLOWING = {
 }
 SETTINGS = {
     "apis": ["compreface", "checkface"],
-    "detection": {"embed": False},  # The Embedder shall have something to do.
+    "detection": {"colocated": []},
     "deployments": {
         **{role: {**QUICK, "max_batch_size": 1} for role in FOLLOWING},
         "ingress": {"num_cpus": 0.1, "min_replicas": 2, "max_replicas": 2},

@@ -24,7 +24,7 @@ _SECONDS = 120
 
 @pytest.fixture
 def starting(tmp_path: Path, models_mirror: None) -> Iterator[Server]:
-    server = launch(tmp_path, {"apis": ["compreface"]})
+    server = launch(tmp_path, {"apis": ["compreface"], "detection": {"colocated": ["embedder"]}})
     try:
         yield server
     finally:

@@ -1,0 +1,106 @@
+"""What the Detector finds out about faces beside finding them."""
+
+import asyncio
+from functools import cache
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+
+from configs.settings import (
+    DeploymentSettings,
+    DetectionSettings,
+    FaceRole,
+    ImageLimits,
+    ModelSettings,
+)
+from deployments.age import AgeEstimator
+from deployments.detector import Detector
+from deployments.embedder import Embedder
+from deployments.gender import GenderClassifier
+from deployments.landmarks import LandmarkPredictor
+from deployments.liveness import LivenessDetector
+from deployments.mask import MaskClassifier
+from deployments.messages import DetectRequest, FacesFound, ModelCard, Rejected
+from models.load import available
+from tests.paths import DATA, require
+
+DEPLOYMENTS = {
+    "embedder": Embedder,
+    "landmarks": LandmarkPredictor,
+    "age": AgeEstimator,
+    "gender": GenderClassifier,
+    "mask": MaskClassifier,
+    "liveness": LivenessDetector,
+}
+
+
+@cache
+def _here() -> list[FaceRole]:
+    return [role for role in get_args(FaceRole) if available(ModelSettings(), role)]
+
+
+@pytest.fixture(scope="module")
+def detector(models_mirror: None) -> Any:
+    settings = DeploymentSettings(max_batch_size=8)
+    return Detector.func_or_class(ModelSettings(), DetectionSettings(), ImageLimits(), settings, _here())
+
+
+def picture(name: str) -> bytes:
+    return require(DATA / "compreface_samples" / name).read_bytes()
+
+
+def same(one: Any, other: Any) -> bool:
+    """Up to what a network's batch changes in its last digits."""
+    if isinstance(one, np.ndarray):
+        return bool(np.allclose(one, other, atol=1e-3))
+    return all(
+        a.probability == pytest.approx(b.probability, abs=1e-4)
+        and [getattr(a, name, None) for name in ("low", "high", "value")]
+        == [getattr(b, name, None) for name in ("low", "high", "value")]
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+@pytest.mark.parametrize("role", get_args(FaceRole))
+def test_a_colocated_model_says_what_its_own_deployment_says(detector: Any, role: FaceRole) -> None:
+    if role not in _here():
+        pytest.skip(f"the weights of {role} are not here")
+    apart = DEPLOYMENTS[role].func_or_class(ModelSettings(), DeploymentSettings())
+    card: ModelCard = apart.describe()
+    assert detector.describe().colocated[role] == card
+
+    async def ask() -> tuple[FacesFound, Any]:
+        found = await detector.detect(
+            DetectRequest(picture("000_5.jpg"), crops=card.crops, roles=frozenset({role}))
+        )
+        return found, await apart.predict(*(found.chips[crop] for crop in card.crops))
+
+    found, expected = asyncio.run(ask())
+    assert len(found.faces) == 5 == len(expected.value)
+    assert list(found.results) == [role]
+    assert same(found.results[role].value, expected.value)
+
+
+def test_every_request_of_a_batch_gets_what_it_asked_for(detector: Any) -> None:
+    crop = detector.describe().colocated["mask"].crops[0]
+    requests = [
+        DetectRequest(picture("000_5.jpg"), roles=frozenset({"age", "landmarks"})),
+        DetectRequest(b"no picture", roles=frozenset({"age"})),
+        DetectRequest(picture("017_0.jpg"), roles=frozenset({"age"})),  # Nobody is in it.
+        DetectRequest(picture("004_A.jpg"), limit=1, crops=(crop,)),
+        DetectRequest(picture("004_A.jpg"), limit=1, roles=frozenset(_here())),
+    ]
+    many, bad, empty, plain, full = detector._detect_batch(requests)
+    assert isinstance(bad, Rejected)
+    assert not empty.results and not len(empty.faces)
+    assert not plain.results and list(plain.chips) == [crop]
+    assert not many.chips and not full.chips, "what was cut for the models alone does not travel"
+    assert set(many.results) == {"age", "landmarks"} and set(full.results) == set(_here())
+    for request, answer in zip(requests, (many, bad, empty, plain, full), strict=True):
+        if isinstance(answer, FacesFound):
+            (alone,) = detector._detect_batch([request])
+            assert len(alone.faces) == len(answer.faces)
+            for role, result in alone.results.items():
+                assert len(result.value) == len(answer.faces)
+                assert same(result.value, answer.results[role].value), role
