@@ -39,7 +39,7 @@ def check(
     """Random requests to one operation: no server error, and every answer fits the document."""
     operation = next(operation for operation in _all(schema) if operation.label == label)
 
-    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=examples, suppress_health_check=list(HealthCheck), database=None)
     @given(case=operation.as_strategy())
     def run(case: Case) -> None:
         answer = case.call(headers=headers)

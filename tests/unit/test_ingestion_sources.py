@@ -25,7 +25,7 @@ rows = st.lists(
     ),
     max_size=8,
 )
-anew = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+anew = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def expected(row: dict[str, str], folder: Path) -> Item | None:

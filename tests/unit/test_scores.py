@@ -25,7 +25,7 @@ from models.scores import (
 from models.vectors import normalize
 
 distances = st.floats(0, 4, width=32)
-few = settings(deadline=None, max_examples=25)
+few = settings(max_examples=25)
 PLAIN = ScoreCurve((0.0, 2.0), (100.0, 0.0))
 FINGERPRINT = "dlib-resnet29-55533b28a95800a5-1"
 

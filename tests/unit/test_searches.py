@@ -314,7 +314,7 @@ def test_a_search_that_is_at_work_does_not_expire(state: State) -> None:
     assert state.store.find(key.tenant, search.id).state == "done", "its result is kept as long as any"
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_credits_are_never_lost_or_doubled(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -38,7 +38,7 @@ def test_every_vertex_is_part_of_a_triangle() -> None:
 angles = st.floats(-35, 35)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(5, 400), angles, angles, st.floats(-180, 180), st.floats(-200, 900))
 def test_the_forehead_follows_the_pose(
     scale: float, pitch: float, turn: float, roll: float, shift: float
@@ -47,13 +47,13 @@ def test_the_forehead_follows_the_pose(
     assert_allclose(geometry.with_forehead(points[:68]), points, atol=0.04 * scale)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(20, 400), angles, st.floats(-180, 180))
 def test_yaw_is_recovered(scale: float, turn: float, roll: float) -> None:
     assert yaw(seen(scale, (0, turn, roll), 300)) == pytest.approx(abs(turn), abs=5)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(15, 90), st.floats(-30, 30), st.floats(-30, 30), st.floats(-40, 40))
 def test_interpolation_is_exact_for_what_is_linear(scale: float, turn: float, a: float, b: float) -> None:
     points = seen(scale, (0, turn, 0), 128)
@@ -70,7 +70,7 @@ def test_a_hidden_half_is_known() -> None:
     assert geometry.visible_share(seen(100, (0, 0, 0), 200)).min() > 0.95
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(10, 200), st.floats(-20, 20), st.floats(-90, 90), st.floats(0, 1))
 def test_proportions_of_the_same_face_change_nothing(
     scale: float, turn: float, roll: float, share: float
@@ -88,7 +88,7 @@ def test_proportions_move_features_and_never_the_outline() -> None:
     assert_allclose(with_proportions(target, seen(100, (0, 60, 0), 200), 1.0, True), target)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 3000), st.integers(1, 3000), st.floats(3, 900), st.floats(-500, 2500))
 def test_a_region_lies_in_the_frame_and_its_rasters_fit(
     height: int, width: int, scale: float, shift: float

@@ -189,7 +189,7 @@ def test_codes_leave_nothing_out(spread: float, coded: list[int]) -> None:
         check_search(view, plain, people(rng, rng.integers(0, 200, 20), spread), 10)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32), st.floats(0.01, 100), st.sampled_from([16, 25, 128, 256, 512]))
 def test_codes_leave_nothing_out_wherever_embeddings_lie(seed: int, spread: float, dim: int) -> None:
     """All in one direction, or in every; also where a number of the embedding is always the same."""
