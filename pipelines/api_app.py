@@ -10,6 +10,20 @@ from configs.settings import Api
 INTERNAL = "internal error; the server's log has the details"
 
 
+class ApiApp(FastAPI):
+    """FastAPI whose document leaves out the status 422: wrong parameters are answered in the API's own form."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            document = super().openapi()
+            for path in document["paths"].values():
+                for operation in path.values():
+                    operation["responses"].pop("422", None)
+            for name in ("HTTPValidationError", "ValidationError"):
+                document.get("components", {}).get("schemas", {}).pop(name, None)
+        return super().openapi()
+
+
 def api_app(
     api: Api,
     title: str,
@@ -19,13 +33,13 @@ def api_app(
     answer: Callable[[Exception], Response],
     bug: Exception,
     **options: Any,
-) -> FastAPI:
+) -> ApiApp:
     """An application without routes, which answers every error in the API's own form.
 
     expected: errors that `answer` puts into that form; bug: what it is given in place of any other, which is logged.
     options: `FastAPI`'s. The OpenAPI document is at ``/openapi/{api}.json``, its page in the console.
     """
-    app = FastAPI(
+    app = ApiApp(
         title=title,
         version=version,
         openapi_url=f"/openapi/{api}.json",

@@ -4,7 +4,7 @@ Contract: the service's own OpenAPI document, which describes one status, 200: w
 ``code``, except where HTTP itself has a word for it (401, 413, 503).
 """
 
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, FastAPI, Query, Request, Response
@@ -14,7 +14,7 @@ from starlette.datastructures import UploadFile
 from deployments.state.errors import SearchNotFound, SearchPictureNotFound
 from deployments.state.keys import Key
 from deployments.state.searches import MAX_PICTURES, Search
-from pipelines.api_app import INTERNAL, api_app
+from pipelines.api_app import INTERNAL, ApiApp, api_app
 from pipelines.face_search import counted
 from pipelines.facecheck_errors import TRANSLATED, Code, FaceCheckError, translate
 from pipelines.facecheck_wire import (
@@ -214,16 +214,10 @@ def create_app(services: "Services") -> FastAPI:
         return Response(found.model_dump_json(), media_type="application/json")
 
     def openapi() -> dict[str, Any]:
-        """FastAPI's document, with the body that is read by hand and without the status 422, which is not answered."""
-        if app.openapi_schema is None:
-            document = FastAPI.openapi(app)
-            schemas = document["components"]["schemas"]
-            schemas["SearchData"] = SearchData.model_json_schema()
-            for name in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(name, None)
-            for path in document["paths"].values():
-                path["post"]["responses"].pop("422", None)
-        return cast(dict[str, Any], app.openapi_schema)
+        """The document with the body that is read by hand."""
+        document = ApiApp.openapi(app)
+        document["components"]["schemas"]["SearchData"] = SearchData.model_json_schema()
+        return document
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app

@@ -51,3 +51,16 @@ def test_an_address_with_the_key_in_it_takes_no_other() -> None:
     paths = compreface.create_app(SERVICES).openapi()["paths"]  # type: ignore[arg-type]
     (operation,) = [methods["get"] for path, methods in paths.items() if "{api_key}" in path]
     assert "security" not in operation
+
+
+@pytest.mark.parametrize("create_app", [aifaceswap.create_app, compreface.create_app, trueface.create_app])
+def test_no_status_is_documented_that_is_never_answered(create_app: Callable[[Any], FastAPI]) -> None:
+    document = create_app(SERVICES).openapi()
+    answered = {
+        status
+        for methods in document["paths"].values()
+        for operation in methods.values()
+        for status in operation["responses"]
+    }
+    assert answered and "422" not in answered
+    assert "HTTPValidationError" not in document.get("components", {}).get("schemas", {})
