@@ -87,6 +87,23 @@ def replicas(server: Server) -> dict[int, str]:
     return found
 
 
+def a_replica(server: Server, dice: random.Random) -> int:
+    """pid of one of the server's replicas, once there is any."""
+    deadline = time.monotonic() + 60
+    while not (found := replicas(server)):
+        assert time.monotonic() < deadline, "no replica comes back"
+        time.sleep(0.1)
+    return dice.choice(sorted(found))
+
+
+def acknowledging(enrollers: list[Enroller]) -> None:
+    """Return with the next enrolment that is acknowledged."""
+    known, deadline = sum(len(one.acknowledged) for one in enrollers), time.monotonic() + 60
+    while sum(len(one.acknowledged) for one in enrollers) == known:
+        assert time.monotonic() < deadline, "the server does not come back"
+        time.sleep(0.1)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_nothing_acknowledged_is_lost_or_doubled(
@@ -110,10 +127,13 @@ def test_nothing_acknowledged_is_lost_or_doubled(
     recoveries = []
     try:
         for kill in kills:
+            if (
+                dice.random() < 0.5
+            ):  # Half of the kills hit a server that works, the others one that comes back.
+                acknowledging(running)
             time.sleep(dice.uniform(0.5, 2.5))
             if kill == "replica":
-                pid, _ = dice.choice(sorted(replicas(server).items()))
-                os.kill(pid, signal.SIGKILL)
+                os.kill(a_replica(server, dice), signal.SIGKILL)
                 continue
             server.kill()
             for thread in running:
