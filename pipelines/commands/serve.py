@@ -55,6 +55,7 @@ def serve(
     settings = Settings.model_validate(document["applications"][0].get("args") or {})
     http = document.get("http_options") or {}
     host, port = http.get("host", "127.0.0.1"), http.get("port", 8000)
+    os.environ["PROSOPON_HTTP_HOST"] = host
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     if not is_free(host, port):
         console.print(
