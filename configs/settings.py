@@ -11,13 +11,9 @@ from typing import Annotated, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Api = Literal["compreface", "trueface", "facecheck", "checkface", "aifaceswap"]
-Role = Literal[
-    "detector", "embedder", "landmarks", "age", "gender", "mask", "liveness", "mapper", "generator", "swapper"
-]
-
-
 FaceRole = Literal["embedder", "landmarks", "age", "gender", "mask", "liveness"]
 """Of models that look at faces which the detector has cut."""
+Role = Literal["detector", FaceRole, "mapper", "generator", "swapper"]
 
 
 class _Strict(BaseModel):
@@ -362,7 +358,7 @@ class Settings(_Strict):
         return tuple(roles)
 
 
-_FACES: tuple[Role, ...] = ("detector", "embedder", "landmarks", "age", "gender", "mask", "liveness")
+_FACES: tuple[Role, ...] = ("detector", *get_args(FaceRole))
 _ROLES: dict[Api, tuple[Role, ...]] = {
     "compreface": _FACES,
     # The generator makes the strangers that classifiers learn; it is not served.

@@ -2,8 +2,8 @@
 
 from ray import serve
 
-from configs.settings import DeploymentSettings, ModelSettings
-from deployments.batching import FaceModel, FaceModelReplica, compute_for
+from configs.settings import ModelSettings
+from deployments.batching import FaceModel, FaceModelReplica
 from deployments.messages import ModelCard
 from models.load import load_age
 from models.roles import Age
@@ -20,5 +20,4 @@ def age_model(models: ModelSettings, compute: Compute) -> FaceModel[list[Age]]:
 class AgeEstimator(FaceModelReplica[list[Age]]):
     """Answers chips ``(N, S, S, 3)`` with one `Age` per chip."""
 
-    def __init__(self, models: ModelSettings, settings: DeploymentSettings) -> None:
-        super().__init__(age_model(models, compute_for(settings)), settings)
+    load = staticmethod(age_model)

@@ -11,7 +11,7 @@ import numpy as np
 from ray import serve
 from ray.util.metrics import Histogram
 
-from configs.settings import DeploymentSettings
+from configs.settings import DeploymentSettings, ModelSettings
 from deployments.messages import ModelCard, Timed
 from models.roles import Chips
 from models.session import Compute
@@ -139,7 +139,10 @@ class FaceModel(Generic[Results]):
 class FaceModelReplica(Generic[Results]):
     """A `FaceModel` deployed by itself. Not deployed where the Detector runs it (`detection.colocated`)."""
 
-    def __init__(self, model: FaceModel[Results], settings: DeploymentSettings) -> None:
+    load: Callable[[ModelSettings, Compute], FaceModel[Results]]
+
+    def __init__(self, models: ModelSettings, settings: DeploymentSettings) -> None:
+        model = self.load(models, compute_for(settings))
         model.warm_up()
         self._card = model.card
         self._predict: Batched[Sequence[Chips], Timed[Results]] = Batched(

@@ -2,8 +2,8 @@
 
 from ray import serve
 
-from configs.settings import DeploymentSettings, ModelSettings
-from deployments.batching import FaceModel, FaceModelReplica, compute_for
+from configs.settings import ModelSettings
+from deployments.batching import FaceModel, FaceModelReplica
 from deployments.messages import ModelCard
 from models.load import load_embedder
 from models.session import Compute
@@ -21,5 +21,4 @@ def embedder_model(models: ModelSettings, compute: Compute) -> FaceModel[Float32
 class Embedder(FaceModelReplica[Float32]):
     """Answers chips ``(N, S, S, 3)`` with unit embeddings ``(N, dim)`` float32."""
 
-    def __init__(self, models: ModelSettings, settings: DeploymentSettings) -> None:
-        super().__init__(embedder_model(models, compute_for(settings)), settings)
+    load = staticmethod(embedder_model)

@@ -2,8 +2,8 @@
 
 from ray import serve
 
-from configs.settings import DeploymentSettings, ModelSettings
-from deployments.batching import FaceModel, FaceModelReplica, compute_for
+from configs.settings import ModelSettings
+from deployments.batching import FaceModel, FaceModelReplica
 from deployments.messages import ModelCard
 from models.load import load_gender
 from models.roles import Gender
@@ -20,5 +20,4 @@ def gender_model(models: ModelSettings, compute: Compute) -> FaceModel[list[Gend
 class GenderClassifier(FaceModelReplica[list[Gender]]):
     """Answers chips ``(N, S, S, 3)`` with one `Gender` per chip."""
 
-    def __init__(self, models: ModelSettings, settings: DeploymentSettings) -> None:
-        super().__init__(gender_model(models, compute_for(settings)), settings)
+    load = staticmethod(gender_model)

@@ -2,8 +2,8 @@
 
 from ray import serve
 
-from configs.settings import DeploymentSettings, ModelSettings
-from deployments.batching import FaceModel, FaceModelReplica, compute_for
+from configs.settings import ModelSettings
+from deployments.batching import FaceModel, FaceModelReplica
 from deployments.messages import ModelCard
 from models.load import load_landmarks
 from models.session import Compute
@@ -20,5 +20,4 @@ def landmarks_model(models: ModelSettings, compute: Compute) -> FaceModel[Float3
 class LandmarkPredictor(FaceModelReplica[Float32]):
     """Answers chips ``(N, S, S, 3)`` with landmarks ``(N, count, 2)`` float32 in crop pixels."""
 
-    def __init__(self, models: ModelSettings, settings: DeploymentSettings) -> None:
-        super().__init__(landmarks_model(models, compute_for(settings)), settings)
+    load = staticmethod(landmarks_model)

@@ -2,8 +2,8 @@
 
 from ray import serve
 
-from configs.settings import DeploymentSettings, ModelSettings
-from deployments.batching import FaceModel, FaceModelReplica, compute_for
+from configs.settings import ModelSettings
+from deployments.batching import FaceModel, FaceModelReplica
 from deployments.messages import ModelCard
 from models.load import load_liveness
 from models.session import Compute
@@ -20,5 +20,4 @@ def liveness_model(models: ModelSettings, compute: Compute) -> FaceModel[Float32
 class LivenessDetector(FaceModelReplica[Float32]):
     """Answers one batch of chips per crop of the model with a probability ``(N,)`` float32 per face."""
 
-    def __init__(self, models: ModelSettings, settings: DeploymentSettings) -> None:
-        super().__init__(liveness_model(models, compute_for(settings)), settings)
+    load = staticmethod(liveness_model)

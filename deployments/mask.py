@@ -2,8 +2,8 @@
 
 from ray import serve
 
-from configs.settings import DeploymentSettings, ModelSettings
-from deployments.batching import FaceModel, FaceModelReplica, compute_for
+from configs.settings import ModelSettings
+from deployments.batching import FaceModel, FaceModelReplica
 from deployments.messages import ModelCard
 from models.load import load_mask
 from models.roles import Mask
@@ -20,5 +20,4 @@ def mask_model(models: ModelSettings, compute: Compute) -> FaceModel[list[Mask]]
 class MaskClassifier(FaceModelReplica[list[Mask]]):
     """Answers chips ``(N, S, S, 3)`` with one `Mask` per chip."""
 
-    def __init__(self, models: ModelSettings, settings: DeploymentSettings) -> None:
-        super().__init__(mask_model(models, compute_for(settings)), settings)
+    load = staticmethod(mask_model)

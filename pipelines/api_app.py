@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from pydantic import BaseModel
 
 from configs.settings import Api
 
@@ -11,7 +12,12 @@ INTERNAL = "internal error; the server's log has the details"
 
 
 class ApiApp(FastAPI):
-    """FastAPI whose document leaves out the status 422: wrong parameters are answered in the API's own form."""
+    """FastAPI whose document leaves out the status 422: wrong parameters are answered in the API's own form.
+
+    read_by_hand: bodies that no route declares, which the document describes all the same.
+    """
+
+    read_by_hand: tuple[type[BaseModel], ...] = ()
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
@@ -19,8 +25,10 @@ class ApiApp(FastAPI):
             for path in document["paths"].values():
                 for operation in path.values():
                     operation["responses"].pop("422", None)
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
             for name in ("HTTPValidationError", "ValidationError"):
-                document.get("components", {}).get("schemas", {}).pop(name, None)
+                schemas.pop(name, None)
+            schemas.update((body.__name__, body.model_json_schema()) for body in self.read_by_hand)
         return super().openapi()
 
 

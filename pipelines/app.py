@@ -30,6 +30,15 @@ from pipelines.ingress import Ingress
 from pipelines.recognition import RecognitionHandles
 from pipelines.swaps import SwapHandles
 
+FACE_DEPLOYMENTS: dict[FaceRole, Deployment] = {
+    "embedder": Embedder,
+    "landmarks": LandmarkPredictor,
+    "age": AgeEstimator,
+    "gender": GenderClassifier,
+    "mask": MaskClassifier,
+    "liveness": LivenessDetector,
+}
+"""Of the models that the detector may run instead."""
 _METRICS_SECONDS = 2.0
 """How often replicas and callers report their load."""
 
@@ -79,17 +88,9 @@ def recognition(settings: Settings) -> RecognitionHandles:
     detector = options(Detector, resources.detector).bind(
         models, settings.detection, settings.images, resources.detector, colocated
     )
-    deployments: dict[FaceRole, Deployment] = {
-        "embedder": Embedder,
-        "landmarks": LandmarkPredictor,
-        "age": AgeEstimator,
-        "gender": GenderClassifier,
-        "mask": MaskClassifier,
-        "liveness": LivenessDetector,
-    }
     apart = {
         role: options(deployment, getattr(resources, role)).bind(models, getattr(resources, role))
-        for role, deployment in deployments.items()
+        for role, deployment in FACE_DEPLOYMENTS.items()
         if role in here and role not in colocated
     }
     embeds = apart.get("embedder", detector)

@@ -14,7 +14,7 @@ from starlette.datastructures import UploadFile
 from deployments.state.errors import SearchNotFound, SearchPictureNotFound
 from deployments.state.keys import Key
 from deployments.state.searches import MAX_PICTURES, Search
-from pipelines.api_app import INTERNAL, ApiApp, api_app
+from pipelines.api_app import INTERNAL, api_app
 from pipelines.face_search import counted
 from pipelines.facecheck_errors import TRANSLATED, Code, FaceCheckError, translate
 from pipelines.facecheck_wire import (
@@ -213,11 +213,5 @@ def create_app(services: "Services") -> FastAPI:
         )
         return Response(found.model_dump_json(), media_type="application/json")
 
-    def openapi() -> dict[str, Any]:
-        """The document with the body that is read by hand."""
-        document = ApiApp.openapi(app)
-        document["components"]["schemas"]["SearchData"] = SearchData.model_json_schema()
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
+    app.read_by_hand = (SearchData,)
     return app

@@ -127,9 +127,8 @@ def test_nothing_acknowledged_is_lost_or_doubled(
     recoveries = []
     try:
         for kill in kills:
-            if (
-                dice.random() < 0.5
-            ):  # Half of the kills hit a server that works, the others one that comes back.
+            # Half of the kills hit a server that works, the others one that may be coming back.
+            if dice.random() < 0.5:
                 acknowledging(running)
             time.sleep(dice.uniform(0.5, 2.5))
             if kill == "replica":

@@ -14,25 +14,11 @@ from configs.settings import (
     ImageLimits,
     ModelSettings,
 )
-from deployments.age import AgeEstimator
 from deployments.detector import Detector
-from deployments.embedder import Embedder
-from deployments.gender import GenderClassifier
-from deployments.landmarks import LandmarkPredictor
-from deployments.liveness import LivenessDetector
-from deployments.mask import MaskClassifier
 from deployments.messages import DetectRequest, FacesFound, ModelCard, Rejected
 from models.load import available
+from pipelines.app import FACE_DEPLOYMENTS
 from tests.paths import DATA, require
-
-DEPLOYMENTS = {
-    "embedder": Embedder,
-    "landmarks": LandmarkPredictor,
-    "age": AgeEstimator,
-    "gender": GenderClassifier,
-    "mask": MaskClassifier,
-    "liveness": LivenessDetector,
-}
 
 
 @cache
@@ -66,7 +52,7 @@ def same(one: Any, other: Any) -> bool:
 def test_a_colocated_model_says_what_its_own_deployment_says(detector: Any, role: FaceRole) -> None:
     if role not in _here():
         pytest.skip(f"the weights of {role} are not here")
-    apart = DEPLOYMENTS[role].func_or_class(ModelSettings(), DeploymentSettings())
+    apart = FACE_DEPLOYMENTS[role].func_or_class(ModelSettings(), DeploymentSettings())
     card: ModelCard = apart.describe()
     assert detector.describe().colocated[role] == card
 
