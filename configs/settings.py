@@ -208,10 +208,12 @@ class ModelSettings(_Strict):
 
     pack: `open`, or `insightface/<pack name or folder>`.
     overrides: role -> artifact name of the registry, or the path of a file.
+    generator_class: of a StyleGAN2 file with classes, the one whose faces are made.
     """
 
     pack: str = "open"
     overrides: dict[Role, str] = {}
+    generator_class: Annotated[int, Field(ge=0)] | None = None
     directory: Path = Field(default_factory=_models_dir)
     mirror: Path | None = Field(default_factory=_mirror)
 
