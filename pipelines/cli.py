@@ -4,6 +4,7 @@ A module of `pipelines.commands` is one command, the function of the module's na
 the Typer application `app` in it.
 """
 
+import os
 from importlib import import_module
 from pkgutil import iter_modules
 
@@ -17,6 +18,15 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
+
+
+@app.callback()
+def _private(context: typer.Context) -> None:
+    """Whatever a command and the processes that it starts write is for this user alone: keys' digests, embeddings,
+    pictures. Models are nobody's secret, and a system's administrator may pull them for others."""
+    if context.invoked_subcommand != "models":
+        os.umask(0o077)
+
 
 for _info in (info for info in iter_modules(commands.__path__) if not info.ispkg):
     _module = import_module(f"{commands.__name__}.{_info.name}")
