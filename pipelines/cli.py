@@ -4,6 +4,7 @@ A module of `pipelines.commands` is one command, the function of the module's na
 the Typer application `app` in it.
 """
 
+import errno
 import os
 from importlib import import_module
 from pkgutil import iter_modules
@@ -11,6 +12,8 @@ from pkgutil import iter_modules
 import typer
 
 from prosopon.pipelines import commands
+
+_OF_THE_MACHINE = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
 
 app = typer.Typer(
     name="prosopon",
@@ -35,5 +38,21 @@ for _info in (info for info in iter_modules(commands.__path__) if not info.ispkg
     else:
         app.command(_info.name)(getattr(_module, _info.name))
 
+
+def main() -> None:
+    """What the state or the machine is at fault for is one line, without a traceback."""
+    from prosopon.deployments.state.errors import StateError
+
+    try:
+        app()
+    except StateError as error:
+        raise SystemExit(f"prosopon: {error}") from None
+    except OSError as error:
+        if error.errno not in _OF_THE_MACHINE:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        raise SystemExit(f"prosopon: {where}{error.strerror}") from None
+
+
 if __name__ == "__main__":
-    app()
+    main()
