@@ -91,7 +91,13 @@ class Generation:
         card: GeneratorCard = await handles.generator.describe.remote()
         blobs = BlobStore(records, settings.state.blobs)
         results = Results(ResultCache(records, blobs, settings.generation.cache_bytes))
-        return cls(handles, card, LatentStore(records), results, settings.deployments)
+        return cls(
+            handles,
+            card,
+            LatentStore(records, settings.generation.max_latents),
+            results,
+            settings.deployments,
+        )
 
     # ------------------------------------------------------------------------------------------------- latents
 

@@ -207,16 +207,23 @@ def test_a_failure_reaches_everybody_and_is_not_kept(cache: ResultCache) -> None
     asyncio.run(scenario())
 
 
-def test_registered_latents_come_back_to_the_last_bit(records: Records) -> None:
-    store = LatentStore(records)
+def test_the_oldest_latents_leave_and_nobody_is_refused(records: Records) -> None:
+    store, z = LatentStore(records, 60), latent_of_seed(5)
+    added = [store.add(z, "generator-1") for _ in range(120)]
+    kept = [store.find(latent) is not None for latent in added]
+    assert all(kept[-60:]) and not any(kept[:40])
+
+
+def test_registered_latents_come_back_as_a_generator_sees_them(records: Records) -> None:
+    store = LatentStore(records, 100)
     z, plus = latent_of_seed(5), Latent(np.random.default_rng(0).standard_normal((23, 512)))
     first, second = store.add(z, "generator-1", "test"), store.add(plus, "generator-1")
     found = store.find(first)
     assert found is not None and found.fingerprint is None, "z suits every generator"
-    np.testing.assert_array_equal(found.latent.numbers, z.numbers)
+    np.testing.assert_array_equal(found.latent.numbers, z.numbers.astype(np.float32))
     found = store.find(second)
     assert found is not None and found.fingerprint == "generator-1"
-    np.testing.assert_array_equal(found.latent.numbers, plus.numbers)
+    np.testing.assert_array_equal(found.latent.numbers, plus.numbers.astype(np.float32))
     assert store.find(uuid4()) is None
 
 
