@@ -135,9 +135,15 @@ _LONGEST_REQUEST_SECONDS = 60
 """An ingress replica that leaves waits so long for those that it serves: a film may take a minute."""
 
 
-def build(args: dict[str, Any] | Settings, attributes: Attributes = ATTRIBUTES) -> Application:
+def build(args: dict[str, Any] | Settings) -> Application:
     """The whole application. args: what `Settings` validates; anything wrong is an error before anything starts."""
     settings = args if isinstance(args, Settings) else Settings.model_validate(args)
+    return application(settings, ATTRIBUTES)
+
+
+def application(settings: Settings, attributes: Attributes) -> Application:
+    """The whole application, in which these attributes of faces can be asked for. Raises ValueError for settings of
+    others."""
     check_names(settings, attributes)
     ingress = options(Ingress, settings.deployments.ingress)
     return ingress.options(graceful_shutdown_timeout_s=_LONGEST_REQUEST_SECONDS).bind(

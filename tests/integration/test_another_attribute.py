@@ -16,7 +16,7 @@ from prosopon.configs.settings import Settings
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.keys import KeyStore
 from prosopon.models.pictures.crops import cut
-from prosopon.pipelines.app import build
+from prosopon.pipelines.app import application
 from tests.benchmarks.serving import free_port
 from tests.unit import test_face_models
 from tests.unit.test_face_models import CHIP, TABLE, darker, mouth_net
@@ -46,7 +46,7 @@ def client(
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, namespace="serve")
     try:
         serve.start(http_options={"host": "127.0.0.1", "port": port})
-        serve.run(build(settings, TABLE), name="prosopon", route_prefix="/")
+        serve.run(application(settings, TABLE), name="prosopon", route_prefix="/")
         _, secret = KeyStore(Records(settings.state.database)).create("test", ("detection",))
         headers = {"x-api-key": secret}
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as http:
