@@ -1,7 +1,7 @@
 """The application over real models in this process: for tests of what a route answers, without Ray's processes.
 
-Ray Serve's local testing mode builds the same graph of deployments from the same settings and calls them in threads. What it
-leaves out is what lies between processes: HAProxy, queues and their bounds, replicas that die.
+Ray Serve's local testing mode builds the same graph of deployments from the same settings and calls them in threads.
+What it leaves out is what lies between processes: HAProxy, queues and their bounds, replicas that die.
 """
 
 from collections.abc import Iterator
