@@ -320,6 +320,8 @@ class Settings(_Strict):
     """The `args` of the application.
 
     apis: which of the five APIs are served; only the deployments that they need are started.
+    cors: from which origins a browser's pages may call an API (``https://example.org``); ``*``, which is the default,
+    is from all, none from nowhere.
     development_key: create a key with every scope at the first start and print it.
     """
 
@@ -335,6 +337,7 @@ class Settings(_Strict):
     facecheck: FaceCheckSettings = FaceCheckSettings()
     state: StateSettings = Field(default_factory=StateSettings)
     deployments: Deployments = Deployments()
+    cors: dict[Api, tuple[str, ...]] = {}
     development_key: bool = True
 
     @model_validator(mode="after")
