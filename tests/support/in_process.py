@@ -71,9 +71,10 @@ def in_process(home: Path, args: dict[str, Any] | None = None) -> Iterator[InPro
 
 async def _ingress(graphs: Graphs) -> ASGIApp:
     """The ingress as an ASGI application: without the wrapper by which a replica of Serve answers."""
-    wrapper = Ingress.func_or_class
-    assert isinstance(wrapper, type)
-    plain: Any = next(kind for kind in wrapper.__mro__ if "__serve_build_asgi_app__" in vars(kind))
+    wrapper: Any = Ingress  # to the type checker it is still the class that was decorated
+    plain: Any = next(
+        kind for kind in wrapper.func_or_class.__mro__ if "__serve_build_asgi_app__" in vars(kind)
+    )
     ingress = object.__new__(plain)
     await plain.__init__(ingress, graphs.settings, graphs.recognition, graphs.generation, graphs.swaps)
     app: ASGIApp = ingress.__serve_build_asgi_app__()

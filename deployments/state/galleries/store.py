@@ -337,7 +337,7 @@ class GalleryStore:
         with self._writing, self.records.write() as db:
             self._lock_galleries(db, {gallery}, required=True)
             if self._subject(db, gallery, name) is not None:
-                raise SubjectExists(f"subject '{name}' already exists")
+                raise SubjectExists(f"Subject {name} already exists")
             self.records.insert_missing(db, _subjects, [self._new_subject(db, gallery, name, explicit=True)])
 
     def rename_subject(self, gallery: int, name: str, new_name: str) -> bool:
@@ -351,7 +351,7 @@ class GalleryStore:
                 self._lock_galleries(db, {gallery}, required=True)
                 source, target = self._subject(db, gallery, name), self._subject(db, gallery, new_name)
                 if source is None:
-                    raise SubjectNotFound(f"there is no subject '{name}'")
+                    raise SubjectNotFound(f"Subject {name} not found")
                 if name == new_name:
                     return False
                 if target in (None, source):
@@ -382,7 +382,7 @@ class GalleryStore:
                     also(db)
                 subject = self._subject(db, gallery, name)
                 if subject is None:
-                    raise SubjectNotFound(f"there is no subject '{name}'")
+                    raise SubjectNotFound(f"Subject {name} not found")
                 rows = [_row(row) for row in db.execute(_face_rows().where(_faces.c.subject_id == subject))]
                 stored = db.execute(sa.select(_subjects.c.name).where(_subjects.c.id == subject)).scalar_one()
                 _, unreferenced = self._delete_rows(db, rows)
