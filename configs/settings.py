@@ -153,6 +153,14 @@ class IngestionSettings(_Strict):
     writers: Annotated[int, Field(ge=1)] = 1
 
 
+class CompreFaceSettings(_Strict):
+    """mask_values: the plugin `mask` says `mask_worn_correctly` and `mask_worn_incorrectly`, as CompreFace's document
+    does, or `with_mask` and `mask_weared_incorrect`, as its server does.
+    """
+
+    mask_values: Literal["document", "server"] = "document"
+
+
 class FaceCheckSettings(_Strict):
     """What a search by face costs, and how long it and its pictures are kept.
 
@@ -399,6 +407,7 @@ class Settings(_Strict):
     swap: SwapSettings = SwapSettings()
     webhooks: WebhookSettings = WebhookSettings()
     generation: GenerationSettings = GenerationSettings()
+    compreface: CompreFaceSettings = CompreFaceSettings()
     facecheck: FaceCheckSettings = FaceCheckSettings()
     state: StateSettings = Field(default_factory=StateSettings)
     deployments: Deployments = Deployments()
