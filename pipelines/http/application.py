@@ -84,7 +84,9 @@ class ApiApp(FastAPI):
                 if not isinstance(route, ApiRoute) or not route.include_in_schema:
                     continue
                 body = next((call.body for call in calls_of(route.dependant) if hasattr(call, "body")), None)
-                for method in map(str.lower, route.methods if body else ()):
+                if body is None:
+                    continue
+                for method in map(str.lower, route.methods or ()):
                     content = {**body}
                     document["paths"][context.path_format][method].setdefault("requestBody", content)
                     schemas.update(_taken_out(content))
@@ -109,8 +111,8 @@ def api_app(
     """An application without routes. Its OpenAPI document is at ``/openapi/{api}.json``.
 
     services: what routes find as `request.app.state.services`. errors: the API's table (`errors`). slash: whether the
-    paths of its routes end with one. flags: parameters that may be given without a value, which is then ``true``. blank:
-    parameters of which an empty value is not none.
+    paths of its routes end with one. flags: parameters that may be given without a value, which is then ``true``.
+    blank: parameters of which an empty value is not none.
     options: `FastAPI`'s. expected, answer, bug: the table's forerunners.
     """
     app = ApiApp(
