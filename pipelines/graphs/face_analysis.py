@@ -8,6 +8,7 @@ from typing import Any, TypeVar, overload
 import numpy as np
 from ray.serve.handle import DeploymentHandle
 
+from prosopon.configs.settings import DeploymentSettings
 from prosopon.deployments.serving.calls import call
 from prosopon.deployments.serving.face_models import Results
 from prosopon.deployments.serving.messages import DetectRequest, FacesFound
@@ -16,6 +17,7 @@ from prosopon.models.faces.attributes.embedding import EMBEDDING
 from prosopon.models.faces.attributes.table import Attributes
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.pictures.crops import CropSpec
+from prosopon.pipelines.graphs.fair_queue import FairQueue
 
 Value = TypeVar("Value")
 Attribute = FaceAttribute[Any]
@@ -80,11 +82,13 @@ class Picture:
 @dataclass(frozen=True, slots=True)
 class ModelHandles:
     """Handles of the deployments of this graph. apart: of the roles that the detector does not run; one network that
-    serves two has one deployment. attributes: what can be asked for where a model is here."""
+    serves two has one deployment. attributes: what can be asked for where a model is here. resources: of the
+    detector."""
 
     detector: DeploymentHandle
     apart: Mapping[str, DeploymentHandle]
     attributes: Attributes
+    resources: DeploymentSettings
 
 
 class FaceAnalyzer:
@@ -98,6 +102,7 @@ class FaceAnalyzer:
         self._predict = {role: handle.predict for role, handle in handles.apart.items()}
         self._deployment = {role: handle.deployment_name for role, handle in handles.apart.items()}
         self.attributes, self.cards = handles.attributes, cards
+        self._queue = FairQueue.of(handles.resources, "pictures wait")
 
     @classmethod
     async def connect(cls, handles: ModelHandles) -> "FaceAnalyzer":
@@ -136,7 +141,8 @@ class FaceAnalyzer:
         needed = [spec for role in sorted(apart) for spec in self.cards[role].crops]
         specs = tuple(dict.fromkeys([*needed, *crops]))
         request = DetectRequest(image, score_threshold, limit, specs, whole_picture, wanted - apart)
-        found: FacesFound = await call(self._detect, request)
+        async with self._queue.turn():
+            found: FacesFound = await call(self._detect, request)
         results = dict(found.results)
         if apart and len(found.faces):
             together: dict[str, list[str]] = {}
