@@ -5,6 +5,7 @@ import logging
 import re
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from itertools import pairwise
 
@@ -26,6 +27,8 @@ from prosopon.pipelines.http.routing import canonical_path
 from prosopon.pipelines.services import Services
 
 logger = logging.getLogger("ray.serve")
+
+_THREADS = 64
 
 
 # Whose path it is: that path and what lies below it. A name that no other API has is CheckFace's text.
@@ -107,6 +110,8 @@ class Ingress:
         swaps: SwapHandles | None,
     ) -> None:
         self._graphs = Graphs(settings, recognition, generation, swaps)
+        # Those that wait for a lock of the database are cheap, and must not take the threads of those that do not.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "blocking"))
         records = await asyncio.to_thread(Records, settings.state.database)
         recognizing = await Recognition.connect(recognition, settings.state, records) if recognition else None
         searches = None

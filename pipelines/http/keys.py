@@ -1,9 +1,11 @@
 """Who calls: a key is asked for before anything else of a request is read."""
 
 import asyncio
+import math
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -11,10 +13,15 @@ from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.base import SecurityBase
 
+from prosopon.deployments.state.errors import StorageBusy
 from prosopon.deployments.state.keys import Key, KeyStore, Scope
 
 _REMEMBERED_SECONDS = 2.0
 _REMEMBERED_KEYS = 4096
+_GRACE_SECONDS = 60.0
+_PATIENCE_SECONDS = 0.5
+"""How long the database is waited for where its last answer would do."""
+_THREADS = 4
 
 
 class KeyRefused(Exception):
@@ -113,19 +120,30 @@ def caller(scope: Scope, place: KeyPlace = X_API_KEY) -> Any:
 
 
 class Authenticator:
-    """Keys by their text. A revoked key stops working within two seconds, a new one works at once."""
+    """Keys by their text. A revoked key stops working within two seconds, a new one works at once.
+
+    While the database cannot be asked, a key that was known within the last minute goes on working. Keys have threads
+    of their own: those that write may all wait for a lock, and detection needs no more of the database than its key.
+    """
 
     def __init__(self, keys: KeyStore) -> None:
         self._keys = keys
         self._known: dict[str, tuple[float, Key]] = {}
+        self._threads = ThreadPoolExecutor(_THREADS, "keys")
 
     async def find(self, text: str) -> Key | None:
-        """The key, or None where it is unknown or revoked."""
+        """The key, or None where it is unknown or revoked. Raises `StorageFault` where that cannot be told."""
         now = time.monotonic()
-        remembered = self._known.get(text)
-        if remembered and now - remembered[0] < _REMEMBERED_SECONDS:
-            return remembered[1]
-        key = await asyncio.to_thread(self._keys.find, text)
+        seen, remembered = self._known.get(text, (-math.inf, None))
+        if now - seen < _REMEMBERED_SECONDS:
+            return remembered
+        asked = asyncio.get_running_loop().run_in_executor(self._threads, self._keys.find, text)
+        try:
+            key = await (asyncio.wait_for(asked, _PATIENCE_SECONDS) if now - seen < _GRACE_SECONDS else asked)
+        except (StorageBusy, TimeoutError):
+            if now - seen < _GRACE_SECONDS:
+                return remembered
+            raise
         self._known.pop(text, None)
         if key is not None:
             if len(self._known) >= _REMEMBERED_KEYS:
