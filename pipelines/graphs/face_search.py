@@ -96,7 +96,7 @@ class FaceSearch:
         limit = max(_CANDIDATES * self._settings.max_results, _FEWEST_CANDIDATES)
         direction = self._space.direction(probe)
         query = Query(self._archive.gallery, direction, limit, "face", DEMO_FACES if demo else 0)
-        near = await self._galleries.search(query)
+        (near,) = await self._galleries.search([query])
         embeddings = await asyncio.to_thread(self._archive.embeddings, [match.image_id for match in near])
         near = [match for match in near if match.image_id in embeddings]
         if not near:

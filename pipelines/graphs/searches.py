@@ -17,7 +17,6 @@ from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records, now
 from prosopon.deployments.state.errors import SearchRunning, StateError, TooManySearchPictures
 from prosopon.deployments.state.galleries.face_archive import FaceArchive
-from prosopon.deployments.state.galleries.store import GalleryStore
 from prosopon.deployments.state.jobs.search_runs import SearchRuns
 from prosopon.deployments.state.jobs.searches import (
     CLAIM,
@@ -150,7 +149,7 @@ class Searches:
         """Whether the index answers."""
         try:
             async with asyncio.timeout(2):
-                await self._galleries.run(GalleryStore.face, self._archive.gallery, _NOBODY)
+                await self._galleries.face(self._archive.gallery, _NOBODY)
         except (TimeoutError, Overloaded, Unavailable, ModelFailed, StateError):
             return False
         return True
