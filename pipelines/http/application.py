@@ -109,8 +109,8 @@ def api_app(
     """An application without routes. Its OpenAPI document is at ``/openapi/{api}.json``.
 
     services: what routes find as `request.app.state.services`. errors: the API's table (`errors`). slash: whether the
-    paths of its routes end with one. flags: parameters that may be given without a value, which is then ``true``. blank:
-    parameters of which an empty value is not none.
+    paths of its routes end with one. flags: parameters that may be given without a value, which is then ``true``.
+    blank: parameters of which an empty value is not none.
     options: `FastAPI`'s. expected, answer, bug: the table's forerunners.
     """
     app = ApiApp(
