@@ -85,8 +85,8 @@ class Gallery:
         """The picture that was kept of a face."""
         return self._run(lambda galleries, gallery: galleries.run(GalleryStore.image, gallery, image_id))
 
-    def rename(self, subject: str, new_name: str) -> Answer[None]:
-        """Rename a subject; where the new name exists, the two are merged."""
+    def rename(self, subject: str, new_name: str) -> Answer[bool]:
+        """Rename a subject; where the new name exists, the two are merged. False where the names are the same."""
         return self._run(
             lambda galleries, gallery: galleries.run(GalleryStore.rename_subject, gallery, subject, new_name)
         )
@@ -99,9 +99,11 @@ class Gallery:
 
     def delete_subject(self, subject: str) -> Answer[int]:
         """Delete a subject with its faces and pictures; how many faces it had."""
-        return self._run(
-            lambda galleries, gallery: galleries.run(GalleryStore.delete_subject, gallery, subject)
-        )
+
+        async def deleted(galleries: Galleries, gallery: int) -> int:
+            return (await galleries.run(GalleryStore.delete_subject, gallery, subject)).faces
+
+        return self._run(deleted)
 
     def _run(self, ask: Callable[[Galleries, int], Awaitable[Result]]) -> Answer[Result]:
         async def asked() -> Result:
