@@ -11,6 +11,7 @@ from uuid import UUID
 import numpy as np
 
 from prosopon.configs.settings import Settings
+from prosopon.deployments.services import FaceIndexService
 from prosopon.deployments.serving.calls import ModelFailed, Overloaded, Unavailable
 from prosopon.deployments.serving.contexts import context_apart
 from prosopon.deployments.state.blobs import Blob, BlobStore
@@ -34,7 +35,6 @@ from prosopon.models.pictures.thumbnails import THUMBNAIL, encode_thumbnail
 from prosopon.pipelines.apis.facecheck.wire import message_of, results_of
 from prosopon.pipelines.graphs.face_analysis import FaceAnalyzer
 from prosopon.pipelines.graphs.face_search import FaceSearch, counted
-from prosopon.pipelines.graphs.galleries import Galleries
 from prosopon.pipelines.graphs.side_by_side import all_of
 from prosopon.pipelines.http.uploads import Upload
 
@@ -68,7 +68,7 @@ class Searches:
     """
 
     def __init__(
-        self, faces: FaceAnalyzer, galleries: Galleries, settings: Settings, records: Records
+        self, faces: FaceAnalyzer, galleries: FaceIndexService, settings: Settings, records: Records
     ) -> None:
         self._settings = settings.facecheck
         self._faces, self._galleries = faces, galleries

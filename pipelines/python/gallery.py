@@ -5,13 +5,12 @@ import uuid
 from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING, TypeVar
 
+from prosopon.deployments.services import FaceIndexService
 from prosopon.deployments.state.blobs import Blob
 from prosopon.deployments.state.galleries.faces import FacePage, FaceRecord, NewFace
-from prosopon.deployments.state.galleries.store import GalleryStore
 from prosopon.models.faces.attributes.embedding import EMBEDDING
 from prosopon.models.faces.detections import Float32
 from prosopon.models.pictures.decoding import media_type
-from prosopon.pipelines.graphs.galleries import Galleries
 from prosopon.pipelines.graphs.recognition import Candidate
 from prosopon.pipelines.python.answers import Asked, Image, RecognisedFace, analyzed, read
 from prosopon.pipelines.python.connection import Answer
@@ -73,39 +72,33 @@ class Gallery:
 
     def subjects(self) -> Answer[list[str]]:
         """Names of all subjects, the oldest first."""
-        return self._run(lambda galleries, gallery: galleries.run(GalleryStore.subjects, gallery))
+        return self._run(lambda galleries, gallery: galleries.subjects(gallery))
 
     def faces(self, *, page: int = 0, size: int = 100, subject: str | None = None) -> Answer[FacePage]:
         """One page of the enrolled faces, the oldest first."""
-        return self._run(
-            lambda galleries, gallery: galleries.run(GalleryStore.list_faces, gallery, page, size, subject)
-        )
+        return self._run(lambda galleries, gallery: galleries.list_faces(gallery, page, size, subject))
 
     def image(self, image_id: uuid.UUID) -> Answer[Blob | None]:
         """The picture that was kept of a face."""
-        return self._run(lambda galleries, gallery: galleries.run(GalleryStore.image, gallery, image_id))
+        return self._run(lambda galleries, gallery: galleries.image(gallery, image_id))
 
     def rename(self, subject: str, new_name: str) -> Answer[bool]:
         """Rename a subject; where the new name exists, the two are merged. False where the names are the same."""
-        return self._run(
-            lambda galleries, gallery: galleries.run(GalleryStore.rename_subject, gallery, subject, new_name)
-        )
+        return self._run(lambda galleries, gallery: galleries.rename_subject(gallery, subject, new_name))
 
     def delete(self, image_ids: Collection[uuid.UUID]) -> Answer[list[FaceRecord]]:
         """Delete faces with their pictures; those that were there."""
-        return self._run(
-            lambda galleries, gallery: galleries.run(GalleryStore.delete_faces, gallery, list(image_ids))
-        )
+        return self._run(lambda galleries, gallery: galleries.delete_faces(gallery, list(image_ids)))
 
     def delete_subject(self, subject: str) -> Answer[int]:
         """Delete a subject with its faces and pictures; how many faces it had."""
 
-        async def deleted(galleries: Galleries, gallery: int) -> int:
-            return (await galleries.run(GalleryStore.delete_subject, gallery, subject)).faces
+        async def deleted(galleries: FaceIndexService, gallery: int) -> int:
+            return (await galleries.delete_subject(gallery, subject)).faces
 
         return self._run(deleted)
 
-    def _run(self, ask: Callable[[Galleries, int], Awaitable[Result]]) -> Answer[Result]:
+    def _run(self, ask: Callable[[FaceIndexService, int], Awaitable[Result]]) -> Answer[Result]:
         async def asked() -> Result:
             return await ask(self._prosopon.recognition.galleries, await self._id())
 
