@@ -12,6 +12,7 @@ from ray.serve.handle import DeploymentHandle
 from prosopon.configs.settings import Deployments, Settings
 from prosopon.deployments.services import GeneratorService, InverterService, VideoEncoderService
 from prosopon.deployments.serving.calls import ModelFailed
+from prosopon.deployments.serving.fair_queue import FairQueue
 from prosopon.deployments.serving.messages import (
     FaceMissing,
     FilmRequest,
@@ -32,7 +33,6 @@ from prosopon.models.pictures import encoding as pictures
 from prosopon.models.pictures import link_preview, video
 from prosopon.models.pictures.encoding import encode_picture
 from prosopon.models.pictures.link_preview import LinkPreview
-from prosopon.pipelines.graphs.fair_queue import FairQueue
 from prosopon.pipelines.graphs.results import Results
 
 

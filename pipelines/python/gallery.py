@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Collection
-from typing import TYPE_CHECKING, TypeVar
+from typing import Protocol, TypeVar
 
 from prosopon.deployments.services import FaceIndexService
 from prosopon.deployments.state.blobs import Blob
@@ -11,21 +11,23 @@ from prosopon.deployments.state.galleries.faces import FacePage, FaceRecord, New
 from prosopon.models.faces.attributes.embedding import EMBEDDING
 from prosopon.models.faces.detections import Float32
 from prosopon.models.pictures.decoding import media_type
-from prosopon.pipelines.graphs.recognition import Candidate
+from prosopon.pipelines.graphs.recognition import Candidate, Recognition
 from prosopon.pipelines.python.answers import Asked, Image, RecognisedFace, analyzed, read
 from prosopon.pipelines.python.connection import Answer
 
-if TYPE_CHECKING:
-    from prosopon.pipelines.python.handles import Prosopon
-
 Result = TypeVar("Result")
+
+
+class Submit(Protocol):
+    def __call__(self, work: Callable[[], Awaitable[Result]], /) -> Answer[Result]: ...
 
 
 class Gallery:
     """The faces of one gallery: `Prosopon.gallery` opens it. Every answer may raise `StateError`."""
 
-    def __init__(self, prosopon: "Prosopon", find: Callable[[], int]) -> None:
-        self._prosopon, self._find = prosopon, find
+    def __init__(self, recognition: Recognition, submit: Submit, find: Callable[[], int]) -> None:
+        """submit: has work done in the loop that the handles belong to; find: the gallery's id."""
+        self._recognition, self._submit, self._find = recognition, submit, find
         self._known: int | None = None
 
     def enrol(self, subject: str, image: Image, *, keep_image: bool = True) -> Answer[FaceRecord]:
@@ -36,13 +38,13 @@ class Gallery:
         image_id = uuid.uuid4()
 
         async def enrolled() -> FaceRecord:
-            recognition, data = self._prosopon.recognition, await read(image)
+            recognition, data = self._recognition, await read(image)
             picture = await recognition.one_face(data, frozenset({EMBEDDING}))
             blob = Blob(data, media_type(data)) if keep_image else None
             face = NewFace(await self._id(), subject, image_id, picture.faces[0].embedding, blob)
             return await recognition.galleries.add(face)
 
-        return self._prosopon.submit(enrolled)
+        return self._submit(enrolled)
 
     def recognise(
         self, image: Image, *, count: int = 1, attributes: Collection[Asked] = (), limit: int = 0
@@ -51,24 +53,24 @@ class Gallery:
 
         async def recognised() -> tuple[RecognisedFace, ...]:
             wanted = {*attributes, EMBEDDING}
-            picture = await analyzed(self._prosopon.recognition, image, wanted, limit=limit)
+            picture = await analyzed(self._recognition, image, wanted, limit=limit)
             embeddings = [face.embedding for face in picture.faces]
-            found = await self._prosopon.recognition.candidates(await self._id(), embeddings, count)
+            found = await self._recognition.candidates(await self._id(), embeddings, count)
             return tuple(
                 RecognisedFace(face, tuple(candidates))
                 for face, candidates in zip(picture.faces, found, strict=True)
             )
 
-        return self._prosopon.submit(recognised)
+        return self._submit(recognised)
 
     def search(self, embedding: Float32, *, count: int = 10) -> Answer[tuple[Candidate, ...]]:
         """The subjects nearest to an embedding ``(D,)`` float32, the most similar first."""
 
         async def found() -> tuple[Candidate, ...]:
-            (candidates,) = await self._prosopon.recognition.candidates(await self._id(), [embedding], count)
+            (candidates,) = await self._recognition.candidates(await self._id(), [embedding], count)
             return tuple(candidates)
 
-        return self._prosopon.submit(found)
+        return self._submit(found)
 
     def subjects(self) -> Answer[list[str]]:
         """Names of all subjects, the oldest first."""
@@ -100,9 +102,9 @@ class Gallery:
 
     def _run(self, ask: Callable[[FaceIndexService, int], Awaitable[Result]]) -> Answer[Result]:
         async def asked() -> Result:
-            return await ask(self._prosopon.recognition.galleries, await self._id())
+            return await ask(self._recognition.galleries, await self._id())
 
-        return self._prosopon.submit(asked)
+        return self._submit(asked)
 
     async def _id(self) -> int:
         if self._known is None:
