@@ -1,5 +1,6 @@
 """The Detector: decodes a picture once, finds its faces and cuts what every later model needs."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,11 +25,12 @@ from prosopon.deployments.landmarks import landmarks_model
 from prosopon.deployments.liveness import liveness_model
 from prosopon.deployments.mask import mask_model
 from prosopon.deployments.serving.batching import Batched, FaceModel, StageMetrics, compute_for
+from prosopon.deployments.serving.calls import Overloaded
 from prosopon.deployments.serving.messages import DetectRequest, FacesFound, ModelCard, Rejected, Timed
 from prosopon.models.faces.detections import Detections, RGBImage
 from prosopon.models.load import load_detector
 from prosopon.models.pictures.crops import CropSpec, crop_matrix, cut
-from prosopon.models.pictures.decoding import ImageError, decode
+from prosopon.models.pictures.decoding import ImageError, decode, is_costly
 from prosopon.models.runtime.session import Compute
 
 _COLOCATED: dict[FaceRole, Callable[[ModelSettings, Compute], FaceModel[Any]]] = {
@@ -39,6 +41,9 @@ _COLOCATED: dict[FaceRole, Callable[[ModelSettings, Compute], FaceModel[Any]]] =
     "mask": mask_model,
     "liveness": liveness_model,
 }
+
+_MAX_COSTLY = 16
+"""Pictures that may wait to be decoded in a process of their own."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -64,6 +69,8 @@ class Detector:
         self._stages = {role: StageMetrics(model.stage) for role, model in self._colocated.items()}
         self._threshold = detection.score_threshold
         self._limits = limits
+        self._costly = asyncio.Semaphore(limits.costly_decodes)
+        self._costly_waiting = 0
         self._beside = ThreadPoolExecutor(max(2, settings.threads), thread_name_prefix="beside")
         self._detect = Batched("detect", self._detect_batch, settings)
         self._model.detect([np.zeros((480, 640, 3), np.uint8)], self._threshold)
@@ -75,7 +82,23 @@ class Detector:
         return ModelCard(self._model.name, self._model.fingerprint, colocated=colocated)
 
     async def detect(self, request: DetectRequest) -> FacesFound | Rejected:
-        return await self._detect(request)
+        """Raises `Overloaded` where too many pictures that are costly to decode wait: they are decoded before they
+        take a thread, so that the others pass them."""
+        assert isinstance(request.image, bytes)
+        try:
+            if not is_costly(request.image, self._limits):
+                return await self._detect(request)
+            if self._costly_waiting >= _MAX_COSTLY:
+                raise Overloaded(f"{self._costly_waiting} pictures that are costly to decode wait")
+            self._costly_waiting += 1
+            try:
+                async with self._costly:  # Until it is forgotten: its pixels are many.
+                    decoding = asyncio.to_thread(decode, request.image, self._limits)
+                    return await self._detect(replace(request, image=await decoding))
+            finally:
+                self._costly_waiting -= 1
+        except ImageError as error:
+            return Rejected.of(error)
 
     def _detect_batch(self, requests: list[DetectRequest]) -> list[FacesFound | Rejected]:
         """Decode, detect and cut: one job, since every change of threads costs a picture a millisecond."""
@@ -138,6 +161,8 @@ class Detector:
         return list((map if len(items) == 1 else self._beside.map)(function, items))
 
     def _decode(self, request: DetectRequest) -> RGBImage | Rejected:
+        if not isinstance(request.image, bytes):
+            return request.image
         try:
             return decode(request.image, self._limits)
         except ImageError as error:

@@ -10,6 +10,7 @@ from ray.serve.handle import DeploymentHandle
 
 from prosopon.configs.settings import DeploymentSettings, StateSettings
 from prosopon.deployments.serving.batching import Batched, compute_for
+from prosopon.deployments.serving.calls import refusals_are_answers
 from prosopon.deployments.serving.gallery_metrics import report_sizes
 from prosopon.deployments.serving.messages import ModelCard
 from prosopon.deployments.state.errors import FingerprintMismatch, StateError
@@ -45,20 +46,25 @@ class FaceIndex:
     async def ready(self) -> None:
         """Answered as soon as anything is."""
 
+    @refusals_are_answers
     async def add(self, face: NewFace) -> FaceRecord:
         return _value(await self._add(face))
 
+    @refusals_are_answers
     async def search(self, query: Query) -> list[Match]:
         return _value(await self._search(query))
 
+    @refusals_are_answers
     async def run(self, method: str, *args: Any) -> Any:
         """Any other method of `GalleryStore`, off the event loop."""
         return await self._call(getattr(self._store, method), *args)
 
+    @refusals_are_answers
     async def enrollments(self, method: str, *args: Any) -> Any:
         """A method of `EnrollmentStore`, off the event loop."""
         return await self._call(getattr(self._enrollments, method), *args)
 
+    @refusals_are_answers
     async def ingest(self, fingerprint: str, sources: Sequence[SourceFaces]) -> list[Outcome]:
         """Write pictures' faces, which the embedder of that fingerprint made, into the public index.
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from prosopon.models.faces.detections import Detections, FilmFormat, Float32, PictureFormat
+from prosopon.models.faces.detections import Detections, FilmFormat, Float32, PictureFormat, RGBImage
 from prosopon.models.generation.latents import Latent, Mixture
 from prosopon.models.pictures.crops import CropSpec
 from prosopon.models.pictures.decoding import ImageError, RejectionReason
@@ -43,13 +43,13 @@ class Timed(Generic[Result]):
 
 @dataclass(frozen=True, slots=True)
 class DetectRequest:
-    """image: a file's bytes, as the client sent them.
+    """image: a file's bytes, as the client sent them; inside the replica perhaps its pixels already.
 
     limit: at most so many faces, the biggest; 0 is all. crops: what to cut of every face. whole_picture: do not look
     for a face, the picture is one. roles: what else to run on every face, of the detector's `ModelCard.colocated`.
     """
 
-    image: bytes
+    image: bytes | RGBImage
     score_threshold: float | None = None
     limit: int = 0
     crops: tuple[CropSpec, ...] = ()
