@@ -16,6 +16,7 @@ from prosopon.configs.settings import Api, Settings
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.keys import KeyStore
 from prosopon.pipelines.graphs.application import Graphs
+from prosopon.pipelines.graphs.fair_queue import caller
 from prosopon.pipelines.graphs.generation import Generation, GeneratorHandles
 from prosopon.pipelines.graphs.recognition import Recognition, RecognitionHandles
 from prosopon.pipelines.graphs.searches import Searches
@@ -72,6 +73,7 @@ class Dispatcher:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._fallback(scope, receive, send)
+        caller.set(f"address {scope['client'][0] if scope.get('client') else ''}")
         started, status = time.perf_counter(), 500
 
         async def observed(message: Message) -> None:

@@ -198,11 +198,16 @@ def _temporary_folder() -> Path:
 
     A socket's path has at most 97 characters, of which Serve takes 70: a TMPDIR of any length would not do.
     """
-    for left in Path("/tmp").glob("prosopon-*-*"):
-        owner = left.name.split("-")[1]
-        if owner.isdecimal() and not Path(f"/proc/{owner}").exists() and left.stat().st_uid == os.getuid():
+    for left in Path("/tmp").glob("prosopon-*"):
+        owner = left.name.removeprefix("prosopon-")
+        alive = owner != str(os.getpid()) and Path(f"/proc/{owner}").exists()
+        if owner.isdecimal() and not alive and left.stat().st_uid == os.getuid():
             shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"prosopon-{os.getpid()}-", dir="/tmp"))
+    folder = Path(f"/tmp/prosopon-{os.getpid()}")
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:  # Somebody else's.
+        folder = Path(tempfile.mkdtemp(prefix="prosopon-", dir="/tmp"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
@@ -249,9 +254,10 @@ def prepare(settings: Any) -> str | None:
     """
     from prosopon.deployments.state.database import Records
     from prosopon.deployments.state.keys import KeyStore
+    from prosopon.models.faces.attributes.table import ATTRIBUTES
     from prosopon.models.weights.pull import pull_missing
 
-    pull_missing(settings.models, settings.roles, console)
+    pull_missing(settings.models, settings.roles(ATTRIBUTES.roles), console)
     if not settings.development_key:
         return None
     records = Records(settings.state.database)

@@ -4,7 +4,7 @@ the standard library alone, since it runs at every reload.
 What differs: nothing is open to other machines but the server's address; headers, bodies and idle connections have
 their time; one address cannot take all connections; whatever HAProxy answers to a request is JSON (to bytes that are
 none, and to headers that do not fit or come in time, version 2.8 has answers of its own); while a start goes on that is
-503; `/healthz` is answered here, so that it is answered when all else is full; URLs may hold UTF-8 as it is; and neither
+503; `/healthz` is answered here, so that it is answered when all else is full; URLs may hold UTF-8 as it is; neither
 URLs nor keys are logged. It ends with the process that started it, or it would keep the port. It does not splice
 requests: once a body is spliced, HAProxy 2.8 no longer notices, despite abortonclose, that the client has left.
 """
