@@ -86,7 +86,8 @@ class GenerationSettings(_Strict):
     the oldest leave.
 
     inversion_seconds, inversion_steps: what the search for the latent of a photograph may take, whichever ends first;
-    longer comes closer. inversion_threads: of that search, which gives way to all other work.
+    longer comes closer. inversion_threads: of that search, which gives way to all other work. upload_bytes: of a
+    photograph whose latent is asked for, where that is more than `images.max_bytes`.
     """
 
     truncation_psi: Annotated[float, Field(ge=0, le=1)] = 0.7
@@ -96,6 +97,7 @@ class GenerationSettings(_Strict):
     inversion_seconds: Annotated[float, Field(gt=0)] = 30
     inversion_steps: Annotated[int, Field(ge=1)] = 150
     inversion_threads: Annotated[int, Field(ge=1)] = 2
+    upload_bytes: Annotated[int, Field(gt=0)] = 16 * 1024**2
 
 
 class SwapSettings(_Strict):
@@ -170,18 +172,18 @@ class FaceCheckSettings(_Strict):
     show_files: whether results name the whole path of a picture that was ingested without a url, which tells clients of
     this machine's folders; otherwise the file's name alone.
     null_output: answer ``"output": null`` before there is one, as clients need it that index the answer without
-    asking; the API's own OpenAPI document does not allow that, so by default the field is left out.
+    asking (the vendor's own example does); the API's OpenAPI document does not allow null: false leaves the field out.
     """
 
     search_credits: Annotated[int, Field(ge=0)] = 3
-    demo_credits: Annotated[int, Field(ge=0)] = 3
+    demo_credits: Annotated[int, Field(ge=0)] = 0
     keep_hours: Annotated[float, Field(gt=0)] = 24
     max_results: Annotated[int, Field(ge=1, le=1000)] = 100
     min_score: Annotated[int, Field(ge=0, le=100)] = 50
     concurrent_searches: Annotated[int, Field(ge=1)] = 4
     max_waiting: Annotated[int, Field(ge=0)] = 256
     show_files: bool = False
-    null_output: bool = False
+    null_output: bool = True
 
 
 class HttpSettings(_Strict):
@@ -425,6 +427,12 @@ class Settings(_Strict):
     def serves(self, *apis: Api) -> bool:
         """Whether one of the APIs is served."""
         return any(api in self.apis for api in apis)
+
+    @property
+    def photographs(self) -> ImageLimits:
+        """Of pictures whose latent is asked for: people bring photographs as they are."""
+        most = max(self.images.max_bytes, self.generation.upload_bytes)
+        return self.images.model_copy(update={"max_bytes": most})
 
     def roles(self, faces: Iterable[Role]) -> tuple[Role, ...]:
         """The roles whose models the configured APIs use where the pack has them. faces: all that look at faces."""
