@@ -82,7 +82,8 @@ class GenerationSettings(_Strict):
 
     truncation_psi: how far styles go from the mean, for the layers up to truncated_pixels; 1 is all the way. What a
     generator's pictures lose in variety they gain in quality. cache_bytes: of pictures and films, the least recently
-    used of which are dropped.
+    used of which are dropped. max_latents: that are kept for clients who registered them, 2 to 50 kB each; beyond that
+    the oldest leave.
 
     inversion_seconds, inversion_steps: what the search for the latent of a photograph may take, whichever ends first;
     longer comes closer. inversion_threads: of that search, which gives way to all other work.
@@ -91,6 +92,7 @@ class GenerationSettings(_Strict):
     truncation_psi: Annotated[float, Field(ge=0, le=1)] = 0.7
     truncated_pixels: Annotated[int, Field(ge=0)] = 32
     cache_bytes: Annotated[int, Field(ge=0)] = 2 * 1024**3
+    max_latents: Annotated[int, Field(ge=1)] = 50_000
     inversion_seconds: Annotated[float, Field(gt=0)] = 30
     inversion_steps: Annotated[int, Field(ge=1)] = 150
     inversion_threads: Annotated[int, Field(ge=1)] = 2

@@ -18,7 +18,14 @@ from prosopon.deployments.serving.remote import remote
 from prosopon.deployments.state.blobs import Blob
 from prosopon.deployments.state.errors import FingerprintMismatch, StateError
 from prosopon.deployments.state.galleries.enrollments import EnrolledPicture, EnrollmentStore
-from prosopon.deployments.state.galleries.faces import FacePage, FaceRecord, Match, NewFace, Query
+from prosopon.deployments.state.galleries.faces import (
+    DeletedSubject,
+    FacePage,
+    FaceRecord,
+    Match,
+    NewFace,
+    Query,
+)
 from prosopon.deployments.state.galleries.source_ledger import Outcome, SourceFaces, SourceLedger
 from prosopon.deployments.state.galleries.store import GalleryStore
 from prosopon.models.faces.attributes import embedding
@@ -72,7 +79,9 @@ class FaceIndex:
 
     # ------------------------------------------------------------------------------------- as `GalleryStore` does
 
-    async def list_faces(self, gallery: int, page: int, size: int, subject: str | None) -> FacePage:
+    async def list_faces(
+        self, gallery: int, page: int = 0, size: int = 20, subject: str | None = None
+    ) -> FacePage:
         return await self._off(self._store.list_faces, gallery, page, size, subject)
 
     async def face(self, gallery: int, image_id: UUID) -> FaceRecord | None:
@@ -87,7 +96,7 @@ class FaceIndex:
     async def delete_faces(self, gallery: int, image_ids: Sequence[UUID]) -> list[FaceRecord]:
         return await self._off(self._store.delete_faces, gallery, image_ids)
 
-    async def delete_all_faces(self, gallery: int, subject: str | None) -> int:
+    async def delete_all_faces(self, gallery: int, subject: str | None = None) -> int:
         return await self._off(self._store.delete_all_faces, gallery, subject)
 
     async def subjects(self, gallery: int) -> list[str]:
@@ -96,10 +105,10 @@ class FaceIndex:
     async def create_subject(self, gallery: int, name: str) -> None:
         await self._off(self._store.create_subject, gallery, name)
 
-    async def rename_subject(self, gallery: int, name: str, new_name: str) -> None:
-        await self._off(self._store.rename_subject, gallery, name, new_name)
+    async def rename_subject(self, gallery: int, name: str, new_name: str) -> bool:
+        return await self._off(self._store.rename_subject, gallery, name, new_name)
 
-    async def delete_subject(self, gallery: int, name: str) -> int:
+    async def delete_subject(self, gallery: int, name: str) -> DeletedSubject:
         return await self._off(self._store.delete_subject, gallery, name)
 
     async def delete_all_subjects(self, gallery: int) -> int:

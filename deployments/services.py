@@ -23,7 +23,14 @@ from prosopon.deployments.serving.messages import (
 )
 from prosopon.deployments.state.blobs import Blob
 from prosopon.deployments.state.galleries.enrollments import EnrolledPicture
-from prosopon.deployments.state.galleries.faces import FacePage, FaceRecord, Match, NewFace, Query
+from prosopon.deployments.state.galleries.faces import (
+    DeletedSubject,
+    FacePage,
+    FaceRecord,
+    Match,
+    NewFace,
+    Query,
+)
 from prosopon.deployments.state.galleries.source_ledger import Outcome, SourceFaces
 from prosopon.models.faces.attributes.declaration import ModelCard
 from prosopon.models.faces.detections import Float32, PictureFormat, RGBImage
@@ -48,7 +55,10 @@ class FaceModelService(DescribesModels, Protocol):
 
 
 class FaceIndexService(Protocol):
-    """Of galleries by their ids: what `GalleryStore` and `EnrollmentStore` do under the same names."""
+    """Of galleries by their ids: what `GalleryStore` and `EnrollmentStore` do under the same names.
+
+    Safe to repeat: a face carries its id.
+    """
 
     async def ready(self) -> None:
         """Answered as soon as anything is."""
@@ -57,12 +67,14 @@ class FaceIndexService(Protocol):
     async def add(self, face: NewFace) -> FaceRecord: ...
 
     async def search(self, queries: Sequence[Query]) -> list[list[Match]]:
-        """For each query the nearest faces, best first. Raises the first error of any of them."""
+        """For each query the nearest faces, best first: one call for all of them. Raises their first error."""
         ...
 
     async def ingest(self, fingerprint: str, sources: Sequence[SourceFaces]) -> list[Outcome]: ...
 
-    async def list_faces(self, gallery: int, page: int, size: int, subject: str | None) -> FacePage: ...
+    async def list_faces(
+        self, gallery: int, page: int = 0, size: int = 20, subject: str | None = None
+    ) -> FacePage: ...
 
     async def face(self, gallery: int, image_id: UUID) -> FaceRecord | None: ...
 
@@ -72,15 +84,15 @@ class FaceIndexService(Protocol):
 
     async def delete_faces(self, gallery: int, image_ids: Sequence[UUID]) -> list[FaceRecord]: ...
 
-    async def delete_all_faces(self, gallery: int, subject: str | None) -> int: ...
+    async def delete_all_faces(self, gallery: int, subject: str | None = None) -> int: ...
 
     async def subjects(self, gallery: int) -> list[str]: ...
 
     async def create_subject(self, gallery: int, name: str) -> None: ...
 
-    async def rename_subject(self, gallery: int, name: str, new_name: str) -> None: ...
+    async def rename_subject(self, gallery: int, name: str, new_name: str) -> bool: ...
 
-    async def delete_subject(self, gallery: int, name: str) -> int: ...
+    async def delete_subject(self, gallery: int, name: str) -> DeletedSubject: ...
 
     async def delete_all_subjects(self, gallery: int) -> int: ...
 

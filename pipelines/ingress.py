@@ -13,6 +13,7 @@ from ray import serve
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prosopon.configs.settings import Api, Settings
+from prosopon.deployments.serving.fair_queue import caller
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.keys import KeyStore
 from prosopon.pipelines.graphs.application import Graphs
@@ -72,6 +73,7 @@ class Dispatcher:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._fallback(scope, receive, send)
+        caller.set(f"address {scope['client'][0] if scope.get('client') else ''}")
         started, status = time.perf_counter(), 500
 
         async def observed(message: Message) -> None:
@@ -116,7 +118,10 @@ class Ingress:
         recognizing = await Recognition.connect(recognition, settings.state, records) if recognition else None
         searches = None
         if recognizing and settings.serves("facecheck"):
-            searches = Searches(recognizing.faces, recognizing.galleries, settings, records)
+            from prosopon.pipelines.apis.facecheck.wire import reporter
+
+            report = reporter(settings.facecheck.show_files)
+            searches = Searches(recognizing.faces, recognizing.galleries, settings, records, report)
         self._services = Services(
             settings=settings,
             records=records,

@@ -9,13 +9,13 @@ from uuid import UUID
 import numpy as np
 
 from prosopon.configs.settings import FaceCheckSettings
+from prosopon.deployments.services import FaceIndexService
 from prosopon.deployments.state.galleries.face_archive import FaceArchive, FoundFace
 from prosopon.deployments.state.galleries.faces import Match, Query
 from prosopon.models.faces.attributes.embedding import EMBEDDING
 from prosopon.models.faces.detections import Float32
 from prosopon.models.matching.scores import Probe, load_space
 from prosopon.pipelines.graphs.face_analysis import FaceAnalyzer
-from prosopon.pipelines.graphs.galleries import Galleries
 
 DEMO_FACES = 100_000
 _CANDIDATES, _FEWEST_CANDIDATES = 3, 300
@@ -62,7 +62,7 @@ class FaceSearch:
     def __init__(
         self,
         faces: FaceAnalyzer,
-        galleries: Galleries,
+        galleries: FaceIndexService,
         archive: FaceArchive,
         settings: FaceCheckSettings,
     ) -> None:

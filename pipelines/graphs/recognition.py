@@ -19,7 +19,6 @@ from prosopon.models.load import load_similarity
 from prosopon.models.matching.calibration import SimilarityCurve
 from prosopon.pipelines.graphs.enrollments import Enrollments
 from prosopon.pipelines.graphs.face_analysis import Attribute, FaceAnalyzer, ModelHandles, Picture
-from prosopon.pipelines.graphs.galleries import Galleries
 
 
 class NoFace(ValueError):
@@ -54,7 +53,7 @@ class Recognition:
 
     faces: FaceAnalyzer
     similarity: SimilarityCurve
-    galleries: Galleries
+    galleries: FaceIndexService
     enrollments: Enrollments | None = None
 
     @classmethod
@@ -68,7 +67,7 @@ class Recognition:
         if handles.identifier:
             identifier = remote(handles.identifier, IdentifierService)
             enrollments = Enrollments(index, identifier, state, records)
-        return cls(faces, load_similarity(faces.card(EMBEDDING).name), Galleries(index), enrollments)
+        return cls(faces, load_similarity(faces.card(EMBEDDING).name), index, enrollments)
 
     async def one_face(
         self,

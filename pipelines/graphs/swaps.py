@@ -9,6 +9,7 @@ from ray.serve.handle import DeploymentHandle
 
 from prosopon.configs.settings import Settings
 from prosopon.deployments.services import SwapWorkerService
+from prosopon.deployments.serving.fair_queue import Bound
 from prosopon.deployments.serving.nudges import Poker
 from prosopon.deployments.serving.remote import remote
 from prosopon.deployments.state.blobs import Blob, BlobStore
@@ -19,7 +20,6 @@ from prosopon.deployments.state.jobs.tasks import TaskStore
 from prosopon.deployments.state.keys import Key, KeyStore
 from prosopon.deployments.web.client import Fetched, WebClient
 from prosopon.models.swap.face_swap import FoundFaces, NoSwap, SwappedPicture
-from prosopon.pipelines.http.concurrency import Bound
 
 _MAX_FETCHES = 32
 

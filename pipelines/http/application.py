@@ -84,7 +84,9 @@ class ApiApp(FastAPI):
                 if not isinstance(route, ApiRoute) or not route.include_in_schema:
                     continue
                 body = next((call.body for call in calls_of(route.dependant) if hasattr(call, "body")), None)
-                for method in map(str.lower, route.methods if body else ()):
+                if body is None:
+                    continue
+                for method in map(str.lower, route.methods or ()):
                     content = {**body}
                     document["paths"][context.path_format][method].setdefault("requestBody", content)
                     schemas.update(_taken_out(content))
