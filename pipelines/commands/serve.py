@@ -185,13 +185,13 @@ def ray_environment(http: "HttpSettings | None" = None) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
     }
-    *ingresses, stats, metrics, http, grpc = _free_block()
+    *ingresses, stats, metrics, fallback, grpc = _free_block()
     ports = {
         "DIRECT_INGRESS_MIN_HTTP": ingresses[0],
         "DIRECT_INGRESS_MAX_HTTP": ingresses[-1],
         "HAPROXY_STATS": stats,
         "HAPROXY_METRICS": metrics,
-        "FALLBACK_PROXY_HTTP": http,
+        "FALLBACK_PROXY_HTTP": fallback,
         "FALLBACK_PROXY_GRPC": grpc,
     }
     environment |= {f"RAY_SERVE_{name}_PORT": str(port) for name, port in ports.items()}
