@@ -201,16 +201,16 @@ class HttpSettings(_Strict):
     header_seconds: Annotated[float, Field(gt=0)] = 10
     body_seconds: Annotated[float, Field(gt=0)] = 120
     connections: Annotated[int, Field(ge=16)] = 8192
-    connections_per_source: Annotated[int, Field(ge=1)] = 1024
+    connections_per_source: Annotated[int, Field(ge=1)] = 512
 
 
 class ImageLimits(_Strict):
     """Checked before a picture is decoded. Sizes in bytes and pixels.
 
     max_segments: parts of a file's header and metadata, such as a JPEG's segments or a PNG's chunks; max_scans: of a
-    progressive JPEG. Pictures that may take long or much memory to decode go to a process of their own, which is killed
-    after decode_seconds and cannot take more than decode_bytes of memory; at most costly_decodes of them are at work
-    for one process of the server, and the others wait.
+    progressive JPEG. Pictures that may take long or much memory to decode go to a process of their own, which ends
+    after decode_seconds of a processor's time and cannot take more than decode_bytes of memory; of these at most
+    costly_decodes are at work on a machine, and the others wait.
     """
 
     max_bytes: Annotated[int, Field(ge=1)] = 5 * 1024 * 1024
@@ -366,7 +366,7 @@ class Deployments(_Strict):
     model_config = ConfigDict(extra="allow", frozen=True)
     __pydantic_extra__: dict[str, DeploymentSettings] = Field(init=False)
 
-    ingress: DeploymentSettings = DeploymentSettings(max_ongoing_requests=1024)
+    ingress: DeploymentSettings = DeploymentSettings(max_ongoing_requests=2048)
     detector: DeploymentSettings = DeploymentSettings(
         num_cpus=0.5, max_batch_size=1, concurrent_batches=2, max_ongoing_requests=80, max_queued_requests=64
     )

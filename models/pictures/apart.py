@@ -7,6 +7,7 @@ machine no more of them are at work than the settings say; who comes later waits
 import contextlib
 import ctypes
 import json
+import math
 import os
 import resource
 import select
@@ -33,6 +34,8 @@ _ANSWER = struct.Struct("<BII")
 """Whether it is a picture; its height and width, or the bytes of an error as JSON."""
 _IDLE_SECONDS = 30
 _START_SECONDS = 30
+_PATIENCE = 3
+"""Times the processor's seconds that a decode may take, where others take the processor."""
 _NICENESS = 5
 """Ordinary pictures go first."""
 _PR_SET_PDEATHSIG = 1
@@ -49,25 +52,31 @@ class _Late(Exception):
 
 def decode_apart(data: bytes, limits: ImageLimits, reduce: int = 1) -> RGBImage:
     """As `decoding.decode`; blocks until there is room for one more decode on this machine, then at most as long as
-    the limits say. Raises `ImageError`, also for a picture that takes too long or too much memory."""
+    the limits say, and thrice that where the machine is busy.
+
+    Raises `ImageError`, also for a picture that takes too long or too much memory.
+    """
     with _lock, _slot(limits.costly_decodes):
         for again in (True, False):
             process = _running()
             try:
                 return _ask(process, data, limits, reduce)
-            except (
-                _Gone,
-                OSError,
-            ):  # It may have ended just now because nothing came, or the kernel killed it.
+            except _Late:
                 _end(process)
+                raise _too_slow(limits) from None
+            except (_Gone, OSError):
+                if _end(process) == -signal.SIGXCPU:
+                    raise _too_slow(limits) from None
                 if not again:
                     message = "The image takes too much memory to decode."
                     raise ImageError(RejectionReason.TOO_MANY_PIXELS, message) from None
-            except _Late:
-                _end(process)
-                message = f"The image takes more than {limits.decode_seconds:g} s to decode."
-                raise ImageError(RejectionReason.TOO_MANY_PIXELS, message) from None
+                # It may have ended just now because nothing came, or the kernel killed it.
     raise AssertionError("unreachable")
+
+
+def _too_slow(limits: ImageLimits) -> ImageError:
+    message = f"The image takes more than {limits.decode_seconds:g} s to decode."
+    return ImageError(RejectionReason.TOO_MANY_PIXELS, message)
 
 
 _lock = threading.Lock()
@@ -97,15 +106,16 @@ def _running() -> subprocess.Popen[bytes]:
     return _process
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes]) -> int:
+    """How it ended, if it had not to be ended."""
     global _process
     _process = None
     process.kill()
-    process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             with contextlib.suppress(OSError):
                 pipe.close()
+    return process.wait()
 
 
 @contextlib.contextmanager
@@ -129,7 +139,7 @@ def _slot(count: int) -> Iterator[None]:
 
 def _ask(process: subprocess.Popen[bytes], data: bytes, limits: ImageLimits, reduce: int) -> RGBImage:
     assert process.stdin is not None
-    until = time.monotonic() + limits.decode_seconds
+    until = time.monotonic() + _PATIENCE * limits.decode_seconds
     told = limits.model_dump_json().encode()
     for piece in (_REQUEST.pack(len(told), reduce, len(data)), told, data):
         rest = memoryview(piece)
@@ -140,7 +150,7 @@ def _ask(process: subprocess.Popen[bytes], data: bytes, limits: ImageLimits, red
     is_picture, height, width = _ANSWER.unpack(answer)
     if is_picture:
         pixels = np.empty((height, width, 3), np.uint8)
-        _read(process, pixels.reshape(-1).data, until + limits.decode_seconds)
+        _read(process, pixels.reshape(-1).data, until)
         return pixels
     error = bytearray(height)
     _read(process, error, until)
@@ -178,7 +188,7 @@ def main() -> None:
         limits_size, reduce, size = _REQUEST.unpack(head)
         limits = ImageLimits.model_validate_json(requests.read(limits_size))
         data = requests.read(size)
-        _give_memory(limits.decode_bytes)
+        _give(limits.decode_bytes, limits.decode_seconds)
         try:
             pixels = decode_here(data, limits, reduce)
         except ImageError as error:
@@ -202,11 +212,16 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _give_memory(most: int) -> None:
-    """So many bytes more than the process has mapped without a picture."""
-    with contextlib.suppress(OSError, ValueError):
-        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (mapped + most, resource.getrlimit(resource.RLIMIT_AS)[1]))
+def _give(memory: int, seconds: float) -> None:
+    """So many bytes more than the process has mapped without a picture, and seconds more than it has worked."""
+    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    for kind, most in (
+        (resource.RLIMIT_AS, mapped + memory),
+        (resource.RLIMIT_CPU, math.ceil(time.process_time() + seconds)),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(kind, (most, resource.getrlimit(kind)[1]))
 
 
 if __name__ == "__main__":
