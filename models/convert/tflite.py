@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx.shape_inference import InferenceError
 
-from models.convert.flatbuffer import FlatbufferError, Table, root
+from prosopon.models.convert.flatbuffer import FlatbufferError, Table, root
 
 OPSET = 18
 _TYPES = {0: "<f4", 1: "<f2", 2: "<i4", 4: "<i8"}

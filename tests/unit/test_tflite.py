@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 from skimage.data import astronaut
 
-from models.convert.tflite import TfliteError, read, to_onnx
+from prosopon.models.convert.tflite import TfliteError, read, to_onnx
 from tests.paths import MIRROR, require
 
 GOLDEN = np.load(Path(__file__).with_name("tflite_golden.npz"))
