@@ -260,9 +260,15 @@ def _arcface(weights: Weights, compute: Compute) -> FaceEmbedder:
 
 
 def _landmarks68(weights: Weights, compute: Compute) -> LandmarkPredictor:
-    from prosopon.models.faces.landmarks import DlibLandmarks68
+    from prosopon.models.faces.dlib_landmarks import DlibLandmarks68
 
     return DlibLandmarks68(weights.path)
+
+
+def _face_mesh(weights: Weights, compute: Compute) -> LandmarkPredictor:
+    from prosopon.models.faces.mesh import FaceMesh
+
+    return FaceMesh(weights.path, compute)
 
 
 def _dlib_age(weights: Weights, compute: Compute) -> AgeEstimator:
@@ -331,6 +337,7 @@ _EMBEDDERS: dict[str, Callable[..., FaceEmbedder]] = {
     ".onnx": _arcface,
 }
 _LANDMARKS: dict[str, Callable[..., LandmarkPredictor]] = {
+    "mediapipe-face-mesh": _face_mesh,
     "dlib-landmarks68": _landmarks68,
     ".dat": _landmarks68,
 }

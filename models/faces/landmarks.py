@@ -1,56 +1,63 @@
-"""68 landmarks by an ensemble of regression trees (Kazemi & Sullivan 2014), dlib's shape predictor."""
+"""What points of a face are called: iBUG's 68 in the order of the 300-W challenge, and the five of a detector.
 
-from pathlib import Path
+How many points a predictor gives says which they are: 68 are iBUG's, 98 WFLW's, 106 InsightFace's, 468 MediaPipe's.
+"""
 
-import dlib
 import numpy as np
+from numpy.typing import NDArray
 
-from prosopon.models.faces import dlib_chips
 from prosopon.models.faces.detections import Float32
-from prosopon.models.pictures.crops import CropSpec
-from prosopon.models.roles import Chips
-from prosopon.models.runtime.fingerprint import fingerprint
 
-SIZE = 192
-PADDING = 0.5
+IBUG, MESH = 68, 468
 
-# The predictor starts from its mean shape laid into the detector's box, so the box decides how well it does.
-# Chips aligned by five landmarks hold still what a box lets move: roll, and a detector's way with boxes. In
-# such a chip dlib's kind of box is a fixed square, given here in units of `dlib_chips.MEAN_FACE`. Its centre
-# and side were chosen from a grid by the distance to CenterFace's landmarks on the London and FairFace
-# portraits; box crops were 0.08 to 0.1 inter-ocular distances worse on hard poses.
-BOX_CENTRE = (0.490, 0.451)
-BOX_SIDE = 1.15
+# iBUG's points on MediaPipe's mesh: one vertex or, where a point lies between two, both. Contours are those that both
+# have (the jaw from ear to ear is the mesh's oval; a brow is the middle between its edges; lids, nostrils, lips); of a
+# contour's vertices those were taken that lie nearest to dlib's points, in the median of 200 portraits of `faker`, left
+# and right together. Jaw points are of the head, not of its outline: on a turned face those of the far side lie where
+# the jaw is, hidden or not.
+MESH_OF_IBUG: tuple[tuple[int, ...], ...] = (
+    # 0-16: the jaw, from the viewer's left, over the chin.
+    (127,), (234,), (93, 132), (132, 58), (172,), (136,), (149,), (148, 176),
+    (152,),
+    (377, 400), (378,), (365,), (397,), (361, 288), (323, 361), (454,), (356,),
+    # 17-26: the brows.
+    (70, 46), (63, 53), (105, 52), (66, 65), (107, 55),
+    (336, 285), (296, 295), (334, 282), (293, 283), (300, 276),
+    # 27-35: the bridge of the nose, its tip (30), and under it. Vertex 4 is the tip of the mesh, which is farther out
+    # than people and dlib mark it.
+    (168,), (197,), (5,), (5, 94),
+    (240,), (97,), (2,), (326,), (460,),
+    # 36-47: the lids.
+    (33,), (159, 160), (158,), (133,), (153,), (144,),
+    (362,), (385,), (386, 387), (263,), (373,), (380,),
+    # 48-59: the lips' outer edge.
+    (61,), (39,), (37,), (0,), (267,), (269,), (291,),
+    (405,), (314,), (17,), (84,), (181,),
+    # 60-67: their inner edge.
+    (78,), (82,), (13,), (312,), (308,),
+    (317,), (14,), (87,),
+)  # fmt: skip
+
+_FIRST: NDArray[np.intp] = np.array([vertices[0] for vertices in MESH_OF_IBUG])
+_LAST: NDArray[np.intp] = np.array([vertices[-1] for vertices in MESH_OF_IBUG])
 
 
-def box_in_chip() -> tuple[int, int, int, int]:
-    """left, top, right, bottom of the box that the predictor gets, in pixels of a chip."""
-    unit = SIZE / (1 + 2 * PADDING)
-    left, top = ((PADDING + centre - BOX_SIDE / 2) * unit for centre in BOX_CENTRE)
-    return round(left), round(top), round(left + BOX_SIDE * unit), round(top + BOX_SIDE * unit)
+def has_ibug(count: int | None) -> bool:
+    """Whether iBUG's 68 points can be told from so many."""
+    return count in (IBUG, MESH)
 
 
-class DlibLandmarks68:
-    """iBUG's 68 points. Points that the chip does not show are extrapolated."""
+def ibug(points: Float32) -> Float32:
+    """iBUG's points ``(..., 68, D)`` of a face's points ``(..., 68, D)`` or ``(..., 468, D)``.
 
-    name = "dlib-landmarks68"
-    crop = CropSpec(SIZE, dlib_chips.template(SIZE, PADDING))
-    count = 68
-    preprocessing = 1
-
-    def __init__(self, path: Path) -> None:
-        self.fingerprint = fingerprint(self.name, self.preprocessing, path)
-        self._predictor = dlib.shape_predictor(str(path))
-        self._box = dlib.rectangle(*box_in_chip())
-
-    def predict(self, chips: Chips) -> Float32:
-        """chips ``(N, 192, 192, 3)`` uint8 RGB to ``(N, 68, 2)`` float32, x y in crop pixels.
-
-        One after the other, about a millisecond each: regression trees gain nothing from a batch.
-        """
-        shapes = [self._predictor(np.ascontiguousarray(chip), self._box) for chip in chips]
-        points = [[(part.x, part.y) for part in shape.parts()] for shape in shapes]
-        return np.array(points, np.float32).reshape(len(chips), self.count, 2)
+    Raises ValueError for another number of points.
+    """
+    count = points.shape[-2]
+    if count == MESH:
+        return (points[..., _FIRST, :] + points[..., _LAST, :]) / np.float32(2)
+    if count == IBUG:
+        return points
+    raise ValueError(f"iBUG's {IBUG} landmarks cannot be told from {count} points")
 
 
 def five_points(landmarks: Float32) -> Float32:

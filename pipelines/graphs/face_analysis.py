@@ -13,6 +13,7 @@ from prosopon.deployments.serving.calls import call
 from prosopon.deployments.serving.messages import DetectRequest, FacesFound, ModelCard, Timed
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.faces.head_pose import head_pose
+from prosopon.models.faces.landmarks import has_ibug, ibug
 from prosopon.models.pictures.crops import CropSpec, to_picture
 from prosopon.models.roles import Age, Gender, HeadPose, Mask
 
@@ -41,7 +42,8 @@ class Liveness:
 class Face:
     """One face. box: x1 y1 x2 y2; landmarks ``(5, 2)``; all in pixels of the upright picture.
 
-    A field is None unless its plugin was asked for. dense_landmarks: ``(68, 2)``, ``(98, 2)`` or ``(106, 2)``.
+    A field is None unless its plugin was asked for. dense_landmarks: iBUG's ``(68, 2)`` where the model's points have
+    them, or what it gives (``(98, 2)``, ``(106, 2)``).
     embedding: ``(D,)`` unit norm. crops: what was asked for besides, ``(S, S, 3)`` uint8 RGB. milliseconds: cost of
     each stage.
     """
@@ -168,13 +170,13 @@ class FaceAnalyzer:
         times["detector"] = found.milliseconds
         for index in range(len(found.faces)):
             values = {role: answer.value[index] for role, answer in answers.items()}
-            dense = None
+            dense = pose = None
             if "landmarks" in values:
                 spec: CropSpec = self.cards["landmarks"].crops[0]
-                dense = to_picture(values["landmarks"], found.matrices[spec][index])
-            pose = None
-            if Plugin.POSE in plugins and dense is not None:
-                pose = head_pose(dense, (found.width, found.height))
+                points = to_picture(values["landmarks"], found.matrices[spec][index])
+                dense = (ibug(points) if has_ibug(len(points)) else points)[:, :2]
+                if Plugin.POSE in plugins and has_ibug(len(points)):
+                    pose = head_pose(points, (found.width, found.height))
             faces.append(
                 Face(
                     box=found.faces.boxes[index],

@@ -8,6 +8,7 @@ import pytest
 
 from prosopon.configs.settings import DetectionSettings
 from prosopon.models.faces.detections import Float32, RGBImage
+from prosopon.models.faces.landmarks import ibug
 from prosopon.models.generation.face_generator import Faces
 from prosopon.models.generation.latents import Part, latent_of_seed
 from prosopon.models.inversion.ffhq_alignment import FIVE_POINTS, ffhq_chip, ffhq_matrix, mapped
@@ -24,14 +25,15 @@ Landmarks = Callable[[RGBImage], tuple[Float32, Float32]]
 def landmarks() -> Landmarks:
     """The 68 and the five points of a picture's only face."""
     weights("centerface")
-    weights("dlib-landmarks68")
+    weights("mediapipe-face-mesh")
     detector = load_detector(model_settings(), DetectionSettings(), Compute())
     predictor = load_landmarks(model_settings(), Compute())
 
     def find(picture: RGBImage) -> tuple[Float32, Float32]:
         found = detector.detect([picture], 0.5)[0]
         crop = cut(picture, found.boxes[0], found.landmarks[0], predictor.crop)
-        return crop.to_picture(predictor.predict(crop.pixels[None])[0]), found.landmarks[0]
+        points = ibug(crop.to_picture(predictor.predict(crop.pixels[None])[0]))
+        return points[:, :2], found.landmarks[0]
 
     return find
 

@@ -15,6 +15,7 @@ from skimage.data import astronaut
 
 from prosopon.models.convert.tflite import TfliteError, read, to_onnx
 from tests.paths import MIRROR, require
+from tests.weights import weights
 
 GOLDEN = np.load(Path(__file__).with_name("tflite_golden.npz"))
 
@@ -29,6 +30,15 @@ def pictures(side: int) -> np.ndarray:
 def run(model: bytes, batch: np.ndarray) -> list[np.ndarray]:
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     return session.run(None, {session.get_inputs()[0].name: batch})
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_face_mesh_agrees_with_litert(count: int) -> None:
+    model = to_onnx(read(weights("mediapipe-face-mesh").path))
+    points, logits = run(model, pictures(192)[[0, 1, 0]][:count] / np.float32(255))
+    wanted = GOLDEN["mesh"][[0, 1, 0]][:count]
+    np.testing.assert_allclose(points.reshape(count, 1404), wanted, rtol=0, atol=1e-3)  # pixels of the chip
+    np.testing.assert_allclose(logits.ravel(), GOLDEN["mesh_score"][[0, 1, 0], 0][:count], atol=1e-3)
 
 
 def mobilefacenet() -> Path:

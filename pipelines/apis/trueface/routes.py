@@ -33,6 +33,7 @@ from prosopon.deployments.state.galleries.enrollments import EnrolledPicture
 from prosopon.deployments.state.keys import Key
 from prosopon.deployments.state.schema import MAX_SUBJECT_LENGTH
 from prosopon.deployments.state.spoof_checks import SpoofChecks
+from prosopon.models.faces.landmarks import IBUG, has_ibug
 from prosopon.models.pictures.decoding import ImageError, media_type
 from prosopon.pipelines.graphs.face_analysis import Face, Picture, Plugin
 from prosopon.pipelines.graphs.side_by_side import all_of
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
 BASE = "/v1"
 MAX_PICTURES = 10
 DEFAULT_THRESHOLD = 0.5
-LANDMARKS = 68
 _PICTURE_FIELD = re.compile(r"img(\d+)")
 
 # ---------------------------------------------------------------------------------------------------- wire types
@@ -452,8 +452,8 @@ def create_app(services: "Services") -> FastAPI:
         plugins = frozenset[Plugin]()
         if rawlandmarks or rawlandmark:
             cards = services.faces.cards
-            if "landmarks" not in cards or cards["landmarks"].dim != LANDMARKS:
-                raise TruefaceError(503, f"no model of {LANDMARKS} landmarks is in service")
+            if "landmarks" not in cards or not has_ibug(cards["landmarks"].dim):
+                raise TruefaceError(503, f"no model of {IBUG} landmarks is in service")
             plugins = frozenset({Plugin.DENSE_LANDMARKS})
         picture = await services.faces.analyze(image, plugins)
         found = FoundFaces(faces=[_found(face) for face in picture.faces])
