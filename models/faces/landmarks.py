@@ -48,15 +48,15 @@ def has_ibug(count: int | None) -> bool:
 
 
 def ibug(points: Float32) -> Float32:
-    """iBUG's points ``(..., 68, D)`` of a face's points ``(..., 68, D)`` or ``(..., 468, D)``.
+    """iBUG's points ``(..., 68, 2)`` of a face's points ``(..., 68, D)`` or ``(..., 468, D)``, x and y first.
 
     Raises ValueError for another number of points.
     """
     count = points.shape[-2]
     if count == MESH:
-        return (points[..., _FIRST, :] + points[..., _LAST, :]) / np.float32(2)
+        return (points[..., _FIRST, :2] + points[..., _LAST, :2]) / np.float32(2)
     if count == IBUG:
-        return points
+        return np.ascontiguousarray(points[..., :2])
     raise ValueError(f"iBUG's {IBUG} landmarks cannot be told from {count} points")
 
 

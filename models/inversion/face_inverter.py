@@ -68,7 +68,7 @@ class FaceInverter:
         points = five
         if self._landmarks is not None:
             crop = cut(picture, found.boxes[0], five, self._landmarks.crop)
-            points = ibug(crop.to_picture(self._landmarks.predict(crop.pixels[None])[0]))[:, :2]
+            points = ibug(crop.to_picture(self._landmarks.predict(crop.pixels[None])[0]))
         try:
             matrix = ffhq_matrix(points, SIDE)
         except ValueError as error:

@@ -72,6 +72,6 @@ def face_geometries(
     ]
     found = predictor.predict(np.stack([crop.pixels for crop in crops]))
     return [
-        FaceGeometry(box, landmarks, ibug(crop.to_picture(points))[:, :2])
+        FaceGeometry(box, landmarks, ibug(crop.to_picture(points)))
         for box, landmarks, crop, points in zip(faces.boxes, faces.landmarks, crops, found, strict=True)
     ]

@@ -174,7 +174,7 @@ class FaceAnalyzer:
             if "landmarks" in values:
                 spec: CropSpec = self.cards["landmarks"].crops[0]
                 points = to_picture(values["landmarks"], found.matrices[spec][index])
-                dense = (ibug(points) if has_ibug(len(points)) else points)[:, :2]
+                dense = ibug(points) if has_ibug(len(points)) else points
                 if Plugin.POSE in plugins and has_ibug(len(points)):
                     pose = head_pose(points, (found.width, found.height))
             faces.append(

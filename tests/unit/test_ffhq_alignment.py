@@ -32,8 +32,7 @@ def landmarks() -> Landmarks:
     def find(picture: RGBImage) -> tuple[Float32, Float32]:
         found = detector.detect([picture], 0.5)[0]
         crop = cut(picture, found.boxes[0], found.landmarks[0], predictor.crop)
-        points = ibug(crop.to_picture(predictor.predict(crop.pixels[None])[0]))
-        return points[:, :2], found.landmarks[0]
+        return ibug(crop.to_picture(predictor.predict(crop.pixels[None])[0])), found.landmarks[0]
 
     return find
 
