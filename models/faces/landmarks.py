@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from prosopon.models.faces.detections import Float32
 
-IBUG, MESH = 68, 468
+IBUG, INSIGHTFACE, MESH = 68, 106, 468
 
 # iBUG's points on MediaPipe's mesh: one vertex or, where a point lies between two, both. Contours are those that both
 # have (the jaw from ear to ear is the mesh's oval; a brow is the middle between its edges; lids, nostrils, lips); of a

@@ -15,6 +15,7 @@ from fastapi.security.base import SecurityBase
 
 from prosopon.deployments.state.errors import StorageBusy
 from prosopon.deployments.state.keys import Key, KeyStore, Scope
+from prosopon.pipelines.graphs import fair_queue
 
 _REMEMBERED_SECONDS = 2.0
 _REMEMBERED_KEYS = 4096
@@ -103,6 +104,7 @@ def caller(scope: Scope, place: KeyPlace = X_API_KEY) -> Any:
         if not key.allows(scope):
             raise WrongScope(scope)
         request.state.key = key
+        fair_queue.caller.set(f"tenant {key.tenant}")
         return key
 
     async def checked(request: Request) -> Key:

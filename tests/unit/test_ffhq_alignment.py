@@ -50,9 +50,10 @@ def test_a_generated_picture_is_aligned_already(generated: list[RGBImage], landm
     for picture in generated:
         points, _ = landmarks(picture)
         matrix = ffhq_matrix(points, SIDE)
-        assert np.abs(matrix[:, :2] - np.eye(2)).max() < 0.03, "neither turned nor zoomed"
+        # FFHQ was aligned by dlib's points; the mesh has the eyes up to 5 % farther apart, or nearer.
+        assert np.abs(matrix[:, :2] - np.eye(2)).max() < 0.05, "neither turned nor zoomed"
         corners = np.array([[0, 0], [SIDE, 0], [0, SIDE], [SIDE, SIDE]], np.float32)
-        assert np.abs(mapped(corners, matrix) - corners).max() < 0.02 * SIDE
+        assert np.abs(mapped(corners, matrix) - corners).max() < 0.03 * SIDE
         assert np.abs(ffhq_chip(picture, points, SIDE).astype(float) - picture).mean() < 10
 
 
