@@ -8,6 +8,7 @@ BENCHMARKS = (
     "embedder_speed",
     "verification",
     "attributes",
+    "landmarks",
     "mask",
     "liveness",
     "swap",

@@ -8,7 +8,7 @@ import numpy as np
 from fastapi import Query
 
 from prosopon.deployments.state.spoof_checks import SpoofChecks
-from prosopon.models.faces.attributes.landmarks import DENSE_LANDMARKS
+from prosopon.models.faces.attributes.landmarks import IBUG_LANDMARKS
 from prosopon.models.faces.attributes.liveness import LIVENESS
 from prosopon.pipelines.apis.trueface.bodies import Picture
 from prosopon.pipelines.apis.trueface.errors import NoModel
@@ -23,8 +23,6 @@ from prosopon.pipelines.apis.trueface.wire import (
 from prosopon.pipelines.graphs.face_analysis import Attribute, Face
 from prosopon.pipelines.http.routing import api_router
 from prosopon.pipelines.services import Served
-
-LANDMARKS = 68
 
 router = api_router(tags=["pictures"])
 
@@ -56,11 +54,9 @@ async def detect_faces(
     """Every face of the picture, the biggest first; none is an empty list."""
     attributes = frozenset[Attribute]()
     if rawlandmarks or rawlandmark:
-        if not services.faces.available(DENSE_LANDMARKS) or (
-            services.faces.card(DENSE_LANDMARKS).dim != LANDMARKS
-        ):
-            raise NoModel(f"no model of {LANDMARKS} landmarks is in service")
-        attributes = frozenset({DENSE_LANDMARKS})
+        if not services.faces.available(IBUG_LANDMARKS):
+            raise NoModel("no model of 68 landmarks is in service")
+        attributes = frozenset({IBUG_LANDMARKS})
     picture = await services.faces.analyze(image, attributes)
     found = FoundFaces(faces=[_found(face) for face in picture.faces])
     return Envelope(data=found, message="face processed successfully")
@@ -70,7 +66,7 @@ def _found(face: Face) -> FoundFace:
     x1, y1, x2, y2 = (float(value) for value in face.box)
     points = [round(float(value)) for value in np.concatenate([face.landmarks[:, 0], face.landmarks[:, 1]])]
     box = (x1, y1, x2, y2, face.score)
-    landmarks = face.get(DENSE_LANDMARKS)
+    landmarks = face.get(IBUG_LANDMARKS)
     if landmarks is None:
         return FoundFace(bounding_box=box, points=points)
     dense = [(round(float(x)), round(float(y))) for x, y in landmarks]
