@@ -20,7 +20,14 @@ from prosopon.models.roles import (
     MaskClassifier,
 )
 from prosopon.models.runtime.session import Compute
-from prosopon.models.weights.registry import ModelUnavailable, Registry, UnknownModel, Weights, resolve
+from prosopon.models.weights.registry import (
+    ModelUnavailable,
+    Registry,
+    UnknownModel,
+    Weights,
+    artifact_for,
+    resolve,
+)
 
 __all__ = [
     "ModelUnavailable",
@@ -44,6 +51,8 @@ __all__ = [
 INSIGHTFACE = "insightface/"
 WARP = "warp"
 """The override of the role swapper that names the project's own, which has no file."""
+OWN_LIVENESS = "prosopon-liveness"
+"""The override of the role liveness that names the project's own, also where another has been pulled."""
 
 
 def load_detector(models: ModelSettings, detection: DetectionSettings, compute: Compute) -> FaceDetector:
@@ -97,8 +106,18 @@ def load_mask(models: ModelSettings, compute: Compute) -> MaskClassifier:
 
 
 def load_liveness(models: ModelSettings, compute: Compute) -> LivenessDetector:
-    """No pack names a liveness model: the one of the catalogue is used once it has been pulled."""
+    """The project's own network, whose weights are part of it, unless overridden or MiniFASNet has been pulled."""
+    if _own_liveness(models):
+        from prosopon.models.faces.liveness import WEIGHTS, ProsoponLiveness
+
+        return ProsoponLiveness(WEIGHTS, compute)
     return _open(resolve(models, "liveness"), _LIVENESS, compute)
+
+
+def _own_liveness(models: ModelSettings) -> bool:
+    if override := models.overrides.get("liveness"):
+        return override == OWN_LIVENESS
+    return artifact_for(models, "liveness") is None
 
 
 def load_mapper(models: ModelSettings, compute: Compute) -> LatentMapper:
@@ -157,6 +176,8 @@ def available(models: ModelSettings, role: Role) -> bool:
         from prosopon.models.faces.mask import WEIGHTS
 
         return WEIGHTS.exists()
+    if role == "liveness" and _own_liveness(models):
+        return True
     if role == "swapper" and _warps(models) and not _insightface(models, role):
         return True
     if pack := _insightface(models, role):
@@ -284,6 +305,12 @@ def _mask(weights: Weights, compute: Compute) -> MaskClassifier:
     return MaskClassifierNet(weights.path, compute)
 
 
+def _liveness(weights: Weights, compute: Compute) -> LivenessDetector:
+    from prosopon.models.faces.liveness import ProsoponLiveness
+
+    return ProsoponLiveness(weights.path, compute)
+
+
 def _minifasnet(weights: Weights, compute: Compute) -> Any:
     from prosopon.models.faces.minifasnet import MiniFASNetEnsemble
 
@@ -338,7 +365,7 @@ _LANDMARKS: dict[str, Callable[..., LandmarkPredictor]] = {
 _AGES: dict[str, Callable[..., AgeEstimator]] = {"dlib-age": _dlib_age}
 _GENDERS: dict[str, Callable[..., GenderClassifier]] = {"dlib-gender": _dlib_gender}
 _MASKS: dict[str, Callable[..., MaskClassifier]] = {".onnx": _mask}
-_LIVENESS: dict[str, Callable[..., LivenessDetector]] = {"minifasnet": _minifasnet}
+_LIVENESS: dict[str, Callable[..., LivenessDetector]] = {"minifasnet": _minifasnet, ".onnx": _liveness}
 _MAPPERS: dict[str, Callable[..., LatentMapper]] = {
     "mobilestylegan-mapper": _mobile_stylegan_mapper,
     ".xml": _mobile_stylegan_mapper,

@@ -120,19 +120,22 @@ class Registry:
             verify(path, file.sha256)
 
 
-# Roles that no pack fills, and what fills them once it has been pulled.
-_OUTSIDE_PACKS: dict[Role, str] = {"liveness": "minifasnet"}
+# What fills a role, whatever the pack, once `prosopon models pull` has brought it.
+_ONCE_PULLED: dict[Role, str] = {"liveness": "minifasnet"}
 
 
 def artifact_for(settings: ModelSettings, role: Role) -> Artifact | None:
     """The artifact that these settings name for a role; None where they name a file, or nothing.
 
+    Nothing fills liveness but the project's own network, or MiniFASNet where it was pulled.
+
     Raises `UnknownModel` where the pack is not in the catalogue (those of insightface are not).
     """
     if override := settings.overrides.get(role):
         return CATALOGUE.get(override)
-    if role in _OUTSIDE_PACKS:
-        return CATALOGUE[_OUTSIDE_PACKS[role]]
+    if name := _ONCE_PULLED.get(role):
+        there = Registry.of(settings).state(CATALOGUE[name]) is not State.MISSING
+        return CATALOGUE[name] if there else None
     if settings.pack.startswith("insightface/"):
         return None
     if settings.pack not in PACKS:

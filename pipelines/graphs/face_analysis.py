@@ -13,6 +13,7 @@ from prosopon.deployments.serving.calls import call
 from prosopon.deployments.serving.messages import DetectRequest, FacesFound, ModelCard, Timed
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.faces.head_pose import head_pose
+from prosopon.models.faces.liveness import cramped
 from prosopon.models.pictures.crops import CropSpec, to_picture
 from prosopon.models.roles import Age, Gender, HeadPose, Mask
 
@@ -30,11 +31,17 @@ class Plugin(StrEnum):
     EMBEDDING = "embedding"
 
 
+CRAMPED = "the picture ends close to the face, so the score of its liveness is less reliable"
+"""What is said where `Liveness.cramped`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Liveness:
-    """probability: that the face belongs to a live person in front of the camera, 0..1."""
+    """probability: that the face belongs to a live person in front of the camera, 0..1. cramped: the picture ends so
+    near the face that the model saw less than it needs."""
 
     probability: float
+    cramped: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +179,10 @@ class FaceAnalyzer:
             if "landmarks" in values:
                 spec: CropSpec = self.cards["landmarks"].crops[0]
                 dense = to_picture(values["landmarks"], found.matrices[spec][index])
+            liveness = None
+            if "liveness" in values:
+                near = cramped(found.faces.boxes[index], (found.width, found.height))
+                liveness = Liveness(float(values["liveness"]), near)
             pose = None
             if Plugin.POSE in plugins and dense is not None:
                 pose = head_pose(dense, (found.width, found.height))
@@ -184,7 +195,7 @@ class FaceAnalyzer:
                     age=values.get("age"),
                     gender=values.get("gender"),
                     mask=values.get("mask"),
-                    liveness=Liveness(float(values["liveness"])) if "liveness" in values else None,
+                    liveness=liveness,
                     pose=pose,
                     dense_landmarks=dense if Plugin.DENSE_LANDMARKS in plugins else None,
                     crops={spec: found.chips[spec][index] for spec in crops},

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from prosopon.configs.settings import Api, DeploymentSettings, Role, Settings
-from prosopon.models.load import INSIGHTFACE, available
+from prosopon.models.load import INSIGHTFACE, OWN_LIVENESS, available
 from prosopon.models.weights.registry import UnknownModel, artifact_for
 
 ApiTitle = Literal["CompreFace", "Trueface", "FaceCheck", "CheckFace", "aifaceswap"]
@@ -23,6 +23,7 @@ _DEPLOYMENT_OF: dict[Role, str] = {"mapper": "generator", "swapper": "swap_worke
 # What serves a role that neither an override nor the pack fills: name, summary.
 _OWN: dict[Role, tuple[str, str]] = {
     "mask": ("mask", "Prosopon's own classifier of three classes"),
+    "liveness": (OWN_LIVENESS, "Prosopon's own detector of presentation attacks"),
     "swapper": ("warp", "Prosopon's own warp of faces along landmarks, without weights"),
 }
 _RESEARCH_ONLY = "InsightFace's models are for non-commercial research only."
@@ -118,10 +119,10 @@ def _model(settings: Settings, role: Role) -> ModelDescription:
             commercial=artifact.commercial,
             notice=artifact.notice,
         )
-    if override:
+    if override and override != OWN_LIVENESS:
         name = override.replace("\\", "/").rsplit("/", 1)[-1]
         return described(name=name, summary="the operator's own file")
-    if role in _OWN and (role == "mask" or not models.pack.startswith(INSIGHTFACE)):
+    if role in _OWN and (role in ("mask", "liveness") or not models.pack.startswith(INSIGHTFACE)):
         name, summary = _OWN[role]
         return described(name=name, summary=summary, licence="that of the project")
     if models.pack.startswith(INSIGHTFACE):

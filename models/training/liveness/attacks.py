@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from models.training.liveness.sources import Source
-from models.types import Float32, RGBImage
+from prosopon.models.faces.detections import Float32, RGBImage
+from prosopon.models.training.liveness.sources import Source
 
 KINDS = ("live", "print", "photo", "cutout", "screen", "phone")
 """What the camera sees. The first is live, each other is one kind of attack."""
@@ -61,7 +61,12 @@ def _window(rng: Random, source: Source, reach: float, aspect: float, open_top: 
     x = (x1 + x2) / 2 - w * rng.uniform(0.4, 0.6)
     y = (y1 + y2) / 2 - h * rng.uniform(0.35, 0.6)
     low = height - h if open_top and h > height else (-0.4 * height if open_top else 0.0)
-    return float(np.clip(x, 0, width - w)), float(np.clip(y, min(low, height - h), height - h)), float(w), float(h)
+    return (
+        float(np.clip(x, 0, width - w)),
+        float(np.clip(y, min(low, height - h), height - h)),
+        float(w),
+        float(h),
+    )
 
 
 def _cut(image: Float32, window: tuple[float, ...], width: int, height: int) -> Float32:
@@ -71,7 +76,9 @@ def _cut(image: Float32, window: tuple[float, ...], width: int, height: int) -> 
         image = cv2.resize(image, None, fx=width * 1.5 / w, fy=width * 1.5 / w, interpolation=cv2.INTER_AREA)
         x, y, w, h = (value * width * 1.5 / w for value in (x, y, w, h))
     matrix = np.array([[width / w, 0, -x * width / w], [0, height / h, -y * height / h]], np.float32)
-    return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(
+        image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
 
 
 def _box_in(source: Source, window: tuple[float, ...], width: int, height: int) -> Float32:
@@ -112,7 +119,9 @@ def _hang(rng: Random, place: Float32, scenes: Sequence[RGBImage]) -> None:
     view = scenes[rng.integers(len(scenes))]
     fill = cv2.resize(view, (x2 - x1, y2 - y1), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     place[y1:y2, x1:x2] = fill if _chance(rng, 0.6) else rng.uniform(0, 1, 3)
-    edge = tuple(float(v) for v in (np.full(3, rng.uniform(0, 1)) if _chance(rng, 0.6) else rng.uniform(0, 1, 3)))
+    edge = tuple(
+        float(v) for v in (np.full(3, rng.uniform(0, 1)) if _chance(rng, 0.6) else rng.uniform(0, 1, 3))
+    )
     cv2.rectangle(place, (x, y), (x + w, y + h), edge, int(rng.integers(1, max(3, width // 25))))
 
 
@@ -131,7 +140,9 @@ def _portrait(
         alpha[: max(0, round(-window[1] * zoom))] = 0
         place = _scene(rng, scenes, width, height)
         # The place's light falls on the person too.
-        light = np.clip(place.mean(axis=(0, 1)) / (picture.mean(axis=(0, 1)) + 0.05), 0.6, 1.5) ** rng.uniform(0, 0.7)
+        light = np.clip(
+            place.mean(axis=(0, 1)) / (picture.mean(axis=(0, 1)) + 0.05), 0.6, 1.5
+        ) ** rng.uniform(0, 0.7)
         picture = place + alpha[..., None] * (np.clip(picture * light, 0, 1) - place)
     box = _box_in(source, window, width, height)
     if _chance(rng, 0.5):
@@ -220,8 +231,9 @@ def _halftone(rng: Random, seen: Float32, u: Float32, v: Float32) -> Float32:
     out = np.empty_like(seen)
     for channel, degrees in enumerate(rng.permutation([15.0, 75.0, 45.0]) + rng.uniform(-10, 10)):
         a = np.radians(degrees)
-        wave = (2 * np.pi / period) * (u * np.cos(a) + v * np.sin(a)), (2 * np.pi / period) * (
-            v * np.cos(a) - u * np.sin(a)
+        wave = (
+            (2 * np.pi / period) * (u * np.cos(a) + v * np.sin(a)),
+            (2 * np.pi / period) * (v * np.cos(a) - u * np.sin(a)),
         )
         screen = 0.5 + 0.25 * (np.cos(wave[0]) + np.cos(wave[1]))
         value = np.clip(seen[..., channel], 0, 1)
@@ -243,12 +255,16 @@ def _dither(rng: Random, seen: Float32) -> Float32:
 def _lines(rng: Random, seen: Float32, v: Float32) -> Float32:
     """Bands of the print head."""
     period = _between(rng, 3, 40)
-    return seen * (1 + rng.uniform(0.01, 0.06) * np.cos(2 * np.pi * v / period + rng.uniform(0, 6))[..., None])
+    return seen * (
+        1 + rng.uniform(0.01, 0.06) * np.cos(2 * np.pi * v / period + rng.uniform(0, 6))[..., None]
+    )
 
 
 def _paper_grain(rng: Random, seen: Float32) -> Float32:
     height, width = seen.shape[:2]
-    fibre = cv2.GaussianBlur(rng.standard_normal((height, width)).astype(np.float32), (0, 0), rng.uniform(0.5, 1.2))
+    fibre = cv2.GaussianBlur(
+        rng.standard_normal((height, width)).astype(np.float32), (0, 0), rng.uniform(0.5, 1.2)
+    )
     return seen * (1 + rng.uniform(0.005, 0.05) * fibre)[..., None]
 
 
@@ -262,28 +278,38 @@ def _creases(rng: Random, seen: Float32, u: Float32, v: Float32) -> Float32:
     return seen
 
 
-def _grid(rng: Random, seen: Float32, u: Float32, v: Float32, diagonal: bool) -> Float32:
-    """The screen's grid under the sensor's grid: where their periods come near, moire.
+def grid(
+    seen: Float32,
+    u: Float32,
+    v: Float32,
+    period: float,
+    strength: float,
+    rows: float = 0.0,
+    shift: float = 0.0,
+) -> Float32:
+    """The screen's grid under the sensor's: where their periods come near, moire.
 
-    Each colour's stripe sits at its own third of a pixel; with a sensor's mosaic each colour is seen only at every
-    second place, so the two grids beat in colour.
+    seen: ``(H, W, 3)``; u, v: ``(H, W)``, where on the screen each pixel looks, in the camera's pixels, of which the
+    screen's take `period`. Each colour's stripe sits at its own third; rows: how strong the lines between rows are.
     """
-    period = _between(rng, 0.7, 4.0)
-    strength = _between(rng, 0.03, 0.5)
-    if _chance(rng, 0.5):
-        u, v = u[::2, ::2].repeat(2, 0).repeat(2, 1)[: u.shape[0], : u.shape[1]], v[::2, ::2].repeat(2, 0).repeat(2, 1)[
-            : v.shape[0], : v.shape[1]
-        ]
-    if diagonal:
-        u, v = (u + v) * 0.7071, (v - u) * 0.7071
     k = 2 * np.pi / period
-    rows = np.cos(k * v) * rng.uniform(0, 0.7)
+    lines = rows * np.cos(k * v)
     out = np.empty_like(seen)
-    shift = rng.uniform(0, 6)
     for channel in range(3):
         stripes = np.cos(k * u + shift + channel * 2 * np.pi / 3)
-        out[..., channel] = seen[..., channel] * (1 + strength * (stripes + rows))
+        out[..., channel] = seen[..., channel] * (1 + strength * (stripes + lines))
     return out
+
+
+def _grid(rng: Random, seen: Float32, u: Float32, v: Float32, diagonal: bool) -> Float32:
+    """`grid`, maybe under a sensor's mosaic, which sees each colour at every second place alone."""
+    period, strength = _between(rng, 0.7, 4.0), _between(rng, 0.03, 0.5)
+    if _chance(rng, 0.5):
+        height, width = u.shape
+        u, v = (x[::2, ::2].repeat(2, 0).repeat(2, 1)[:height, :width] for x in (u, v))
+    if diagonal:
+        u, v = (u + v) * 0.7071, (v - u) * 0.7071
+    return grid(seen, u, v, period, strength, rng.uniform(0, 0.7), rng.uniform(0, 6))
 
 
 def _beat(rng: Random, seen: Float32, u: Float32, v: Float32) -> Float32:
@@ -325,7 +351,7 @@ def _glare(rng: Random, seen: Float32) -> Float32:
         along, across = x * np.cos(a) + y * np.sin(a), y * np.cos(a) - x * np.sin(a)
         long, short = (_between(rng, 0.02, 0.5) * width for _ in range(2))
         power = rng.choice([2, 4])
-        spot = np.exp(-np.abs(along / long) ** power - np.abs(across / short) ** power)
+        spot = np.exp(-(np.abs(along / long) ** power) - np.abs(across / short) ** power)
         seen = seen + (_between(rng, 0.1, 1.0) * spot)[..., None] * rng.uniform(0.85, 1.0, 3)
     return np.asarray(seen, np.float32)
 
@@ -353,7 +379,12 @@ def _hand(rng: Random, picture: Float32, alpha: Float32) -> None:
         tip = (center[0] + thick * 2.2 * np.cos(turn), center[1] + thick * 2.2 * np.sin(turn))
         start = (center[0] - thick * 6 * np.cos(turn), center[1] - thick * 6 * np.sin(turn))
         cv2.line(
-            layer, (int(start[0]), int(start[1])), (int(tip[0]), int(tip[1])), 1.0, max(2, int(thick * 1.6)), cv2.LINE_AA
+            layer,
+            (int(start[0]), int(start[1])),
+            (int(tip[0]), int(tip[1])),
+            1.0,
+            max(2, int(thick * 1.6)),
+            cv2.LINE_AA,
         )
         layer = cv2.GaussianBlur(layer, (0, 0), 1.0)
         shade = (0.75 + 0.35 * cv2.GaussianBlur(layer, (0, 0), thick / 2))[..., None] * skin
@@ -381,7 +412,9 @@ def _head_shape(rng: Random, height: int, width: int, box: Float32) -> Float32:
     if _chance(rng, 0.3):
         for eye in (0.3, 0.7):
             at = (int((x1 + eye * w) * 8), int((y1 + 0.4 * h) * 8))
-            cv2.ellipse(shape, at, (int(0.1 * w * 8), int(0.05 * h * 8)), 0, 0, 360, 0.0, -1, cv2.LINE_AA, shift=3)
+            cv2.ellipse(
+                shape, at, (int(0.1 * w * 8), int(0.05 * h * 8)), 0, 0, 360, 0.0, -1, cv2.LINE_AA, shift=3
+            )
     return shape
 
 
@@ -413,7 +446,9 @@ def _place_medium(
     ys, xs = np.mgrid[:height, :width].astype(np.float32)
     if curl:
         period, a = face * rng.uniform(2, 6), rng.normal(0, 0.4)
-        bend = curl * face * np.sin(2 * np.pi * (xs * np.cos(a) + ys * np.sin(a)) / period + rng.uniform(0, 6))
+        bend = (
+            curl * face * np.sin(2 * np.pi * (xs * np.cos(a) + ys * np.sin(a)) / period + rng.uniform(0, 6))
+        )
         xs, ys = xs + bend * rng.uniform(0.2, 1), ys + bend * rng.uniform(-0.5, 0.5)
     depth = inverse[2, 0] * xs + inverse[2, 1] * ys + inverse[2, 2]
     u = ((inverse[0, 0] * xs + inverse[0, 1] * ys + inverse[0, 2]) / depth).astype(np.float32)
@@ -423,9 +458,10 @@ def _place_medium(
     four = np.array([[box[0], box[1]], [box[2], box[1]], [box[2], box[3]], [box[0], box[3]]], np.float32)
     seen_box = cv2.perspectiveTransform(four[None], homography)[0]
     middle = (seen_box.min(axis=0) + seen_box.max(axis=0)) / 2
-    sides = (np.linalg.norm(seen_box[1] - seen_box[0]) + np.linalg.norm(seen_box[2] - seen_box[3])) / 2, (
-        np.linalg.norm(seen_box[3] - seen_box[0]) + np.linalg.norm(seen_box[2] - seen_box[1])
-    ) / 2
+    sides = (
+        (np.linalg.norm(seen_box[1] - seen_box[0]) + np.linalg.norm(seen_box[2] - seen_box[3])) / 2,
+        (np.linalg.norm(seen_box[3] - seen_box[0]) + np.linalg.norm(seen_box[2] - seen_box[1])) / 2,
+    )
     half = np.array(sides) / 2
     return seen, mask, np.concatenate([middle - half, middle + half]).astype(np.float32), u * zoom, v * zoom
 
@@ -435,7 +471,9 @@ def _relight(rng: Random, seen: Float32, bend: bool) -> Float32:
     height, width = seen.shape[:2]
     gain = 1 + rng.uniform(0, 0.18) * _smooth_noise(rng, height, width, 1)
     if bend:
-        gain = gain * (1 + rng.uniform(0.02, 0.15) * _smooth_noise(rng, height, width, int(rng.integers(2, 5))))
+        gain = gain * (
+            1 + rng.uniform(0.02, 0.15) * _smooth_noise(rng, height, width, int(rng.integers(2, 5)))
+        )
     return seen * gain * np.exp(rng.normal(0, 0.08, 3)).astype(np.float32)
 
 
@@ -549,7 +587,9 @@ def attack(
         place = _scene(rng, scenes, width, height)
     if _chance(rng, 0.5):
         shift = np.array([[1, 0, rng.normal(0, 0.08) * face], [0, 1, rng.uniform(0, 0.1) * face]], np.float32)
-        shadow = cv2.GaussianBlur(cv2.warpAffine(mask, shift, (width, height)), (0, 0), _between(rng, 1.5, 12))
+        shadow = cv2.GaussianBlur(
+            cv2.warpAffine(mask, shift, (width, height)), (0, 0), _between(rng, 1.5, 12)
+        )
         place = place * (1 - rng.uniform(0.1, 0.6) * shadow)[..., None]
     taken = place + mask[..., None] * (seen - place)
     if 0.05 < mask.mean() < 0.97 and _chance(rng, 0.45):

@@ -1,6 +1,6 @@
 """Rendering the training set: live people and attacks, as the two crops that the network sees.
 
-    python -m models.training.liveness.dataset --detector centerface.onnx --teacher MiniFASNetV2.pth \\
+    python -m prosopon.models.training.liveness.dataset --detector centerface.onnx --teacher MiniFASNetV2.pth \\
         --teacher MiniFASNetV1SE.pth --portraits faker --portraits openpeople --chips fairface_chips.tar \\
         --panoramas panoramas --out /tmp/liveness --processes 2
 
@@ -17,14 +17,14 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from configs.settings import DetectionSettings
-from models.centerface import CenterFace
-from models.crops import cut
-from models.liveness import CONTEXT, DETAIL
-from models.minifasnet import MiniFASNetEnsemble
-from models.session import Compute
-from models.training.liveness.attacks import KINDS, take
-from models.training.liveness.sources import chips, portraits, views
+from prosopon.configs.settings import DetectionSettings
+from prosopon.models.faces.centerface import CenterFace
+from prosopon.models.faces.liveness import CONTEXT, DETAIL
+from prosopon.models.faces.minifasnet import MiniFASNetEnsemble
+from prosopon.models.pictures.crops import cut
+from prosopon.models.runtime.session import Compute
+from prosopon.models.training.liveness.attacks import KINDS, take
+from prosopon.models.training.liveness.sources import chips, portraits, views
 
 PIECE = 500
 
@@ -66,7 +66,9 @@ def render(
         if path.exists():
             continue
         rng = np.random.default_rng(piece)
-        rows: dict[str, list[object]] = {key: [] for key in ("context", "detail", "wider", "kind", "held_out", "tight")}
+        rows: dict[str, list[object]] = {
+            key: [] for key in ("context", "detail", "wider", "kind", "held_out", "tight")
+        }
         for _ in range(PIECE):
             kind = 0 if rng.random() < LIVE else int(rng.integers(1, len(KINDS)))
             choice = tight if rng.random() < TIGHT else wide

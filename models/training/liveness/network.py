@@ -5,9 +5,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from models.liveness import CONTEXT, DETAIL
-from models.onnx_export import export
-from models.training.liveness.attacks import KINDS
+from prosopon.models.convert.onnx_export import export
+from prosopon.models.faces.liveness import CONTEXT, DETAIL
+from prosopon.models.training.liveness.attacks import KINDS
 
 WIDTHS = (24, 48, 80)
 
@@ -39,7 +39,9 @@ class Branch(nn.Module):
     def __init__(self, stem: nn.Module) -> None:
         super().__init__()
         self.stem = stem
-        self.blocks = nn.Sequential(*(Block(inputs, outputs) for inputs, outputs in pairwise(WIDTHS)))  # S / 16
+        self.blocks = nn.Sequential(
+            *(Block(inputs, outputs) for inputs, outputs in pairwise(WIDTHS))
+        )  # S / 16
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.blocks(self.stem(x / 127.5 - 1))
@@ -97,4 +99,4 @@ class Live(nn.Module):
 def to_onnx(network: LivenessNet, shift: float) -> bytes:
     """ONNX with a dynamic batch: crops ``(N, 3, S, S)`` to ``live`` ``(N,)``."""
     examples = torch.zeros(2, 3, CONTEXT.size, CONTEXT.size), torch.zeros(2, 3, DETAIL.size, DETAIL.size)
-    return export(Live(network, shift).eval(), examples, ("context", "detail"), ("live",))
+    return export(Live(network, shift).eval(), examples, ("context", "detail"), "live")

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from models.roles import FaceDetector
-from models.types import Float32, RGBImage
+from prosopon.models.faces.detections import Float32, RGBImage
+from prosopon.models.roles import FaceDetector
 
 SIDE = 640
 """Pictures are kept no larger, on their longer side."""
@@ -57,13 +57,17 @@ def outline(pixels: RGBImage, box: Float32) -> Float32 | None:
     labels[(ys > y2) & (np.abs(xs - (x1 + x2) / 2) < 0.3 * w)] = cv2.GC_FGD
     head = ((xs - (x1 + x2) / 2) / (0.72 * w)) ** 2 + ((ys - (y1 + y2) / 2 + 0.1 * h) / (0.8 * h)) ** 2 < 1
     labels[head] = cv2.GC_PR_FGD
-    labels[((xs - (x1 + x2) / 2) / (0.42 * w)) ** 2 + ((ys - (y1 + y2) / 2) / (0.45 * h)) ** 2 < 1] = cv2.GC_FGD
+    labels[((xs - (x1 + x2) / 2) / (0.42 * w)) ** 2 + ((ys - (y1 + y2) / 2) / (0.45 * h)) ** 2 < 1] = (
+        cv2.GC_FGD
+    )
     state = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.grabCut(small, labels, (0, 0, 0, 0), *state, 4, cv2.GC_INIT_WITH_MASK)
     person = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
     person = cv2.morphologyEx(person, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     _, pieces, _, _ = cv2.connectedComponentsWithStats(person)
-    person = (pieces == pieces[int(np.clip((y1 + y2) / 2, 0, 255)), int(np.clip((x1 + x2) / 2, 0, 255))]).astype(np.float32)
+    person = (
+        pieces == pieces[int(np.clip((y1 + y2) / 2, 0, 255)), int(np.clip((x1 + x2) / 2, 0, 255))]
+    ).astype(np.float32)
     over_head = person[: max(1, int(y1 - 0.7 * h))].mean() if y1 - 0.7 * h > 1 else 0.0
     if not 0.12 < float(person.mean()) < 0.75 or over_head > 0.05 or person[head].mean() < 0.85:
         return None
@@ -114,7 +118,9 @@ def chips(tar: Path, detector: FaceDetector, which: slice) -> Iterator[Source]:
             data = archive.extractfile(member)
             assert data is not None
             picture = np.asarray(Image.open(io.BytesIO(data.read())).convert("RGB"))
-            framed = cv2.copyMakeBorder(picture, FRAME, FRAME, FRAME, FRAME, cv2.BORDER_CONSTANT, value=(127,) * 3)
+            framed = cv2.copyMakeBorder(
+                picture, FRAME, FRAME, FRAME, FRAME, cv2.BORDER_CONSTANT, value=(127,) * 3
+            )
             found = detector.detect([framed], 0.5)[0]
             if len(found):
                 yield Source(picture, found.boxes[0] - FRAME, None, True, held_out(member.name))
@@ -132,7 +138,7 @@ def views(panoramas: Sequence[Path], each: int, rng: np.random.Generator) -> lis
         for _ in range(each):
             yaw, pitch = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.15)
             reach = np.tan(np.radians(rng.uniform(45, 85)) / 2)
-            y, x = np.mgrid[-reach : reach : 480j, -reach : reach : 480j]
+            y, x = np.mgrid[-reach:reach:480j, -reach:reach:480j]
             longitude = yaw + np.arctan2(x, np.cos(pitch) - y * np.sin(pitch))
             up = (-y * np.cos(pitch) - np.sin(pitch)) / np.sqrt(1 + x * x + y * y)
             columns = (longitude / (2 * np.pi) % 1 * width).astype(np.float32)

@@ -1,7 +1,7 @@
-"""Training the liveness network on what `models.training.liveness.dataset` rendered.
+"""Training the liveness network on what `prosopon.models.training.liveness.dataset` rendered.
 
-    python -m models.training.liveness.train --data /tmp/liveness --out models/weights/liveness.onnx
-    python -m models.training.liveness.train --data /tmp/liveness --out /tmp/fold.onnx --without print --epochs 5
+    python -m prosopon.models.training.liveness.train --data /tmp/liveness --out models/weights/liveness.onnx
+    python -m prosopon.models.training.liveness.train --data /tmp/liveness --out /tmp/fold.onnx --without print
 
 The labels are what was rendered. Where MiniFASNet comes to the same answer, its probability counts too: it was
 trained on real attacks, and knows which are hard. `--without` leaves one kind of attack out and then tells how
@@ -19,8 +19,8 @@ import typer
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from models.training.liveness.attacks import KINDS
-from models.training.liveness.network import LivenessNet, live_logit, to_onnx
+from prosopon.models.training.liveness.attacks import KINDS
+from prosopon.models.training.liveness.network import LivenessNet, live_logit, to_onnx
 
 WINDOW = 80
 """Side of the part of the detail crop that one training step sees: less work, and never twice the same."""
@@ -37,7 +37,9 @@ Batch = dict[str, Tensor]
 def load(data: Path) -> Batch:
     """All pieces: crops ``(N, 3, S, S)`` uint8 RGB, and ``(N,)`` of the other columns."""
     pieces = [np.load(path) for path in sorted(data.glob("[0-9]*.npz"))]
-    columns = {key: torch.from_numpy(np.concatenate([piece[key] for piece in pieces])) for key in pieces[0].files}
+    columns = {
+        key: torch.from_numpy(np.concatenate([piece[key] for piece in pieces])) for key in pieces[0].files
+    }
     for key in ("context", "detail"):
         columns[key] = columns[key].permute(0, 3, 1, 2)
     return columns
@@ -143,11 +145,11 @@ def report(logits: Tensor, data: Batch, at: float) -> str:
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="What models.training.liveness.dataset wrote")],
+    data: Annotated[Path, typer.Option(help="What prosopon.models.training.liveness.dataset wrote")],
     out: Annotated[Path, typer.Option(help="The ONNX file to write")],
     without: Annotated[str, typer.Option(help="A kind of attack to leave out of training")] = "",
     epochs: int = 12,
-    batch_size: int = 128,
+    batch_size: int = 64,
     rate: float = 3e-3,
     seed: int = 0,
     threads: int = 1,
@@ -181,7 +183,9 @@ def main(
     for epoch in range(first, epochs):
         generator = torch.Generator().manual_seed(seed + epoch)
         loss = train_epoch(network, average, train, optimizer, schedule, generator, batch_size)
-        torch.save({**{name: part.state_dict() for name, part in parts.items()}, "epoch": epoch + 1}, checkpoint)
+        torch.save(
+            {**{name: part.state_dict() for name, part in parts.items()}, "epoch": epoch + 1}, checkpoint
+        )
         logits = predict(smooth, judge)
         at = threshold(logits, judge["kind"])
         print(

@@ -32,7 +32,7 @@ from prosopon.deployments.state.galleries.store import GalleryStore
 from prosopon.deployments.state.keys import Key, Scope
 from prosopon.models.faces.detections import Float32
 from prosopon.models.pictures.decoding import ImageError, RejectionReason, media_type
-from prosopon.pipelines.graphs.face_analysis import Face, Picture, Plugin, inside
+from prosopon.pipelines.graphs.face_analysis import CRAMPED, Face, Picture, Plugin, inside
 from prosopon.pipelines.graphs.recognition import NoFace, Recognition, SeveralFaces
 from prosopon.pipelines.http.application import INTERNAL, api_app
 from prosopon.pipelines.http.uploads import BodyError, MissingPicture, Upload, read_pictures
@@ -92,11 +92,17 @@ class SubjectSimilarity(Wire):
     similarity: float
 
 
+class LivenessChoice(Choice):
+    """warning: why the answer is less reliable than usual."""
+
+    warning: str | None = None
+
+
 class FoundFace(Wire):
     age: AgeRange | None = None
     gender: Choice | None = None
     mask: Choice | None = None
-    liveness: Choice | None = None
+    liveness: LivenessChoice | None = None
     pose: Pose | None = None
     embedding: list[float] | None = None
     box: Box
@@ -398,8 +404,10 @@ class Answers:
             fields["mask"] = Choice(probability=face.mask.probability, value=face.mask.value)
         if face.liveness:
             live = face.liveness.probability
-            fields["liveness"] = Choice(
-                probability=max(live, 1 - live), value="real" if live >= 0.5 else "fake"
+            fields["liveness"] = LivenessChoice(
+                probability=max(live, 1 - live),
+                value="real" if live >= 0.5 else "fake",
+                warning=CRAMPED if face.liveness.cramped else None,
             )
         if face.pose:
             fields["pose"] = Pose(pitch=face.pose.pitch, roll=face.pose.roll, yaw=face.pose.yaw)

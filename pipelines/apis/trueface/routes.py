@@ -34,7 +34,7 @@ from prosopon.deployments.state.keys import Key
 from prosopon.deployments.state.schema import MAX_SUBJECT_LENGTH
 from prosopon.deployments.state.spoof_checks import SpoofChecks
 from prosopon.models.pictures.decoding import ImageError, media_type
-from prosopon.pipelines.graphs.face_analysis import Face, Picture, Plugin
+from prosopon.pipelines.graphs.face_analysis import CRAMPED, Face, Picture, Plugin
 from prosopon.pipelines.graphs.side_by_side import all_of
 from prosopon.pipelines.http.application import INTERNAL, api_app
 from prosopon.pipelines.http.uploads import (
@@ -419,21 +419,27 @@ def create_app(services: "Services") -> FastAPI:
         openapi_extra=_body_of(_OnlyPicture, ["img"], raw=True),
     )
     async def detect_spoof(request: Request, caller: Caller) -> Response:
-        """Whether the biggest face is live or an attempt to deceive."""
+        """Whether the biggest face is live or an attempt to deceive.
+
+        The header `X-Liveness-Model` names the model that answered.
+        """
         image = await raw_or_json_picture(request)
         if not services.faces.available(Plugin.LIVENESS):
-            message = "no liveness model is in service: run `prosopon models pull minifasnet` and restart the server"
-            raise TruefaceError(503, message)
+            raise TruefaceError(503, "no liveness model is in service")
         face = (await analyze("img", image, Plugin.LIVENESS)).faces[0]
         assert face.liveness is not None
         live, key = face.liveness.probability, uuid.uuid4()
-        model = services.faces.card(Plugin.LIVENESS).fingerprint
-        await asyncio.to_thread(checks.add, caller.tenant, key, live, model)
+        card = services.faces.card(Plugin.LIVENESS)
+        await asyncio.to_thread(checks.add, caller.tenant, key, live, card.fingerprint)
         found = SpoofCheck(
             class_="real" if live >= 0.5 else "fake", key=str(key), score=max(live, 1 - live), success=True
         )
-        answer = Envelope(data=found.model_dump(by_alias=True), message="data processed successfully")
-        return answer.response()
+        message = "data processed successfully"
+        if face.liveness.cramped:
+            message += f"; warning: {CRAMPED}"
+        answer = Envelope(data=found.model_dump(by_alias=True), message=message).response()
+        answer.headers["X-Liveness-Model"] = card.name
+        return answer
 
     @app.post(
         f"{BASE}/facedetect",

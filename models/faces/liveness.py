@@ -1,0 +1,58 @@
+"""Whether a face is live or a picture of one: our own small network, see `models/weights/LIVENESS.md`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from prosopon.models.faces.detections import Float32
+from prosopon.models.pictures.crops import CropSpec
+from prosopon.models.roles import Chips
+from prosopon.models.runtime.fingerprint import fingerprint
+from prosopon.models.runtime.session import Compute, create_session
+
+NAME = "prosopon-liveness"
+
+WEIGHTS = Path(__file__).parent.parent / "weights" / "liveness.onnx"
+"""The committed weights."""
+
+CONTEXT = CropSpec(80, scale=2.7, square=False, inside=True)
+"""The face and what is around it: MiniFASNet V2's crop."""
+
+DETAIL = CropSpec(96, scale=1.2, inside=True)
+"""The face alone, where a medium's texture shows."""
+
+LEAST_MARGIN = 1.6
+"""How many times the face's box must fit into the picture for the frame of a print or a screen to show."""
+
+
+def cramped(box: Float32, picture: tuple[int, int]) -> bool:
+    """Whether the picture ends too near the face for its liveness to be told well, by this or another model.
+
+    box: ``(4,)`` x1 y1 x2 y2; picture: width and height; all in pixels.
+    """
+    sides = np.maximum(box[2:] - box[:2], 1.0)
+    return float((np.asarray(picture) / sides).min()) < LEAST_MARGIN
+
+
+class ProsoponLiveness:
+    """ONNX: `CONTEXT` and `DETAIL` of a face, ``(N, 3, S, S)`` float32 RGB 0..255, to ``(N,)`` float32."""
+
+    crops = (CONTEXT, DETAIL)
+    preprocessing = 1
+
+    def __init__(self, path: Path, compute: Compute) -> None:
+        self.name = NAME
+        self.fingerprint = fingerprint(self.name, self.preprocessing, path)
+        self._session = create_session(path, compute)
+
+    def score(self, chips: Sequence[Chips]) -> Float32:
+        """``(N,)`` float32, probability that the face is live.
+
+        chips: for each of `crops` a batch ``(N, S, S, 3)`` uint8 RGB of the same faces.
+        """
+        if not len(chips[0]):
+            return np.empty(0, np.float32)
+        context, detail = (np.ascontiguousarray(batch.transpose(0, 3, 1, 2), np.float32) for batch in chips)
+        (live,) = self._session.run(None, {"context": context, "detail": detail})
+        return np.asarray(live, np.float32)
