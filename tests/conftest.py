@@ -37,8 +37,6 @@ def server(models_mirror: None) -> Iterator[Server]:
         # is for those that wait.
         "detection": {"colocated": ["embedder", "landmarks", "age", "gender", "liveness"]},
         "deployments": {"mask": {"batch_wait_ms": 1}},
-        # Also where another has been pulled.
-        "models": {"overrides": {"liveness": "prosopon-liveness"}},
     }
     with serving(args) as running:
         yield running

@@ -38,7 +38,7 @@ class MiniFASNetEnsemble:
 
     # The networks learned from crops of the box's own shape that lie in the picture (`AffineCrop` in the
     # original's generate_patches.py): with black borders they take a live face for an attack.
-    crops = (
+    crops: tuple[CropSpec, ...] = (
         CropSpec(SIZE, scale=2.7, square=False, inside=True),
         CropSpec(SIZE, scale=4.0, square=False, inside=True),
     )

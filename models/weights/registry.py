@@ -12,7 +12,6 @@ from prosopon.models.weights.catalogue import (
     CATALOGUE,
     PACKS,
     Artifact,
-    ArtifactRole,
     File,
     by_sha256,
     in_pack,
@@ -46,7 +45,7 @@ class Weights:
     """
 
     name: str
-    role: ArtifactRole
+    role: Role
     paths: tuple[Path, ...]
     artifact: Artifact | None
 
@@ -120,22 +119,13 @@ class Registry:
             verify(path, file.sha256)
 
 
-# What fills a role, whatever the pack, once `prosopon models pull` has brought it.
-_ONCE_PULLED: dict[Role, str] = {"liveness": "minifasnet"}
-
-
 def artifact_for(settings: ModelSettings, role: Role) -> Artifact | None:
     """The artifact that these settings name for a role; None where they name a file, or nothing.
-
-    Nothing fills liveness but the project's own network, or MiniFASNet where it was pulled.
 
     Raises `UnknownModel` where the pack is not in the catalogue (those of insightface are not).
     """
     if override := settings.overrides.get(role):
         return CATALOGUE.get(override)
-    if name := _ONCE_PULLED.get(role):
-        there = Registry.of(settings).state(CATALOGUE[name]) is not State.MISSING
-        return CATALOGUE[name] if there else None
     if settings.pack.startswith("insightface/"):
         return None
     if settings.pack not in PACKS:
@@ -150,12 +140,12 @@ def resolve(settings: ModelSettings, role: Role) -> Weights:
     `UnknownModel` where an override names nothing, `models.weights.checksums.ChecksumError` on wrong content.
     """
     if artifact := artifact_for(settings, role):
-        if artifact.role != role:
+        if not artifact.serves(role):
             raise UnknownModel(f"'{artifact.name}' is for the role '{artifact.role}', not for '{role}'")
         return Registry.of(settings).weights(artifact)
     if override := settings.overrides.get(role):
         return _own_file(role, Path(override).expanduser())
-    names = [artifact.name for artifact in CATALOGUE.values() if artifact.role == role]
+    names = [artifact.name for artifact in CATALOGUE.values() if artifact.serves(role)]
     hint = f": run `prosopon models pull {names[0]}` and set the override {role}: {names[0]}" if names else ""
     raise ModelUnavailable(f"pack '{settings.pack}' has no model for the role '{role}'{hint}")
 

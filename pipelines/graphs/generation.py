@@ -31,8 +31,8 @@ from prosopon.models.pictures import encoding as pictures
 from prosopon.models.pictures import link_preview, video
 from prosopon.models.pictures.encoding import encode_picture
 from prosopon.models.pictures.link_preview import LinkPreview
+from prosopon.pipelines.graphs.fair_queue import FairQueue
 from prosopon.pipelines.graphs.results import Results
-from prosopon.pipelines.http.concurrency import Bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,8 @@ class Recipe:
     key: str
     media_type: str
     make: Callable[[], Awaitable[bytes]]
+    queue: FairQueue
+    """Where it waits for its turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,9 @@ class Generation:
     ) -> None:
         """resources: whose bounds this process keeps to on its own; Serve's let a few more through."""
         self._handles, self._latents, self._results = handles, latents, results
-        self._films = Bound.of(resources.video_encoder, "films are being made or waited for", 15)
-        self._inversions = Bound.of(resources.inverter, "latents are being looked for or waited for", 30)
+        self._faces = FairQueue.of(resources.generator, "faces are waited for")
+        self._films = FairQueue.of(resources.video_encoder, "films are waited for", 15)
+        self._inversions = FairQueue.of(resources.inverter, "latents are waited for", 30)
         self.card = card
 
     @classmethod
@@ -88,7 +91,13 @@ class Generation:
         card: GeneratorCard = await handles.generator.describe.remote()
         blobs = BlobStore(records, settings.state.blobs)
         results = Results(ResultCache(records, blobs, settings.generation.cache_bytes))
-        return cls(handles, card, LatentStore(records), results, settings.deployments)
+        return cls(
+            handles,
+            card,
+            LatentStore(records, settings.generation.max_latents),
+            results,
+            settings.deployments,
+        )
 
     # ------------------------------------------------------------------------------------------------- latents
 
@@ -125,15 +134,14 @@ class Generation:
             raise NoInversion
 
         async def make() -> bytes:
-            with self._inversions:
-                answer = await call(inverter.invert, InversionRequest(image, align))
+            answer = await call(inverter.invert, InversionRequest(image, align))
             if isinstance(answer, FaceMissing):
                 raise NoFace(answer.message)
             identity = await self.register(answer.latent, "inversion")
             return json.dumps({"latent": str(identity), "aligned": answer.aligned}).encode()
 
         key = self._key(inversion_types.VERSION, "inversion", hashlib.sha256(image).hexdigest(), align)
-        blob = await self._results.get(key, "application/json", make)
+        blob = await self._results.get(key, "application/json", make, self._inversions)
         document = json.loads(blob.data)
         return Inversion(UUID(document["latent"]), document["aligned"])
 
@@ -141,7 +149,7 @@ class Generation:
 
     async def get(self, recipe: Recipe) -> Blob:
         """Raises what `call` raises. Cancelled, the work ends unless somebody else waits for it too."""
-        return await self._results.get(recipe.key, recipe.media_type, recipe.make)
+        return await self._results.get(recipe.key, recipe.media_type, recipe.make, recipe.queue)
 
     async def computing(self) -> int:
         """How many results are being computed or waited for."""
@@ -155,19 +163,19 @@ class Generation:
             return cast(bytes, await call(self._handles.generator.picture, request))
 
         key = self._key(pictures.VERSION, "face", _named(mixture), dim, format)
-        return Recipe(key, pictures.MEDIA_TYPES[format], make)
+        return Recipe(key, pictures.MEDIA_TYPES[format], make, self._faces)
 
     def film(self, film: FilmRequest) -> Recipe:
         """A morph."""
 
         async def make() -> bytes:
-            with self._films:
-                return cast(bytes, await call(self._handles.video_encoder.encode, film))
+            return cast(bytes, await call(self._handles.video_encoder.encode, film))
 
         ends = [film.start.digest, film.end.digest]
         bits = film.kbitrate if film.format == "mp4" else None
         shape = [film.format, film.dim, film.fps, film.frames, film.linear, bits]
-        return Recipe(self._key(video.VERSION, "film", ends, shape), video.MEDIA_TYPES[film.format], make)
+        key = self._key(video.VERSION, "film", ends, shape)
+        return Recipe(key, video.MEDIA_TYPES[film.format], make, self._films)
 
     def link_preview(self, start: Latent, end: Latent, width: int) -> Recipe:
         """start + end = midpoint, as a jpg."""
@@ -186,7 +194,7 @@ class Generation:
 
         versions = f"{pictures.VERSION} {link_preview.VERSION}"
         key = self._key(versions, "link preview", [start.digest, end.digest], width)
-        return Recipe(key, pictures.MEDIA_TYPES["jpg"], make)
+        return Recipe(key, pictures.MEDIA_TYPES["jpg"], make, self._faces)
 
     def _check(self, latent: Latent) -> None:
         if latent.layers not in (0, self.card.layers):

@@ -19,7 +19,7 @@ from prosopon.deployments.state.jobs.tasks import TaskStore
 from prosopon.deployments.state.keys import Key, KeyStore
 from prosopon.deployments.web.client import Fetched, WebClient
 from prosopon.models.swap.face_swap import FoundFaces, NoSwap, SwappedPicture
-from prosopon.pipelines.http.concurrency import Bound
+from prosopon.pipelines.graphs.fair_queue import Bound
 
 _MAX_FETCHES = 32
 

@@ -20,9 +20,9 @@ import typer
 from PIL import Image, ImageOps
 
 from prosopon.configs.settings import DetectionSettings
+from prosopon.models.faces.attributes.liveness import WEIGHTS, ProsoponLiveness, cramped
 from prosopon.models.faces.centerface import CenterFace
 from prosopon.models.faces.detections import RGBImage
-from prosopon.models.faces.liveness import WEIGHTS, ProsoponLiveness, cramped
 from prosopon.models.faces.minifasnet import MiniFASNetEnsemble
 from prosopon.models.pictures.crops import cut
 from prosopon.models.roles import Chips, LivenessDetector

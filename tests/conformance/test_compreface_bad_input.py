@@ -15,13 +15,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.benchmarks.serving import Server
 from tests.conformance.client import Client, keys_of, new_client, part
 from tests.paths import DATA, require
+from tests.support.in_process import InProcess, Served
 
 
 @pytest.fixture(scope="module")
-def client(server: Server) -> Client:
+def server(faces_in_process: InProcess) -> InProcess:
+    return faces_in_process
+
+
+@pytest.fixture(scope="module")
+def client(server: Served) -> Client:
     return new_client(server, "recognition", "detection", "verification")
 
 
@@ -62,14 +67,14 @@ def test_unknown_key(client: Client) -> None:
     expect(answer, 404, 10)
 
 
-def test_key_of_another_service(server: Server, london: list[Path]) -> None:
+def test_key_of_another_service(server: Served, london: list[Path]) -> None:
     detection = new_client(server, "detection")
     expect(detection.get("/recognition/subjects"), 404, 10)
     expect(detection.post("/verification/verify"), 404, 10)
     assert detect(detection, london[0].read_bytes()).status_code == 200
 
 
-def test_revoked_key_stops_working_within_two_seconds(server: Server) -> None:
+def test_revoked_key_stops_working_within_two_seconds(server: Served) -> None:
     revoked = new_client(server, "recognition")
     assert revoked.get("/recognition/subjects").status_code == 200
     with keys_of(server.home) as keys:
@@ -81,7 +86,7 @@ def test_revoked_key_stops_working_within_two_seconds(server: Server) -> None:
 
 
 def test_one_key_does_not_see_the_faces_of_another(
-    server: Server, client: Client, london: list[Path]
+    server: Served, client: Client, london: list[Path]
 ) -> None:
     other = new_client(server, "recognition")
     image_id = other.enrol("secret", london[0])
@@ -224,7 +229,7 @@ def test_any_string_is_a_subject(client: Client, london: list[Path], name: str) 
     assert client.delete(path).json() == {"subject": name}
 
 
-def test_unknown_and_existing_subjects(client: Client, server: Server) -> None:
+def test_unknown_and_existing_subjects(client: Client, server: Served) -> None:
     expect(client.delete("/recognition/subjects/nobody"), 404, 42)
     expect(client.put("/recognition/subjects/nobody", json={"subject": "other"}), 404, 42)
     other = new_client(server, "recognition")

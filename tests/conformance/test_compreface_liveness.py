@@ -22,7 +22,9 @@ def test_the_liveness_plugin_tells_live_faces_from_attacks(server: Server, name:
     assert set(face) == {"box", "age", "liveness", "execution_time"}
     assert set(face["liveness"]) == {"probability", "value"}
     assert face["liveness"]["value"] == value and 0.5 <= face["liveness"]["probability"] <= 1
-    assert face["execution_time"]["liveness"] > 0 and body["plugins_versions"]["liveness"] == "prosopon-liveness"
+    assert (
+        face["execution_time"]["liveness"] > 0 and body["plugins_versions"]["liveness"] == "prosopon-liveness"
+    )
 
 
 def test_a_face_without_surroundings_is_scored_with_a_warning(server: Server) -> None:

@@ -61,7 +61,9 @@ def test_spoof_detection(client: TruefaceClient, name: str, kind: str, form: str
 def test_a_face_without_surroundings_is_checked_with_a_warning(client: TruefaceClient) -> None:
     body = client.post_picture("/spdetect", require(DATA / "fairface") / "100.jpg").json()
     assert set(body["data"]) == {"class", "key", "score", "success"} and body["success"] is True
-    assert body["message"].startswith("data processed successfully; warning: the picture ends close to the face")
+    assert body["message"].startswith(
+        "data processed successfully; warning: the picture ends close to the face"
+    )
 
 
 def test_every_spoof_check_has_a_key_of_its_own(client: TruefaceClient, london: list[Path]) -> None:

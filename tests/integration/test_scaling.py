@@ -133,7 +133,7 @@ def test_liveness_detectors_follow_the_pictures_to_check(
         while not stop.is_set():
             assert asking.post_picture("/spdetect", london[0]).status_code == 200
 
-    check(observer, {"LivenessDetector"}, work, 4)
+    check(observer, {"liveness"}, work, 4)
 
 
 def test_ingresses_follow_the_open_connections(server: Server, observer: Observer) -> None:

@@ -1,4 +1,4 @@
-"""Trueface under other settings than the laptop's: without anything that is pulled by name, and with two identifiers."""
+"""Trueface under other settings than the laptop's: with what is committed alone, and with two identifiers."""
 
 import contextlib
 import threading

@@ -8,10 +8,10 @@ from PIL import Image, ImageOps
 from rich.console import Console
 
 from prosopon.configs.settings import DetectionSettings, ModelSettings
+from prosopon.models.faces.attributes.liveness import LIVENESS, WEIGHTS, ProsoponLiveness, cramped
 from prosopon.models.faces.centerface import CenterFace
 from prosopon.models.faces.detections import RGBImage
-from prosopon.models.faces.liveness import WEIGHTS, ProsoponLiveness, cramped
-from prosopon.models.load import available, load_liveness
+from prosopon.models.load import available, load_face_network
 from prosopon.models.pictures.crops import cut
 from prosopon.models.roles import Chips
 from prosopon.models.runtime.session import Compute
@@ -75,25 +75,30 @@ def test_a_face_that_fills_the_picture_is_cramped() -> None:
     assert cramped(np.array([0, 0, 640, 480], np.float32), (640, 480))
 
 
-def test_ours_answers_where_no_other_was_pulled(tmp_path: Path) -> None:
-    settings = ModelSettings(directory=tmp_path, mirror=None)
-    assert available(settings, "liveness")
-    assert load_liveness(settings, Compute()).name == "prosopon-liveness"
+def name_of(settings: ModelSettings) -> str:
+    assert LIVENESS.role is not None
+    return load_face_network(settings, LIVENESS.role, Compute()).name
 
 
-def test_minifasnet_answers_once_it_was_pulled_unless_ours_is_named(tmp_path: Path) -> None:
+def test_ours_answers_on_a_fresh_machine(tmp_path: Path) -> None:
+    for pack in ("open", "insightface/buffalo_l"):
+        settings = ModelSettings(directory=tmp_path, mirror=None, pack=pack)
+        assert available(settings, "liveness")
+        assert name_of(settings) == "prosopon-liveness"
+
+
+def test_minifasnet_answers_where_it_is_named_and_was_pulled(tmp_path: Path) -> None:
     settings = ModelSettings(directory=tmp_path, mirror=require(MIRROR))
     Registry.of(settings).pull([CATALOGUE["minifasnet"]])
-    assert load_liveness(settings, Compute()).name == "minifasnet"
-    ours = settings.model_copy(update={"overrides": {"liveness": "prosopon-liveness"}})
-    assert load_liveness(ours, Compute()).name == "prosopon-liveness"
+    assert name_of(settings) == "prosopon-liveness"
+    assert name_of(settings.model_copy(update={"overrides": {"liveness": "minifasnet"}})) == "minifasnet"
 
 
 def test_minifasnet_is_missed_where_it_is_named_and_was_not_pulled(tmp_path: Path) -> None:
     settings = ModelSettings(directory=tmp_path, mirror=None, overrides={"liveness": "minifasnet"})
     assert not available(settings, "liveness")
     with pytest.raises(ModelUnavailable, match="prosopon models pull minifasnet"):
-        load_liveness(settings, Compute())
+        name_of(settings)
 
 
 def test_a_start_does_not_fetch_what_nobody_named(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ import numpy as np
 import typer
 
 from prosopon.configs.settings import DetectionSettings
+from prosopon.models.faces.attributes.liveness import CONTEXT, DETAIL
 from prosopon.models.faces.centerface import CenterFace
-from prosopon.models.faces.liveness import CONTEXT, DETAIL
 from prosopon.models.faces.minifasnet import MiniFASNetEnsemble
 from prosopon.models.pictures.crops import cut
 from prosopon.models.runtime.session import Compute

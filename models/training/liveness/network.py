@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from prosopon.models.convert.onnx_export import export
-from prosopon.models.faces.liveness import CONTEXT, DETAIL
+from prosopon.models.faces.attributes.liveness import CONTEXT, DETAIL
 from prosopon.models.training.liveness.attacks import KINDS
 
 WIDTHS = (24, 48, 80)

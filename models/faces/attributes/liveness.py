@@ -1,19 +1,25 @@
 """Whether a face is live or a picture of one: our own small network, see `models/weights/LIVENESS.md`."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from prosopon.models.faces.attributes.declaration import (
+    FaceAttribute,
+    FaceInPicture,
+    FaceModel,
+    FaceRole,
+)
 from prosopon.models.faces.detections import Float32
 from prosopon.models.pictures.crops import CropSpec
-from prosopon.models.roles import Chips
+from prosopon.models.roles import Chips, LivenessDetector
 from prosopon.models.runtime.fingerprint import fingerprint
 from prosopon.models.runtime.session import Compute, create_session
+from prosopon.models.weights.registry import Weights
 
-NAME = "prosopon-liveness"
-
-WEIGHTS = Path(__file__).parent.parent / "weights" / "liveness.onnx"
+WEIGHTS = Path(__file__).parents[2] / "weights" / "liveness.onnx"
 """The committed weights."""
 
 CONTEXT = CropSpec(80, scale=2.7, square=False, inside=True)
@@ -38,11 +44,11 @@ def cramped(box: Float32, picture: tuple[int, int]) -> bool:
 class ProsoponLiveness:
     """ONNX: `CONTEXT` and `DETAIL` of a face, ``(N, 3, S, S)`` float32 RGB 0..255, to ``(N,)`` float32."""
 
-    crops = (CONTEXT, DETAIL)
+    crops: tuple[CropSpec, ...] = (CONTEXT, DETAIL)
     preprocessing = 1
 
     def __init__(self, path: Path, compute: Compute) -> None:
-        self.name = NAME
+        self.name = "prosopon-liveness"
         self.fingerprint = fingerprint(self.name, self.preprocessing, path)
         self._session = create_session(path, compute)
 
@@ -56,3 +62,49 @@ class ProsoponLiveness:
         context, detail = (np.ascontiguousarray(batch.transpose(0, 3, 1, 2), np.float32) for batch in chips)
         (live,) = self._session.run(None, {"context": context, "detail": detail})
         return np.asarray(live, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """probability: that the face belongs to a live person in front of the camera, 0..1. cramped: as the function."""
+
+    probability: float
+    cramped: bool
+
+
+CRAMPED = "the picture ends close to the face, so the score of its liveness is less reliable"
+"""What is said to a caller where `Liveness.cramped`."""
+
+
+def _own(weights: Weights, compute: Compute) -> LivenessDetector:
+    return ProsoponLiveness(weights.path, compute)
+
+
+def _minifasnet(weights: Weights, compute: Compute) -> LivenessDetector:
+    from prosopon.models.faces.minifasnet import MiniFASNetEnsemble
+
+    v2, v1se = weights.paths
+    return MiniFASNetEnsemble(v2, v1se, compute)
+
+
+def _serve(network: LivenessDetector) -> FaceModel:
+    return FaceModel.of(network, network.crops, lambda *chips: network.score(chips))
+
+
+def _liveness(probability: np.float32, face: FaceInPicture) -> Liveness:
+    return Liveness(float(probability), cramped(face.box, (face.width, face.height)))
+
+
+LIVENESS = FaceAttribute(
+    "liveness",
+    Liveness,
+    FaceRole(
+        "liveness",
+        {".onnx": _own, "minifasnet": _minifasnet},
+        _serve,
+        own=WEIGHTS,
+        own_summary="Prosopon's own detector of pictures held before the camera",
+    ),
+    _liveness,
+    called={"compreface": "liveness"},
+)
