@@ -119,10 +119,6 @@ class Registry:
             verify(path, file.sha256)
 
 
-# Roles that no pack fills, and what fills them once it has been pulled.
-_OUTSIDE_PACKS: dict[Role, str] = {"liveness": "minifasnet"}
-
-
 def artifact_for(settings: ModelSettings, role: Role) -> Artifact | None:
     """The artifact that these settings name for a role; None where they name a file, or nothing.
 
@@ -130,8 +126,6 @@ def artifact_for(settings: ModelSettings, role: Role) -> Artifact | None:
     """
     if override := settings.overrides.get(role):
         return CATALOGUE.get(override)
-    if role in _OUTSIDE_PACKS:
-        return CATALOGUE[_OUTSIDE_PACKS[role]]
     if settings.pack.startswith("insightface/"):
         return None
     if settings.pack not in PACKS:

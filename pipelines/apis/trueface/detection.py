@@ -5,11 +5,11 @@ import uuid
 from typing import Annotated
 
 import numpy as np
-from fastapi import Query
+from fastapi import Query, Response
 
 from prosopon.deployments.state.spoof_checks import SpoofChecks
 from prosopon.models.faces.attributes.landmarks import IBUG_LANDMARKS
-from prosopon.models.faces.attributes.liveness import LIVENESS
+from prosopon.models.faces.attributes.liveness import CRAMPED, LIVENESS
 from prosopon.pipelines.apis.trueface.bodies import Picture
 from prosopon.pipelines.apis.trueface.errors import NoModel
 from prosopon.pipelines.apis.trueface.faces import Caller, faces_in
@@ -28,19 +28,23 @@ router = api_router(tags=["pictures"])
 
 
 @router.post("/spdetect")
-async def detect_spoof(caller: Caller, services: Served, image: Picture) -> Envelope[SpoofCheck]:
-    """Whether the biggest face is live or an attempt to deceive."""
+async def detect_spoof(
+    caller: Caller, services: Served, image: Picture, response: Response
+) -> Envelope[SpoofCheck]:
+    """Whether the biggest face is live or an attempt to deceive.
+
+    The header `X-Liveness-Model` names the model that answered.
+    """
     if not services.faces.available(LIVENESS):
-        raise NoModel(
-            "no liveness model is in service: run `prosopon models pull minifasnet` and restart the server"
-        )
+        raise NoModel("no liveness model is in service")
     face = (await faces_in(services, "img", image, LIVENESS)).faces[0]
-    live, key = face[LIVENESS].probability, uuid.uuid4()
-    checks, model = SpoofChecks(services.records), services.faces.card(LIVENESS).fingerprint
-    await asyncio.to_thread(checks.add, caller.tenant, key, live, model)
+    live, key, card = face[LIVENESS].probability, uuid.uuid4(), services.faces.card(LIVENESS)
+    await asyncio.to_thread(SpoofChecks(services.records).add, caller.tenant, key, live, card.fingerprint)
+    response.headers["X-Liveness-Model"] = card.name
     kind, score = ("real", live) if live >= 0.5 else ("fake", 1 - live)
     found = SpoofCheck.model_validate({"class": kind, "key": str(key), "score": score})
-    return Envelope(data=found, message="data processed successfully")
+    warning = f"; warning: {CRAMPED}" if face[LIVENESS].cramped else ""
+    return Envelope(data=found, message=f"data processed successfully{warning}")
 
 
 @router.post("/facedetect")
