@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 import torch.nn.functional as F
+from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
-from prosopon.models.faces.age_gender import BANDS
+from prosopon.models.convert.onnx_export import export
+from prosopon.models.faces.age_gender import BANDS, CROP
 
 # Inputs, outputs and stride of each pair of a depthwise and a pointwise convolution (Howard et al. 2017, table 1).
 PAIRS = (
@@ -105,3 +108,49 @@ def start(network: AgeGenderNet, graph: Path) -> None:
             layer.weight.copy_(weight)
             assert layer.bias is not None
             layer.bias.copy_(bias)
+
+
+class Calibrated(nn.Module):
+    """Logits to ``(N, 11)`` probabilities, female, male; `BANDS`: divided by a temperature, and shifted."""
+
+    def __init__(self, network: AgeGenderNet, temperatures: tuple[float, float], shifts: Tensor) -> None:
+        super().__init__()
+        self.network, self.temperatures = network, temperatures
+        self.register_buffer("shifts", shifts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert isinstance(self.shifts, Tensor)
+        gender, age = self.network(x)
+        gender = F.softmax(gender / self.temperatures[0] + self.shifts[:2], dim=1)
+        return torch.cat([gender, F.softmax(age / self.temperatures[1] + self.shifts[2:], dim=1)], dim=1)
+
+
+def to_onnx(network: nn.Module, size: int = CROP.size) -> bytes:
+    """ONNX with a dynamic batch, its convolutions' weights in eight bits, each output channel with a scale.
+
+    They are scaled when a session is made (ONNX Runtime folds constants), and calculated with in full precision:
+    only the file is smaller.
+    """
+    model = onnx.load_from_string(export(network, torch.zeros(2, 3, size, size), "chips", "probabilities"))
+    kept, nodes = [], []
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.ndim != 4 or values.size < 1024:
+            kept.append(tensor)
+            continue
+        scale = np.abs(values).max(axis=(1, 2, 3), keepdims=True) / 127
+        steps = np.round(values / np.maximum(scale, 1e-12)).astype(np.int8)
+        kept.append(numpy_helper.from_array(steps, tensor.name + "_steps"))
+        kept.append(numpy_helper.from_array(scale.astype(np.float32), tensor.name + "_scale"))
+        nodes.append(
+            helper.make_node(
+                "Cast", [tensor.name + "_steps"], [tensor.name + "_whole"], to=onnx.TensorProto.FLOAT
+            )
+        )
+        nodes.append(helper.make_node("Mul", [tensor.name + "_whole", tensor.name + "_scale"], [tensor.name]))
+    nodes += model.graph.node
+    del model.graph.initializer[:], model.graph.node[:], model.graph.value_info[:]
+    model.graph.initializer.extend(kept)
+    model.graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())

@@ -2,8 +2,8 @@
 
     python -m prosopon.models.training.age_gender.train --data /tmp/ages --start faceres.json --out /tmp/ages/run
 
-Resumable: a run goes on from its last checkpoint. Processes of one thread each share the work and add up their
-gradients: where other programs have the cores too, threads that wait for each other are several times slower.
+Resumable: a run goes on from its last checkpoint. Processes of one thread each share the work and seldom meet:
+where other programs have the cores too, threads that wait for each other are several times slower.
 `models.training.age_gender.finish` calibrates the result and writes the ONNX file.
 """
 
@@ -31,10 +31,12 @@ HELD_OUT = 3000
 FROZEN = 7
 """Convolutions of the trunk that stay as they are: edges and colours, at half of the cost."""
 WARM_UP = 0.06
-AVERAGED = 0.995
-"""The weights that are kept are a moving average; so much of it stays at each step."""
+SHARED = 16
+"""Steps after which the processes put the mean of their weights in the place of each one's (McMahan et al. 2017)."""
+AVERAGED = 0.9
+"""The weights that are kept are a moving average; so much of it stays each time that weights are shared."""
 HINT = 0.3
-EVERY = 50
+EVERY = 48
 SOFT = 0.4
 """Share of the probes' answers in the labels that are learnt."""
 SMOOTHING = 0.04
@@ -217,15 +219,18 @@ def work(
         loss = loss + HINT * F.mse_loss(adaptor(features)[known], hints[known])
         optimizer.zero_grad()
         torch.autograd.backward(loss)
-        # The clocks differ: all go by their mean, and so end together.
-        clock = torch.tensor([time.monotonic() - began])
-        shared([*(p.grad for p in trunk + fresh if p.grad is not None), clock], processes)
-        progress = float(clock) / 60 / minutes
         nn.utils.clip_grad_norm_(trunk + fresh, 3.0)
         optimizer.step()
-        average.update_parameters(network)
         total += float(loss.detach())
         step += 1
+        if step % SHARED:
+            continue
+        # The clocks differ: all go by their mean, and so end together.
+        clock = torch.tensor([time.monotonic() - began])
+        with torch.no_grad():
+            shared([*trunk, *fresh, clock], processes)
+        progress = float(clock) / 60 / minutes
+        average.update_parameters(network)
         if rank == 0 and (step % EVERY == 0 or progress >= 1):
             seen = step * batch_size * processes
             print(
@@ -247,10 +252,10 @@ def main(
     graph: Annotated[Path, typer.Option("--start", help="faceres.json, whose weights the trunk starts from")],
     out: Annotated[Path, typer.Option(help="Folder of this run")],
     minutes: float = 50,
-    batch_size: Annotated[int, typer.Option(help="Of each process")] = 64,
+    batch_size: Annotated[int, typer.Option(help="Of each process")] = 40,
     processes: int = 2,
     seed: int = 0,
-    rate: float = 5e-4,
+    rate: float = 4e-4,
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "meeting").unlink(missing_ok=True)
