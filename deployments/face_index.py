@@ -11,12 +11,13 @@ from ray.serve.handle import DeploymentHandle
 from prosopon.configs.settings import DeploymentSettings, StateSettings
 from prosopon.deployments.serving.batching import Batched, compute_for
 from prosopon.deployments.serving.gallery_metrics import report_sizes
-from prosopon.deployments.serving.messages import ModelCard
 from prosopon.deployments.state.errors import FingerprintMismatch, StateError
 from prosopon.deployments.state.galleries.enrollments import EnrollmentStore
 from prosopon.deployments.state.galleries.faces import FaceRecord, Match, NewFace, Query
 from prosopon.deployments.state.galleries.source_ledger import Outcome, SourceFaces, SourceLedger
 from prosopon.deployments.state.galleries.store import GalleryStore
+from prosopon.models.faces.attributes import embedding
+from prosopon.models.faces.attributes.declaration import ModelCard
 
 Result = TypeVar("Result")
 
@@ -32,7 +33,7 @@ class FaceIndex:
         self, state: StateSettings, settings: DeploymentSettings, embeds: DeploymentHandle
     ) -> None:
         compute_for(settings)
-        card: ModelCard = (await embeds.describe.remote()).embedder
+        card: ModelCard = (await embeds.describe.remote())[embedding.ROLE.name]
         assert card.dim is not None
         self._executor = ThreadPoolExecutor(4, thread_name_prefix="gallery")
         self._store = await asyncio.to_thread(GalleryStore, state, card.fingerprint, card.dim)

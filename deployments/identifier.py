@@ -18,11 +18,12 @@ from ray.util.metrics import Histogram
 
 from prosopon.configs.settings import DeploymentSettings, DetectionSettings, ModelSettings, StateSettings
 from prosopon.deployments.serving.batching import compute_for
-from prosopon.deployments.serving.messages import ModelCard
 from prosopon.deployments.state.blobs import BlobStore
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.errors import BlobMissing
 from prosopon.deployments.state.galleries.collections import CollectionStore
+from prosopon.models.faces.attributes import embedding
+from prosopon.models.faces.attributes.declaration import ModelCard
 from prosopon.models.faces.detections import Float32
 from prosopon.models.load import load_similarity
 from prosopon.models.matching.cohort import GENERATOR, Cohort, can_be_generated, load_cohort
@@ -61,7 +62,7 @@ class Identifier:
         embeds: DeploymentHandle,
     ) -> None:
         compute_for(settings)
-        card: ModelCard = (await embeds.describe.remote()).embedder
+        card: ModelCard = (await embeds.describe.remote())[embedding.ROLE.name]
         self._fingerprint = card.fingerprint
         self._executor = ThreadPoolExecutor(2, thread_name_prefix="identify")
         records = await asyncio.to_thread(Records, state.database)

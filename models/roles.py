@@ -82,13 +82,21 @@ class LandmarkPredictor(Model, Protocol):
 class AgeEstimator(Model, Protocol):
     crop: CropSpec
 
-    def estimate(self, chips: Chips) -> list[Age]: ...
+    def outputs(self, chips: Chips) -> Float32:
+        """What the network gives, a row per face."""
+        ...
+
+    def ages(self, outputs: Float32) -> list[Age]: ...
 
 
 class GenderClassifier(Model, Protocol):
     crop: CropSpec
 
-    def classify(self, chips: Chips) -> list[Gender]: ...
+    def outputs(self, chips: Chips) -> Float32:
+        """What the network gives, a row per face. A network of ages too has one method for both: it is run once."""
+        ...
+
+    def genders(self, outputs: Float32) -> list[Gender]: ...
 
 
 class MaskClassifier(Model, Protocol):

@@ -14,26 +14,6 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class ModelCard:
-    """What callers need to know of a model that runs elsewhere.
-
-    crops: how its inputs are cut; dim: length of an embedding, or number of landmarks. colocated: role -> card of the
-    models that run in the same replica.
-    """
-
-    name: str
-    fingerprint: str
-    crops: tuple[CropSpec, ...] = ()
-    dim: int | None = None
-    colocated: "Mapping[str, ModelCard]" = field(default_factory=dict)
-
-    @property
-    def embedder(self) -> "ModelCard":
-        """Of a deployment that embeds: the Detector does besides, the Embedder does nothing else."""
-        return self.colocated.get("embedder", self)
-
-
-@dataclass(frozen=True, slots=True)
 class Timed(Generic[Result]):
     """A result with what it cost, in milliseconds per face."""
 
@@ -46,7 +26,7 @@ class DetectRequest:
     """image: a file's bytes, as the client sent them.
 
     limit: at most so many faces, the biggest; 0 is all. crops: what to cut of every face. whole_picture: do not look
-    for a face, the picture is one. roles: what else to run on every face, of the detector's `ModelCard.colocated`.
+    for a face, the picture is one. roles: what else to run on every face, of those that the detector describes.
     """
 
     image: bytes

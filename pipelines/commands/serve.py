@@ -224,9 +224,10 @@ def prepare(settings: Any) -> str | None:
     """
     from prosopon.deployments.state.database import Records
     from prosopon.deployments.state.keys import KeyStore
+    from prosopon.models.faces.attributes.table import ATTRIBUTES
     from prosopon.models.weights.pull import pull_missing
 
-    pull_missing(settings.models, settings.roles, console)
+    pull_missing(settings.models, settings.roles(ATTRIBUTES.roles), console)
     if not settings.development_key:
         return None
     records = Records(settings.state.database)

@@ -11,9 +11,10 @@ import numpy as np
 from prosopon.configs.settings import FaceCheckSettings
 from prosopon.deployments.state.galleries.face_archive import FaceArchive, FoundFace
 from prosopon.deployments.state.galleries.faces import Match, Query
+from prosopon.models.faces.attributes.embedding import EMBEDDING
 from prosopon.models.faces.detections import Float32
 from prosopon.models.matching.scores import Probe, load_space
-from prosopon.pipelines.graphs.face_analysis import FaceAnalyzer, Plugin
+from prosopon.pipelines.graphs.face_analysis import FaceAnalyzer
 from prosopon.pipelines.graphs.galleries import Galleries
 
 DEMO_FACES = 100_000
@@ -66,7 +67,7 @@ class FaceSearch:
         settings: FaceCheckSettings,
     ) -> None:
         self._galleries, self._archive, self._settings = galleries, archive, settings
-        card = faces.card(Plugin.EMBEDDING)
+        card = faces.card(EMBEDDING)
         assert card.dim is not None
         self._space = load_space(card.name, card.fingerprint, card.dim)
 

@@ -11,11 +11,12 @@ from ray.serve.handle import DeploymentHandle
 from prosopon.configs.settings import StateSettings
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.galleries.faces import Query
+from prosopon.models.faces.attributes.embedding import EMBEDDING
 from prosopon.models.faces.detections import Float32
 from prosopon.models.load import load_similarity
 from prosopon.models.matching.calibration import SimilarityCurve
 from prosopon.pipelines.graphs.enrollments import Enrollments
-from prosopon.pipelines.graphs.face_analysis import FaceAnalyzer, ModelHandles, Picture, Plugin
+from prosopon.pipelines.graphs.face_analysis import Attribute, FaceAnalyzer, ModelHandles, Picture
 from prosopon.pipelines.graphs.galleries import Galleries
 
 
@@ -63,15 +64,13 @@ class Recognition:
         enrollments = None
         if handles.identifier:
             enrollments = Enrollments(handles.index, handles.identifier, state, records)
-        return cls(
-            faces, load_similarity(faces.cards["embedder"].name), Galleries(handles.index), enrollments
-        )
+        return cls(faces, load_similarity(faces.card(EMBEDDING).name), Galleries(handles.index), enrollments)
 
     async def one_face(
-        self, image: bytes, plugins: frozenset[Plugin], score_threshold: float | None = None
+        self, image: bytes, attributes: frozenset[Attribute], score_threshold: float | None = None
     ) -> Picture:
         """A picture with exactly one face. Raises `NoFace`, `SeveralFaces`, and what `FaceAnalyzer.analyze` raises."""
-        picture = await self.faces.analyze(image, plugins, limit=2, score_threshold=score_threshold)
+        picture = await self.faces.analyze(image, attributes, limit=2, score_threshold=score_threshold)
         if not picture.faces:
             raise NoFace("No face is found in the given image")
         if len(picture.faces) > 1:

@@ -28,11 +28,12 @@ from prosopon.deployments.state.jobs.searches import (
     SearchStore,
 )
 from prosopon.deployments.state.keys import Key, KeyStore
+from prosopon.models.faces.attributes.embedding import EMBEDDING
 from prosopon.models.faces.detections import Float32
 from prosopon.models.pictures.decoding import ImageError, media_type
 from prosopon.models.pictures.thumbnails import THUMBNAIL, encode_thumbnail
 from prosopon.pipelines.apis.facecheck.wire import message_of, results_of
-from prosopon.pipelines.graphs.face_analysis import FaceAnalyzer, Plugin
+from prosopon.pipelines.graphs.face_analysis import FaceAnalyzer
 from prosopon.pipelines.graphs.face_search import FaceSearch, counted
 from prosopon.pipelines.graphs.galleries import Galleries
 from prosopon.pipelines.graphs.side_by_side import all_of
@@ -161,20 +162,19 @@ class Searches:
     # ----------------------------------------------------------------------------------------------------- pictures
 
     async def _analyze(self, name: str, upload: Upload) -> tuple[NewSearchPicture, str | None]:
-        plugins = frozenset({Plugin.EMBEDDING})
+        wanted = frozenset({EMBEDDING})
         try:
             # One face more than is used, to know whether there are others.
-            picture = await self._faces.analyze(upload.data, plugins, limit=2, crops=(THUMBNAIL,))
+            picture = await self._faces.analyze(upload.data, wanted, limit=2, crops=(THUMBNAIL,))
         except ImageError as error:
             raise ImageError(error.reason, f"{name}: {error}") from None
         if not picture.faces:
             raise NoFace(f"No face is found in {name}.")
         face = picture.faces[0]
-        assert face.embedding is not None
         new = NewSearchPicture(
             uuid.uuid4(),
             face.embedding,
-            self._faces.card(Plugin.EMBEDDING).fingerprint,
+            self._faces.card(EMBEDDING).fingerprint,
             await asyncio.to_thread(encode_thumbnail, face.crops[THUMBNAIL]),
             Blob(upload.data, media_type(upload.data)),
         )
@@ -183,16 +183,14 @@ class Searches:
 
     async def _embedding(self, picture: SearchPicture) -> Float32:
         """Computed again from the picture where another model made the one that is stored."""
-        if picture.fingerprint == self._faces.card(Plugin.EMBEDDING).fingerprint:
+        if picture.fingerprint == self._faces.card(EMBEDDING).fingerprint:
             return np.frombuffer(picture.embedding, "<f4").astype(np.float32)
         image = await asyncio.to_thread(self._blobs.read, picture.blob)
-        plugins = frozenset({Plugin.EMBEDDING})
-        analyzed = await self._faces.analyze(image, plugins, limit=1)
+        wanted = frozenset({EMBEDDING})
+        analyzed = await self._faces.analyze(image, wanted, limit=1)
         if not analyzed.faces:
-            analyzed = await self._faces.analyze(image, plugins, whole_picture=True)
-        embedding = analyzed.faces[0].embedding
-        assert embedding is not None
-        return embedding
+            analyzed = await self._faces.analyze(image, wanted, whole_picture=True)
+        return analyzed.faces[0].embedding
 
     # --------------------------------------------------------------------------------------------------------- runs
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, TypeVar
 from prosopon.deployments.state.blobs import Blob
 from prosopon.deployments.state.galleries.faces import FacePage, FaceRecord, NewFace
 from prosopon.deployments.state.galleries.store import GalleryStore
+from prosopon.models.faces.attributes.embedding import EMBEDDING
 from prosopon.models.faces.detections import Float32
 from prosopon.models.pictures.decoding import media_type
-from prosopon.pipelines.graphs.face_analysis import Plugin
 from prosopon.pipelines.graphs.galleries import Galleries
 from prosopon.pipelines.graphs.recognition import Candidate
-from prosopon.pipelines.python.answers import Image, RecognisedFace, analyzed, read
+from prosopon.pipelines.python.answers import Asked, Image, RecognisedFace, analyzed, read
 from prosopon.pipelines.python.connection import Answer
 
 if TYPE_CHECKING:
@@ -38,25 +38,22 @@ class Gallery:
 
         async def enrolled() -> FaceRecord:
             recognition, data = self._prosopon.recognition, await read(image)
-            picture = await recognition.one_face(data, frozenset({Plugin.EMBEDDING}))
-            embedding = picture.faces[0].embedding
-            assert embedding is not None
+            picture = await recognition.one_face(data, frozenset({EMBEDDING}))
             blob = Blob(data, media_type(data)) if keep_image else None
-            return await recognition.galleries.add(
-                NewFace(await self._id(), subject, image_id, embedding, blob)
-            )
+            face = NewFace(await self._id(), subject, image_id, picture.faces[0].embedding, blob)
+            return await recognition.galleries.add(face)
 
         return self._prosopon.submit(enrolled)
 
     def recognise(
-        self, image: Image, *, count: int = 1, plugins: Collection[Plugin] = (), limit: int = 0
+        self, image: Image, *, count: int = 1, attributes: Collection[Asked] = (), limit: int = 0
     ) -> Answer[tuple[RecognisedFace, ...]]:
         """Who is in a picture: its faces, the biggest first, each with at most `count` subjects."""
 
         async def recognised() -> tuple[RecognisedFace, ...]:
-            wanted = frozenset({*plugins, Plugin.EMBEDDING})
+            wanted = {*attributes, EMBEDDING}
             picture = await analyzed(self._prosopon.recognition, image, wanted, limit=limit)
-            embeddings = [face.embedding for face in picture.faces if face.embedding is not None]
+            embeddings = [face.embedding for face in picture.faces]
             found = await self._prosopon.recognition.candidates(await self._id(), embeddings, count)
             return tuple(
                 RecognisedFace(face, tuple(candidates))

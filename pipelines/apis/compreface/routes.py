@@ -5,7 +5,8 @@ Contract: CompreFace's own REST description, version 1.2. Every error is ``{"mes
 
 import asyncio
 import uuid
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import singledispatch
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from fastapi import Body, Depends, FastAPI, Header, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import APIKeyHeader
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
@@ -30,9 +31,12 @@ from prosopon.deployments.state.errors import (
 from prosopon.deployments.state.galleries.faces import FaceRecord, NewFace
 from prosopon.deployments.state.galleries.store import GalleryStore
 from prosopon.deployments.state.keys import Key, Scope
+from prosopon.models.faces.attributes.embedding import EMBEDDING
+from prosopon.models.faces.attributes.landmarks import DENSE_LANDMARKS
+from prosopon.models.faces.attributes.liveness import Liveness
 from prosopon.models.faces.detections import Float32
 from prosopon.models.pictures.decoding import ImageError, RejectionReason, media_type
-from prosopon.pipelines.graphs.face_analysis import Face, Picture, Plugin, inside
+from prosopon.pipelines.graphs.face_analysis import Attribute, Face, FaceAnalyzer, Picture, inside
 from prosopon.pipelines.graphs.recognition import NoFace, Recognition, SeveralFaces
 from prosopon.pipelines.http.application import INTERNAL, api_app
 from prosopon.pipelines.http.uploads import BodyError, MissingPicture, Upload, read_pictures
@@ -93,6 +97,10 @@ class SubjectSimilarity(Wire):
 
 
 class FoundFace(Wire):
+    """A face with the plugins that were asked for: those that CompreFace documents, and what else is declared."""
+
+    model_config = ConfigDict(extra="allow")
+
     age: AgeRange | None = None
     gender: Choice | None = None
     mask: Choice | None = None
@@ -291,21 +299,13 @@ PluginNames = Annotated[str, Query(description="comma-separated: age, gender, la
 Status = Annotated[bool, Query(description="add execution_time and plugins_versions")]
 ImageId = Annotated[uuid.UUID, Path()]
 
-PLUGINS = {
-    "age": Plugin.AGE,
-    "gender": Plugin.GENDER,
-    "mask": Plugin.MASK,
-    "liveness": Plugin.LIVENESS,
-    "pose": Plugin.POSE,
-    "landmarks": Plugin.LANDMARKS,
-    "landmarks2d106": Plugin.DENSE_LANDMARKS,
-    "calculator": Plugin.EMBEDDING,
-}
+_API = "compreface"
+"""Attributes are declared with their names here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Which faces and which plugins (names of `PLUGINS`) a request asks for."""
+    """Which faces and which plugins (attributes, by their names here) a request asks for."""
 
     limit: int
     threshold: float | None
@@ -367,22 +367,25 @@ class Answers:
     """Puts what the pipeline found into wire types."""
 
     def __init__(self, services: "Services") -> None:
-        self._faces = services.faces
+        self._faces: FaceAnalyzer = services.faces
+        self._plugins = self._faces.attributes.called(_API)
 
-    def plugins(self, asked: Asked) -> frozenset[Plugin]:
+    def plugins(self, asked: Asked) -> frozenset[Attribute]:
         """Raises `CompreFaceError` that lists the known plugins."""
-        available = [name for name in PLUGINS if self._available(name)]
+        available = [name for name in self._plugins if self._available(name)]
         for name in asked.names:
             if name not in available:
-                state = "is not available with the models in service" if name in PLUGINS else "is unknown"
+                state = (
+                    "is not available with the models in service" if name in self._plugins else "is unknown"
+                )
                 message = f"face_plugins: '{name}' {state}; available: {', '.join(available)}"
                 raise CompreFaceError(400, 36, message)
-        return frozenset(PLUGINS[name] for name in asked.names)
+        return frozenset(self._plugins[name] for name in asked.names)
 
     def _available(self, name: str) -> bool:
         if name == "landmarks2d106":
-            return self._faces.available(Plugin.DENSE_LANDMARKS) and self._faces.cards["landmarks"].dim == 106
-        return self._faces.available(PLUGINS[name])
+            return self._faces.available(DENSE_LANDMARKS) and self._faces.card(DENSE_LANDMARKS).dim == 106
+        return self._faces.available(self._plugins[name])
 
     def face(self, face: Face, picture: Picture, asked: Asked) -> dict[str, Any]:
         """Fields of `FoundFace`."""
@@ -390,25 +393,8 @@ class Answers:
         fields: dict[str, Any] = {
             "box": Box(probability=round(face.score, 5), x_min=x1, y_min=y1, x_max=x2, y_max=y2)
         }
-        if face.age and "age" in asked.names:
-            fields["age"] = AgeRange(probability=face.age.probability, high=face.age.high, low=face.age.low)
-        if face.gender:
-            fields["gender"] = Choice(probability=face.gender.probability, value=face.gender.value)
-        if face.mask:
-            fields["mask"] = Choice(probability=face.mask.probability, value=face.mask.value)
-        if face.liveness:
-            live = face.liveness.probability
-            fields["liveness"] = Choice(
-                probability=max(live, 1 - live), value="real" if live >= 0.5 else "fake"
-            )
-        if face.pose:
-            fields["pose"] = Pose(pitch=face.pose.pitch, roll=face.pose.roll, yaw=face.pose.yaw)
-        if "landmarks" in asked.names:
-            fields["landmarks"] = _points(face.landmarks)
-        if "landmarks2d106" in asked.names and face.dense_landmarks is not None:
-            fields["landmarks2d106"] = _points(face.dense_landmarks)
-        if "calculator" in asked.names and face.embedding is not None:
-            fields["embedding"] = face.embedding.tolist()
+        for name in asked.names:
+            fields[_FIELDS.get(name, name)] = _wire(face[self._plugins[name]])
         if asked.status:
             fields["execution_time"] = {
                 _COMPREFACE_STAGE.get(stage, stage): round(cost, 1)
@@ -416,14 +402,35 @@ class Answers:
             }
         return fields
 
-    def versions(self, asked: Asked, plugins: frozenset[Plugin]) -> dict[str, str] | None:
+    def versions(self, asked: Asked, plugins: frozenset[Attribute]) -> dict[str, str] | None:
         if not asked.status:
             return None
         used = {"detector": self._faces.cards["detector"].name}
-        for name, plugin in PLUGINS.items():
-            if plugin in plugins and name != "landmarks":
+        for name, plugin in self._plugins.items():
+            if plugin in plugins and plugin.role:
                 used[name] = self._faces.card(plugin).name
         return used
+
+
+_FIELDS = {"calculator": "embedding"}
+"""Plugins whose answer has another name."""
+
+
+@singledispatch
+def _wire(value: Any) -> Any:
+    """An attribute's value as its field of `FoundFace`: what the declaration's result type has, by the same names."""
+    return asdict(value)
+
+
+@_wire.register
+def _(value: Liveness) -> Choice:
+    live = value.probability
+    return Choice(probability=max(live, 1 - live), value="real" if live >= 0.5 else "fake")
+
+
+@_wire.register
+def _(value: np.ndarray) -> list[Any]:
+    return value.tolist() if value.ndim == 1 else _points(value)
 
 
 _COMPREFACE_STAGE = {"embedder": "calculator", "landmarks": "pose"}
@@ -484,7 +491,7 @@ def create_app(services: "Services") -> FastAPI:
         return [upload.data for upload in uploads]
 
     async def faces_of(
-        image: bytes, asked: Asked, plugins: frozenset[Plugin], *, whole_picture: bool = False
+        image: bytes, asked: Asked, plugins: frozenset[Attribute], *, whole_picture: bool = False
     ) -> Picture:
         """At least one face. Raises `NoFace`."""
         picture = await services.faces.analyze(
@@ -549,9 +556,8 @@ def create_app(services: "Services") -> FastAPI:
         if not subject.strip():
             raise CompreFaceError(400, 26, "'subject' must not be blank")
         (image,) = await pictures(request, "file")
-        picture = await recognition.one_face(image, frozenset({Plugin.EMBEDDING}), det_prob_threshold)
+        picture = await recognition.one_face(image, frozenset({EMBEDDING}), det_prob_threshold)
         embedding = picture.faces[0].embedding
-        assert embedding is not None
         blob = Blob(image, media_type(image))
         record = await galleries.add(NewFace(key.gallery, subject, uuid.uuid4(), embedding, blob))
         return _example(record).response(201)
@@ -645,10 +651,10 @@ def create_app(services: "Services") -> FastAPI:
         detect_faces: Annotated[bool, Query()] = True,
     ) -> Response:
         """Who is in the picture."""
-        plugins = answers.plugins(asked) | {Plugin.EMBEDDING}
+        plugins = answers.plugins(asked) | {EMBEDDING}
         (image,) = await pictures(request, "file")
         picture = await faces_of(image, asked, plugins, whole_picture=not detect_faces)
-        embeddings = [face.embedding for face in picture.faces if face.embedding is not None]
+        embeddings = [face.embedding for face in picture.faces]
         subjects = await best_subjects(key, embeddings, prediction_count)
         return Recognized(
             result=[
@@ -678,7 +684,7 @@ def create_app(services: "Services") -> FastAPI:
         request: Request, key: RecognitionKey, image_id: ImageId, asked: Faces
     ) -> Response:
         """How similar each face of the picture is to one example."""
-        plugins = answers.plugins(asked) | {Plugin.EMBEDDING}
+        plugins = answers.plugins(asked) | {EMBEDDING}
         example = await embedding_of(key, image_id)
         (image,) = await pictures(request, "file")
         picture = await faces_of(image, asked, plugins)
@@ -693,7 +699,7 @@ def create_app(services: "Services") -> FastAPI:
         return embedding
 
     def compared(embedding: Float32, picture: Picture, asked: Asked) -> list[ComparedFace]:
-        others = np.stack([face.embedding for face in picture.faces if face.embedding is not None])
+        others = np.stack([face.embedding for face in picture.faces])
         similarities = recognition.similarities(embedding, others)
         return [
             ComparedFace(**answers.face(face, picture, asked), similarity=round(float(similarity), 5))
@@ -755,13 +761,12 @@ def create_app(services: "Services") -> FastAPI:
     )
     async def verify(request: Request, key: VerificationKey, asked: Faces) -> Response:
         """How similar each face of the target is to the only face of the source."""
-        plugins = answers.plugins(asked) | {Plugin.EMBEDDING}
+        plugins = answers.plugins(asked) | {EMBEDDING}
         source, target = await pictures(request, "source_image", "target_image")
         source_picture, target_picture = await asyncio.gather(
             recognition.one_face(source, plugins, asked.threshold), faces_of(target, asked, plugins)
         )
         source_face = source_picture.faces[0]
-        assert source_face.embedding is not None
         verification = Verification(
             source_image_face=FoundFace(**answers.face(source_face, source_picture, asked)),
             face_matches=compared(source_face.embedding, target_picture, asked),
