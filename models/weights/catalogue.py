@@ -411,8 +411,6 @@ PACKS: dict[str, Pack] = {
             "centerface",
             "dlib-resnet29",
             "dlib-landmarks68",
-            "dlib-age",
-            "dlib-gender",
             "mobilestylegan-mapper",
             "mobilestylegan-generator",
         ),

@@ -51,7 +51,10 @@ def surroundings(chip: RGBImage) -> RGBImage:
         return chip
     weight = inside.astype(np.float32)
     window = (61, 61)
-    blurred = cv2.blur(chip * weight[..., None], window) / (cv2.blur(weight, window)[..., None] + 1e-3)
+    usual = chip[inside == 1].mean(axis=0) * 1e-3  # where the window does not reach the picture
+    blurred = (cv2.blur(chip * weight[..., None], window) + usual) / (
+        cv2.blur(weight, window)[..., None] + 1e-3
+    )
     return np.where(inside[..., None] == 1, chip, blurred.clip(0, 255)).astype(np.uint8)
 
 

@@ -37,7 +37,7 @@ AVERAGED = 0.9
 """The weights that are kept are a moving average; so much of it stays each time that weights are shared."""
 HINT = 0.3
 EVERY = 48
-SOFT = 0.4
+SOFT = 0.5
 """Share of the probes' answers in the labels that are learnt."""
 SMOOTHING = 0.04
 NEIGHBOURS = 0.05
