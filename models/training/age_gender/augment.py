@@ -60,29 +60,29 @@ def surroundings(chip: RGBImage) -> RGBImage:
 
 def degrade(rng: np.random.Generator, chip: RGBImage) -> RGBImage:
     """Low resolution, blur, light, colour, noise, JPEG and a covered part, each now and then."""
-    if rng.random() < 0.3:
-        small = int(rng.uniform(28, 100))
+    if rng.random() < 0.2:
+        small = int(rng.uniform(32, 100))
         shrunk = cv2.resize(chip, (small, small), interpolation=cv2.INTER_AREA)
         chip = cv2.resize(shrunk, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
-    if rng.random() < 0.15:
+    if rng.random() < 0.1:
         chip = cv2.GaussianBlur(chip, (0, 0), float(rng.uniform(0.5, 2.0)))
-    if rng.random() < 0.6:
-        gamma, gain, shift = np.exp(rng.normal(0, 0.25)), np.exp(rng.normal(0, 0.2)), rng.normal(0, 15)
+    if rng.random() < 0.5:
+        gamma, gain, shift = np.exp(rng.normal(0, 0.2)), np.exp(rng.normal(0, 0.15)), rng.normal(0, 10)
         level = (np.arange(256) / 255.0) ** gamma
         tints = np.exp(rng.normal(0, 0.06, 3))
         table = (127.5 + (level[:, None] * 255 * tints - 127.5) * gain + shift).clip(0, 255).astype(np.uint8)
         chip = np.ascontiguousarray(cv2.LUT(chip, table.reshape(1, 256, 3)))
-    if rng.random() < 0.15:
+    if rng.random() < 0.1:
         grey = cv2.cvtColor(chip, cv2.COLOR_RGB2GRAY)[..., None]
         chip = (grey + (chip.astype(np.float32) - grey) * rng.choice([0.0, 0.5])).astype(np.uint8)
-    if rng.random() < 0.1:
+    if rng.random() < 0.06:
         noise = rng.normal(0, rng.uniform(3, 14), chip.shape).astype(np.float32)
         chip = (chip + noise).clip(0, 255).astype(np.uint8)
-    if rng.random() < 0.25:
+    if rng.random() < 0.2:
         _, data = cv2.imencode(".jpg", chip, [cv2.IMWRITE_JPEG_QUALITY, int(rng.uniform(25, 85))])
         chip = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    if rng.random() < 0.2:
-        height, width = rng.integers(12, 50, 2)
+    if rng.random() < 0.1:
+        height, width = rng.integers(12, 40, 2)
         y, x = rng.integers(0, SIZE - height), rng.integers(0, SIZE - width)
         chip = chip.copy()
         chip[y : y + height, x : x + width] = rng.integers(0, 256, 3)

@@ -28,14 +28,14 @@ from prosopon.models.training.age_gender.augment import augment, plain
 from prosopon.models.training.age_gender.network import FEATURES, AgeGenderNet, start
 
 HELD_OUT = 3000
-FROZEN = 7
-"""Convolutions of the trunk that stay as they are: edges and colours, at half of the cost."""
+FROZEN = 11
+"""Convolutions of the trunk that stay as they are: edges, colours and parts of faces, at half of the cost."""
 WARM_UP = 0.06
 SHARED = 16
 """Steps after which the processes put the mean of their weights in the place of each one's (McMahan et al. 2017)."""
-AVERAGED = 0.9
+AVERAGED = 0.85
 """The weights that are kept are a moving average; so much of it stays each time that weights are shared."""
-HINT = 0.3
+HINT = 0.2
 EVERY = 48
 SOFT = 0.5
 """Share of the probes' answers in the labels that are learnt."""
@@ -182,6 +182,9 @@ def work(
     start(network, graph)
     network.trunk[:FROZEN].requires_grad_(False)
     adaptor = nn.Linear(FEATURES, faces.hints.shape[1])
+    head = {name: torch.from_numpy(value) for name, value in np.load(data / "head.npz").items()}
+    network.head.load_state_dict({name: head[name] for name in ("weight", "bias")})
+    adaptor.load_state_dict({name: head[f"adaptor_{name}"] for name in ("weight", "bias")})
     trunk = [p for p in network.trunk.parameters() if p.requires_grad]
     fresh = [*network.head.parameters(), *adaptor.parameters()]
     optimizer = torch.optim.AdamW(
@@ -200,17 +203,12 @@ def work(
     network.train()
     began, total, progress = time.monotonic() - spent, 0.0, spent / 60 / minutes
     while progress < 1:
-        for group, factor in zip(optimizer.param_groups, (1, 5), strict=True):
+        for group, factor in zip(optimizer.param_groups, (1, 3), strict=True):
             group["lr"] = factor * rate * rate_at(progress)
         rng = np.random.default_rng((seed, rank, step))
         chosen = rng.choice(rows, batch_size, p=chance)
         inputs, hints = batches(rng, faces, chosen)
         gender, age = faces.targets(chosen)
-        if rng.random() < 0.3:  # mixup (Zhang et al. 2018)
-            share = float(rng.beta(0.3, 0.3))
-            inputs, hints, gender, age = (
-                share * part + (1 - share) * part.flip(0) for part in (inputs, hints, gender, age)
-            )
         with torch.autocast("cpu", torch.bfloat16):
             features = network.features(inputs).float()
         scores = network.head(F.dropout(features, 0.2))
@@ -255,7 +253,7 @@ def main(
     batch_size: Annotated[int, typer.Option(help="Of each process")] = 40,
     processes: int = 2,
     seed: int = 0,
-    rate: float = 4e-4,
+    rate: float = 1.5e-4,
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "meeting").unlink(missing_ok=True)
