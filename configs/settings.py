@@ -82,7 +82,8 @@ class GenerationSettings(_Strict):
 
     truncation_psi: how far styles go from the mean, for the layers up to truncated_pixels; 1 is all the way. What a
     generator's pictures lose in variety they gain in quality. cache_bytes: of pictures and films, the least recently
-    used of which are dropped.
+    used of which are dropped. max_latents: that are kept for clients who registered them, 2 to 50 kB each; beyond that
+    the oldest leave.
 
     inversion_seconds, inversion_steps: what the search for the latent of a photograph may take, whichever ends first;
     longer comes closer. inversion_threads: of that search, which gives way to all other work.
@@ -91,6 +92,7 @@ class GenerationSettings(_Strict):
     truncation_psi: Annotated[float, Field(ge=0, le=1)] = 0.7
     truncated_pixels: Annotated[int, Field(ge=0)] = 32
     cache_bytes: Annotated[int, Field(ge=0)] = 2 * 1024**3
+    max_latents: Annotated[int, Field(ge=1)] = 50_000
     inversion_seconds: Annotated[float, Field(gt=0)] = 30
     inversion_steps: Annotated[int, Field(ge=1)] = 150
     inversion_threads: Annotated[int, Field(ge=1)] = 2
@@ -151,6 +153,14 @@ class IngestionSettings(_Strict):
     writers: Annotated[int, Field(ge=1)] = 1
 
 
+class CompreFaceSettings(_Strict):
+    """mask_values: the plugin `mask` says `mask_worn_correctly` and `mask_worn_incorrectly`, as CompreFace's document
+    does, or `with_mask` and `mask_weared_incorrect`, as its server does.
+    """
+
+    mask_values: Literal["document", "server"] = "document"
+
+
 class FaceCheckSettings(_Strict):
     """What a search by face costs, and how long it and its pictures are kept.
 
@@ -174,11 +184,40 @@ class FaceCheckSettings(_Strict):
     null_output: bool = False
 
 
+class HttpSettings(_Strict):
+    """What strangers may hold of the server while they talk to it.
+
+    body_bytes: of one request, whatever its route allows; held_bytes: of the bodies that one process holds at a time.
+    idle_seconds: between two pieces of a request or of an answer; header_seconds, body_seconds: until its headers and
+    its body are there. connections: at a time, of which connections_per_source are from one address; raise that where
+    many clients come through one proxy.
+    """
+
+    body_bytes: Annotated[int, Field(ge=1)] = 128 * 1024 * 1024
+    held_bytes: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
+    idle_seconds: Annotated[float, Field(gt=0)] = 20
+    header_seconds: Annotated[float, Field(gt=0)] = 10
+    body_seconds: Annotated[float, Field(gt=0)] = 120
+    connections: Annotated[int, Field(ge=16)] = 8192
+    connections_per_source: Annotated[int, Field(ge=1)] = 1024
+
+
 class ImageLimits(_Strict):
-    """Checked before a picture is decoded. Sizes in bytes and pixels."""
+    """Checked before a picture is decoded. Sizes in bytes and pixels.
+
+    max_segments: parts of a file's header and metadata, such as a JPEG's segments or a PNG's chunks; max_scans: of a
+    progressive JPEG. Pictures that may take long or much memory to decode go to a process of their own, which is killed
+    after decode_seconds and cannot take more than decode_bytes of memory; at most costly_decodes of them are at work
+    for one process of the server, and the others wait.
+    """
 
     max_bytes: Annotated[int, Field(ge=1)] = 5 * 1024 * 1024
     max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+    max_segments: Annotated[int, Field(ge=1)] = 2000
+    max_scans: Annotated[int, Field(ge=1)] = 500
+    decode_seconds: Annotated[float, Field(gt=0)] = 10
+    decode_bytes: Annotated[int, Field(ge=1 << 26)] = 1 << 30
+    costly_decodes: Annotated[int, Field(ge=1)] = 1
 
 
 class FetchSettings(_Strict):
@@ -362,11 +401,13 @@ class Settings(_Strict):
     models: ModelSettings = Field(default_factory=ModelSettings)
     detection: DetectionSettings = DetectionSettings()
     images: ImageLimits = ImageLimits()
+    http: HttpSettings = HttpSettings()
     ingestion: IngestionSettings = IngestionSettings()
     fetch: FetchSettings = FetchSettings()
     swap: SwapSettings = SwapSettings()
     webhooks: WebhookSettings = WebhookSettings()
     generation: GenerationSettings = GenerationSettings()
+    compreface: CompreFaceSettings = CompreFaceSettings()
     facecheck: FaceCheckSettings = FaceCheckSettings()
     state: StateSettings = Field(default_factory=StateSettings)
     deployments: Deployments = Deployments()

@@ -51,7 +51,7 @@ from prosopon.pipelines.http.uploads import (
 )
 
 if TYPE_CHECKING:
-    from prosopon.pipelines.ingress import Services
+    from prosopon.pipelines.services import Services
 
 BASE = "/v1"
 MAX_PICTURES = 10
