@@ -426,8 +426,6 @@ PACKS: dict[str, Pack] = {
             "centerface",
             "dlib-resnet29",
             "mediapipe-face-mesh",
-            "dlib-age",
-            "dlib-gender",
             "mobilestylegan-mapper",
             "mobilestylegan-generator",
         ),

@@ -66,7 +66,7 @@ def test_what_is_not_for_commercial_use_says_why() -> None:
 
 def test_the_open_pack_needs_the_package_index_alone() -> None:
     roles = [CATALOGUE[name].role for name in PACKS["open"].artifacts]
-    assert roles == ["detector", "embedder", "landmarks", "age", "gender", "mapper", "generator"]
+    assert roles == ["detector", "embedder", "landmarks", "mapper", "generator"]
     for name in PACKS["open"].artifacts:
         assert all(isinstance(f.sources[0], WheelMember) for f in CATALOGUE[name].files)
     assert in_pack(PACKS["open"], "detector") is CATALOGUE["centerface"]
