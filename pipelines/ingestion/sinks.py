@@ -3,14 +3,15 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
+from uuid import UUID
 
 import pyarrow as pa
 
 from prosopon.configs.settings import StateSettings
 from prosopon.deployments.serving.calls import Overloaded, Unavailable, call
-from prosopon.deployments.state.errors import IndexUnavailable
+from prosopon.deployments.state.errors import StorageBusy
 from prosopon.deployments.state.galleries.source_ledger import Outcome, SourceFaces, SourceLedger
 from prosopon.deployments.state.galleries.store import GalleryStore
 from prosopon.pipelines.ingestion.workers import to_sources
@@ -32,6 +33,10 @@ class Sink(Protocol):
         """All of these or none; safe to repeat. Raises `StateError`."""
         ...
 
+    def delete(self, gallery: int, faces: Sequence[UUID]) -> int:
+        """Delete faces with their images; safe to repeat. How many were there. Raises `StateError`."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -44,6 +49,9 @@ class StoreSink:
 
     def write(self, sources: Sequence[SourceFaces]) -> list[Outcome]:
         return _patiently(lambda: self._ledger.write(sources))
+
+    def delete(self, gallery: int, faces: Sequence[UUID]) -> int:
+        return len(_patiently(lambda: self._store.delete_faces(gallery, faces)))
 
     def close(self) -> None:
         self._store.close()
@@ -62,7 +70,16 @@ class ServerSink:
         self._thread.start()
 
     def write(self, sources: Sequence[SourceFaces]) -> list[Outcome]:
-        return _patiently(lambda: asyncio.run_coroutine_threadsafe(self._write(sources), self._loop).result())
+        return self._run(lambda: self._write(sources))
+
+    def delete(self, gallery: int, faces: Sequence[UUID]) -> int:
+        return self._run(lambda: self._delete(gallery, faces))
+
+    def _run(self, work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+        return _patiently(lambda: asyncio.run_coroutine_threadsafe(work(), self._loop).result())
+
+    async def _delete(self, gallery: int, faces: Sequence[UUID]) -> int:
+        return len(await call(self._index.delete_faces, gallery, tuple(faces)))
 
     async def _write(self, sources: Sequence[SourceFaces]) -> list[Outcome]:
         # The handle's router belongs to the loop in which its method is first looked up.
@@ -102,7 +119,7 @@ def _patiently(work: Callable[[], Result]) -> Result:
     while True:
         try:
             return work()
-        except (IndexUnavailable, Overloaded, Unavailable):
+        except (StorageBusy, Overloaded, Unavailable):
             if time.monotonic() > deadline:
                 raise
             time.sleep(_PAUSE)
