@@ -50,19 +50,15 @@ def decode_apart(data: bytes, limits: ImageLimits, reduce: int = 1) -> RGBImage:
     """
     with _lock, _slot(limits.costly_decodes):
         for again in (True, False):
-            process = _running()
             try:
-                return _ask(process, data, limits, reduce)
-            except _Late:
-                _end(process)
-                raise _too_slow(limits) from None
-            except (_Gone, OSError):
-                if _end(process) == -signal.SIGXCPU:
+                return _ask(_running(), data, limits, reduce)
+            except (_Gone, _Late) as error:
+                if _end() == -signal.SIGXCPU or isinstance(error, _Late):
                     raise _too_slow(limits) from None
+                # It may have ended just now because nothing came, or the kernel killed it.
                 if not again:
                     message = "The image takes too much memory to decode."
                     raise ImageError(RejectionReason.TOO_MANY_PIXELS, message) from None
-                # It may have ended just now because nothing came, or the kernel killed it.
     raise AssertionError("unreachable")
 
 
@@ -98,10 +94,11 @@ def _running() -> subprocess.Popen[bytes]:
     return _process
 
 
-def _end(process: subprocess.Popen[bytes]) -> int:
-    """How it ended, if it had not to be ended."""
+def _end() -> int:
+    """How the process ended, if it had not to be ended."""
     global _process
-    _process = None
+    process, _process = _process, None
+    assert process is not None
     process.kill()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
@@ -136,7 +133,10 @@ def _ask(process: subprocess.Popen[bytes], data: bytes, limits: ImageLimits, red
     for piece in (REQUEST.pack(len(told), reduce, len(data)), told, data):
         rest = memoryview(piece)
         while rest:
-            rest = rest[os.write(process.stdin.fileno(), rest) :]
+            try:
+                rest = rest[os.write(process.stdin.fileno(), rest) :]
+            except BrokenPipeError:
+                raise _Gone from None
     answer = bytearray(ANSWER.size)
     _read(process, answer, until)
     is_picture, height, width = ANSWER.unpack(answer)
