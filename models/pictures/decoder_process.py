@@ -5,7 +5,6 @@ import contextlib
 import ctypes
 import json
 import math
-import os
 import resource
 import select
 import signal
@@ -22,8 +21,6 @@ from prosopon.models.pictures.decoding import decode_here
 from prosopon.models.pictures.errors import ImageError
 
 _IDLE_SECONDS = 30
-_NICENESS = 5
-"""Ordinary pictures go first."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -58,7 +55,6 @@ def _say(answers: BinaryIO, *pieces: "bytes | memoryview") -> None:
 
 
 def _end_with_parent() -> None:
-    os.nice(_NICENESS)
     with contextlib.suppress(OSError, AttributeError):  # Not Linux.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
