@@ -52,11 +52,11 @@ def to_picture(points: Float32, matrix: Float32) -> Float32:
     Of points ``(..., 3)`` the third is a depth in those pixels, which is scaled.
     """
     inverse = cv2.invertAffineTransform(matrix)
-    mapped = points[..., :2] @ inverse[:, :2].T + inverse[:, 2]
-    if points.shape[-1] == 3:
-        scale = np.sqrt(abs(np.linalg.det(inverse[:, :2].astype(np.float64))))
-        mapped = np.concatenate([mapped, points[..., 2:] * scale], axis=-1)
-    return mapped.astype(np.float32)
+    mapped: Float32 = (points[..., :2] @ inverse[:, :2].T + inverse[:, 2]).astype(np.float32)
+    if points.shape[-1] == 2:
+        return mapped
+    scale = np.float32(np.sqrt(abs(np.linalg.det(inverse[:, :2].astype(np.float64)))))
+    return np.concatenate([mapped, points[..., 2:] * scale], axis=-1)
 
 
 def similarity_transform(source: Float32, target: Float32) -> Float32:
