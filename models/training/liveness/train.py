@@ -153,6 +153,7 @@ def main(
     rate: float = 3e-3,
     seed: int = 0,
     threads: int = 1,
+    start: Annotated[Path | None, typer.Option(help="A checkpoint whose weights to start from")] = None,
 ) -> None:
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
@@ -161,6 +162,8 @@ def main(
     if without:
         train = rows(train, train["kind"] != KINDS.index(without))
     network = LivenessNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if start:
+        network.load_state_dict(torch.load(start, weights_only=True)["network"])
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
     print(
         f"{sum(p.numel() for p in network.parameters()):,} weights; {len(train['kind']):,} pictures to train on, "
