@@ -93,7 +93,8 @@ def recognition(settings: Settings, attributes: Attributes = ATTRIBUTES) -> Reco
         identifier = options(Identifier, resources.identifier).bind(
             models, settings.detection, settings.state, resources.identifier, embeds
         )
-    return RecognitionHandles(ModelHandles(detector, apart, attributes), index, identifier)
+    handles = ModelHandles(detector, apart, attributes, resources.detector)
+    return RecognitionHandles(handles, index, identifier)
 
 
 def generation(settings: Settings) -> GeneratorHandles:

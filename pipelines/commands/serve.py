@@ -88,6 +88,7 @@ def serve(
             ray.init(
                 address="local",
                 namespace="serve",
+                _node_ip_address="127.0.0.1",  # Ray's own ports listen where the node is: here, for nobody else.
                 include_dashboard=dashboard,
                 dashboard_host="127.0.0.1",
                 object_store_memory=_OBJECT_STORE_BYTES,
@@ -164,6 +165,10 @@ def ray_environment() -> dict[str, str]:
         "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
         "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        # On a busy machine the proxy takes longer than Ray's five seconds to start, and was killed for that.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "30",
+        "RAY_SERVE_HAPROXY_STARTUP_TIMEOUT_S": "60",
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         # A request's line and headers must fit: CheckFace's texts of 10 kB are three times as long in a URL.
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(_MAX_HEADER_BYTES),

@@ -8,7 +8,9 @@ from typing import Any, TypeVar, overload
 import numpy as np
 from ray.serve.handle import DeploymentHandle
 
+from prosopon.configs.settings import DeploymentSettings
 from prosopon.deployments.services import DescribesModels, DetectorService, FaceModelService
+from prosopon.deployments.serving.fair_queue import FairQueue
 from prosopon.deployments.serving.messages import DetectRequest, FacesFound, Results
 from prosopon.deployments.serving.remote import remote
 from prosopon.models.faces.attributes.declaration import FaceAttribute, FaceInPicture, ModelCard
@@ -80,11 +82,12 @@ class Picture:
 @dataclass(frozen=True, slots=True)
 class ModelHandles:
     """Handles of the deployments of this graph. apart: of the roles that the detector does not run, those together
-    that one network serves. attributes: what can be asked for where a model is here."""
+    that one network serves. attributes: what can be asked for where a model is here. resources: of the detector."""
 
     detector: DeploymentHandle
     apart: Mapping[tuple[str, ...], DeploymentHandle]
     attributes: Attributes
+    resources: DeploymentSettings
 
 
 class FaceAnalyzer:
@@ -99,8 +102,9 @@ class FaceAnalyzer:
         apart: Mapping[tuple[str, ...], FaceModelService],
         attributes: Attributes,
         cards: Mapping[str, ModelCard],
+        queue: FairQueue,
     ) -> None:
-        self._detector, self._apart = detector, apart
+        self._detector, self._apart, self._queue = detector, apart, queue
         self.attributes, self.cards = attributes, cards
 
     @classmethod
@@ -111,7 +115,8 @@ class FaceAnalyzer:
         deployed: list[DescribesModels] = [detector, *apart.values()]
         described = await asyncio.gather(*(deployment.describe() for deployment in deployed))
         cards = {role: card for cards in described for role, card in cards.items()}
-        return cls(detector, apart, handles.attributes, cards)
+        queue = FairQueue.of(handles.resources, "pictures wait")
+        return cls(detector, apart, handles.attributes, cards, queue)
 
     def available(self, attribute: Attribute) -> bool:
         """Whether a model is served that can tell."""
@@ -143,9 +148,9 @@ class FaceAnalyzer:
         here = wanted.difference(*apart.values())
         needed = [spec for asked in apart.values() for spec in self._crops(asked)]
         specs = tuple(dict.fromkeys([*needed, *crops]))
-        found = await self._detector.detect(
-            DetectRequest(image, score_threshold, limit, specs, whole_picture, here)
-        )
+        request = DetectRequest(image, score_threshold, limit, specs, whole_picture, here)
+        async with self._queue.turn():
+            found = await self._detector.detect(request)
         results = dict(found.results)
         if len(found.faces):
             asking = (self._ask(self._apart[roles], asked, found) for roles, asked in apart.items())
