@@ -13,6 +13,7 @@ from ray.serve.handle import DeploymentHandle
 from prosopon.configs.settings import DeploymentSettings, StateSettings
 from prosopon.deployments.services import DescribesModels
 from prosopon.deployments.serving.batching import Batched, compute_for
+from prosopon.deployments.serving.calls import refusals_are_answers
 from prosopon.deployments.serving.gallery_metrics import report_sizes
 from prosopon.deployments.serving.remote import remote
 from prosopon.deployments.state.blobs import Blob
@@ -58,9 +59,11 @@ class FaceIndex:
     async def ready(self) -> None:
         """Answered as soon as anything is."""
 
+    @refusals_are_answers
     async def add(self, face: NewFace) -> FaceRecord:
         return _value(await self._add(face))
 
+    @refusals_are_answers
     async def search(self, queries: Sequence[Query]) -> list[list[Match]]:
         return [_value(found) for found in await self._search(queries)] if queries else []
 
@@ -68,6 +71,7 @@ class FaceIndex:
         found = iter(self._store.search([query for queries in batch for query in queries]))
         return [[next(found) for _ in queries] for queries in batch]
 
+    @refusals_are_answers
     async def ingest(self, fingerprint: str, sources: Sequence[SourceFaces]) -> list[Outcome]:
         """Write pictures' faces, which the embedder of that fingerprint made, into the public index.
 
@@ -79,43 +83,55 @@ class FaceIndex:
 
     # ------------------------------------------------------------------------------------- as `GalleryStore` does
 
+    @refusals_are_answers
     async def list_faces(
         self, gallery: int, page: int = 0, size: int = 20, subject: str | None = None
     ) -> FacePage:
         return await self._off(self._store.list_faces, gallery, page, size, subject)
 
+    @refusals_are_answers
     async def face(self, gallery: int, image_id: UUID) -> FaceRecord | None:
         return await self._off(self._store.face, gallery, image_id)
 
+    @refusals_are_answers
     async def embedding(self, gallery: int, image_id: UUID) -> Float32 | None:
         return await self._off(self._store.embedding, gallery, image_id)
 
+    @refusals_are_answers
     async def image(self, gallery: int, image_id: UUID) -> Blob | None:
         return await self._off(self._store.image, gallery, image_id)
 
+    @refusals_are_answers
     async def delete_faces(self, gallery: int, image_ids: Sequence[UUID]) -> list[FaceRecord]:
         return await self._off(self._store.delete_faces, gallery, image_ids)
 
+    @refusals_are_answers
     async def delete_all_faces(self, gallery: int, subject: str | None = None) -> int:
         return await self._off(self._store.delete_all_faces, gallery, subject)
 
+    @refusals_are_answers
     async def subjects(self, gallery: int) -> list[str]:
         return await self._off(self._store.subjects, gallery)
 
+    @refusals_are_answers
     async def create_subject(self, gallery: int, name: str) -> None:
         await self._off(self._store.create_subject, gallery, name)
 
+    @refusals_are_answers
     async def rename_subject(self, gallery: int, name: str, new_name: str) -> bool:
         return await self._off(self._store.rename_subject, gallery, name, new_name)
 
+    @refusals_are_answers
     async def delete_subject(self, gallery: int, name: str) -> DeletedSubject:
         return await self._off(self._store.delete_subject, gallery, name)
 
+    @refusals_are_answers
     async def delete_all_subjects(self, gallery: int) -> int:
         return await self._off(self._store.delete_all_subjects, gallery)
 
     # ---------------------------------------------------------------------------------- as `EnrollmentStore` does
 
+    @refusals_are_answers
     async def enroll(
         self,
         tenant: int,
@@ -126,12 +142,15 @@ class FaceIndex:
     ) -> None:
         await self._off(self._enrollments.enroll, tenant, enrollment, name, collection, pictures)
 
+    @refusals_are_answers
     async def add_pictures(self, tenant: int, enrollment: UUID, pictures: Sequence[EnrolledPicture]) -> None:
         await self._off(self._enrollments.add_pictures, tenant, enrollment, pictures)
 
+    @refusals_are_answers
     async def delete_enrollment(self, tenant: int, enrollment: UUID) -> None:
         await self._off(self._enrollments.delete, tenant, enrollment)
 
+    @refusals_are_answers
     async def enrolled_embeddings(self, tenant: int, enrollment: UUID) -> Float32:
         return await self._off(self._enrollments.embeddings, tenant, enrollment)
 

@@ -18,6 +18,7 @@ from ray.util.metrics import Histogram
 from prosopon.configs.settings import DeploymentSettings, DetectionSettings, ModelSettings, StateSettings
 from prosopon.deployments.services import DescribesModels
 from prosopon.deployments.serving.batching import compute_for
+from prosopon.deployments.serving.calls import refusals_are_answers
 from prosopon.deployments.serving.messages import Identified
 from prosopon.deployments.serving.remote import remote
 from prosopon.deployments.state.blobs import BlobStore
@@ -65,6 +66,7 @@ class Identifier:
         trainer = Trainer(self._collections, card, strangers)
         threading.Thread(target=trainer.run, name="trainer", daemon=True).start()
 
+    @refusals_are_answers
     async def identify(self, gallery: int, collection: UUID, embedding: Float32) -> Identified | None:
         """embedding: ``(D,)`` float32, unit norm. None where every member has left since the training.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from prosopon.models.faces.detections import Detections, FilmFormat, Float32
+from prosopon.models.faces.detections import Detections, FilmFormat, Float32, RGBImage
 from prosopon.models.generation.latents import Latent, Mixture
 from prosopon.models.pictures.crops import CropSpec
 from prosopon.models.pictures.decoding import ImageError, RejectionReason
@@ -31,13 +31,13 @@ Results = Mapping[str, Timed[Any]]
 
 @dataclass(frozen=True, slots=True)
 class DetectRequest:
-    """image: a file's bytes, as the client sent them.
+    """image: a file's bytes, as the client sent them; inside the replica perhaps its pixels already.
 
     limit: at most so many faces, the biggest; 0 is all. crops: what to cut of every face. whole_picture: do not look
     for a face, the picture is one. roles: what else to run on every face, of those that the detector describes.
     """
 
-    image: bytes
+    image: bytes | RGBImage
     score_threshold: float | None = None
     limit: int = 0
     crops: tuple[CropSpec, ...] = ()

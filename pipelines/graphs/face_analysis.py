@@ -93,7 +93,7 @@ class ModelHandles:
 class FaceAnalyzer:
     """Runs the detector and, side by side, the models that know what was asked for. One per process; holds no state.
 
-    attributes: the table. cards: role -> card of its model, of those that are served.
+    attributes: the table. cards: role -> card of its model, of those that are served. queue: before the detector.
     """
 
     def __init__(
