@@ -4,12 +4,12 @@
 an explicit value always wins over the environment.
 """
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Api = Literal["compreface", "trueface", "facecheck", "checkface", "aifaceswap"]
 Role = str
@@ -236,17 +236,27 @@ class FetchSettings(_Strict):
     max_redirects: Annotated[int, Field(ge=0)] = 5
 
 
-def _home() -> Path:
-    return Path(os.environ.get("PROSOPON_HOME", "~/.prosopon")).expanduser().absolute()
+class _Environment(BaseSettings):
+    """Defaults out of the environment, each under `PROSOPON_` and its name."""
+
+    model_config = SettingsConfigDict(env_prefix="PROSOPON_", env_ignore_empty=True, extra="ignore")
+
+    home: Path = Path("~/.prosopon")
+    models: Path = Path("~/.cache/prosopon/models")
+    models_mirror: Path | None = None
+    database_url: str = ""
+    blobs_url: str = ""
+    vectors_uri: str = ""
+    vectors_token: str = ""
 
 
-def _models_dir() -> Path:
-    return Path(os.environ.get("PROSOPON_MODELS", "~/.cache/prosopon/models")).expanduser().absolute()
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
 
 
 def _mirror() -> Path | None:
-    mirror = os.environ.get("PROSOPON_MODELS_MIRROR")
-    return Path(mirror).expanduser().absolute() if mirror else None
+    mirror = _Environment().models_mirror
+    return mirror and _absolute(mirror)
 
 
 class ModelSettings(_Strict):
@@ -260,7 +270,7 @@ class ModelSettings(_Strict):
     pack: str = "open"
     overrides: dict[Role, str] = {}
     generator_class: Annotated[int, Field(ge=0)] | None = None
-    directory: Path = Field(default_factory=_models_dir)
+    directory: Path = Field(default_factory=lambda: _absolute(_Environment().models))
     mirror: Path | None = Field(default_factory=_mirror)
 
 
@@ -299,13 +309,11 @@ class StateSettings(_Strict):
     server's URI (`http://host:19530`), which `vector_index` is for.
     """
 
-    home: Path = Field(default_factory=_home)
-    database_url: str = Field(default_factory=lambda: os.environ.get("PROSOPON_DATABASE_URL", ""))
-    blobs_url: str = Field(default_factory=lambda: os.environ.get("PROSOPON_BLOBS_URL", ""))
-    vectors_uri: str = Field(default_factory=lambda: os.environ.get("PROSOPON_VECTORS_URI", ""))
-    vectors_token: str = Field(
-        default_factory=lambda: os.environ.get("PROSOPON_VECTORS_TOKEN", ""), repr=False
-    )
+    home: Path = Field(default_factory=lambda: _absolute(_Environment().home))
+    database_url: str = Field(default_factory=lambda: _Environment().database_url)
+    blobs_url: str = Field(default_factory=lambda: _Environment().blobs_url)
+    vectors_uri: str = Field(default_factory=lambda: _Environment().vectors_uri)
+    vectors_token: str = Field(default_factory=lambda: _Environment().vectors_token, repr=False)
     vector_index: VectorIndexSettings = VectorIndexSettings()
 
     @model_validator(mode="before")
