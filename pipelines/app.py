@@ -24,6 +24,7 @@ from prosopon.deployments.swap_worker import SwapWorker
 from prosopon.deployments.video_encoder import VideoEncoder
 from prosopon.deployments.web.addresses import AddressPolicy
 from prosopon.models.load import available, inverts
+from prosopon.models.weights.pins import settle
 from prosopon.pipelines.graphs.face_analysis import ModelHandles
 from prosopon.pipelines.graphs.generation import GeneratorHandles
 from prosopon.pipelines.graphs.recognition import RecognitionHandles
@@ -144,7 +145,7 @@ _LONGEST_REQUEST_SECONDS = 60
 
 def build(args: dict[str, Any] | Settings) -> Application:
     """The whole application. args: what `Settings` validates; anything wrong is an error before anything starts."""
-    settings = args if isinstance(args, Settings) else Settings.model_validate(args)
+    settings = settle(args if isinstance(args, Settings) else Settings.model_validate(args))
     ingress = options(Ingress, settings.deployments.ingress)
     return ingress.options(graceful_shutdown_timeout_s=_LONGEST_REQUEST_SECONDS).bind(
         settings,

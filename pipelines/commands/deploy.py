@@ -34,7 +34,7 @@ def deploy(
     console = Console(stderr=True)
     settings = read_settings(config)
     schema = ServeDeploySchema.model_validate(yaml.safe_load(config.read_text()))
-    pull_missing(settings.models, settings.roles, console)
+    pull_missing(settings, console)
     try:
         join(home=settings.state.home)
     except NotRunning as error:

@@ -226,7 +226,7 @@ def prepare(settings: Any) -> str | None:
     from prosopon.deployments.state.keys import KeyStore
     from prosopon.models.weights.pull import pull_missing
 
-    pull_missing(settings.models, settings.roles, console)
+    pull_missing(settings, console)
     if not settings.development_key:
         return None
     records = Records(settings.state.database)

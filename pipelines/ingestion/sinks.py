@@ -13,6 +13,7 @@ from prosopon.deployments.serving.calls import Overloaded, Unavailable, call
 from prosopon.deployments.state.errors import IndexUnavailable
 from prosopon.deployments.state.galleries.source_ledger import Outcome, SourceFaces, SourceLedger
 from prosopon.deployments.state.galleries.store import GalleryStore
+from prosopon.models.faces.detections import Float32
 from prosopon.pipelines.ingestion.workers import to_sources
 
 WRITTEN = pa.schema(
@@ -49,29 +50,51 @@ class StoreSink:
         self._store.close()
 
 
-class ServerSink:
-    """The FaceIndex of a running application, whose searches see at once what is written.
+class RunningIndex:
+    """The FaceIndex of a running application, whose searches see at once what is written. index: its handle."""
 
-    index: its handle; fingerprint: of the embedder that the faces are from.
-    """
-
-    def __init__(self, index: Any, fingerprint: str) -> None:
-        self._index, self._fingerprint = index, fingerprint
+    def __init__(self, index: Any) -> None:
+        self._index = index
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="face-index", daemon=True)
         self._thread.start()
 
-    def write(self, sources: Sequence[SourceFaces]) -> list[Outcome]:
-        return _patiently(lambda: asyncio.run_coroutine_threadsafe(self._write(sources), self._loop).result())
+    def ask(self, method: str, *arguments: object) -> Any:
+        """A method of the deployment, tried again for a while where it cannot be reached."""
+        return _patiently(
+            lambda: asyncio.run_coroutine_threadsafe(self._ask(method, arguments), self._loop).result()
+        )
 
-    async def _write(self, sources: Sequence[SourceFaces]) -> list[Outcome]:
+    async def _ask(self, method: str, arguments: tuple[object, ...]) -> Any:
         # The handle's router belongs to the loop in which its method is first looked up.
-        outcomes: list[Outcome] = await call(self._index.ingest, self._fingerprint, tuple(sources))
-        return outcomes
+        return await call(getattr(self._index, method), *arguments)
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+
+
+class ServerSink(RunningIndex):
+    """fingerprint: of the embedder that the faces are from."""
+
+    def __init__(self, index: Any, fingerprint: str) -> None:
+        super().__init__(index)
+        self._fingerprint = fingerprint
+
+    def write(self, sources: Sequence[SourceFaces]) -> list[Outcome]:
+        outcomes: list[Outcome] = self.ask("ingest", self._fingerprint, tuple(sources))
+        return outcomes
+
+
+class ServerGalleries(RunningIndex):
+    """`deployments.state.maintenance.Galleries` of the running application."""
+
+    def replace_embeddings(self, fingerprint: str, ids: Sequence[int], embeddings: Float32) -> list[int]:
+        kept: list[int] = self.ask("run", "replace_embeddings", fingerprint, list(ids), embeddings)
+        return kept
+
+    def forget_other_embedders(self, keep_vectors: bool) -> None:
+        self.ask("run", "forget_other_embedders", keep_vectors)
 
 
 class Writer:

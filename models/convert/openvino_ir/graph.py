@@ -94,7 +94,7 @@ class Weights:
 
 
 def read(xml: Path, weights: Path) -> Graph:
-    """Read both files of an IR, version 5 or 10. Raises `IrError`.
+    """Read both files of an IR, version 5, 10 or 11. Raises `IrError`.
 
     A document type, and with it every entity, is refused before the text is parsed.
     """
