@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from prosopon.configs.settings import DetectionSettings, ModelSettings, Role
-from prosopon.models.matching.calibration import load_similarity
 from prosopon.models.roles import (
     AgeEstimator,
     FaceDetector,
@@ -35,7 +34,6 @@ __all__ = [
     "load_liveness",
     "load_mapper",
     "load_mask",
-    "load_similarity",
     "load_swapper",
     "prepare_artifact",
 ]

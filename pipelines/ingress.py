@@ -165,7 +165,7 @@ class Ingress:
     ) -> None:
         self._graphs = Graphs(settings, recognition, generation, swaps)
         records = await asyncio.to_thread(Records, settings.state.database)
-        recognizing = await Recognition.connect(recognition, settings.state, records) if recognition else None
+        recognizing = await Recognition.connect(recognition, settings, records) if recognition else None
         searches = None
         if recognizing and settings.serves("facecheck"):
             searches = Searches(recognizing.faces, recognizing.galleries, settings, records)

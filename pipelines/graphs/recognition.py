@@ -8,12 +8,11 @@ from uuid import UUID
 import numpy as np
 from ray.serve.handle import DeploymentHandle
 
-from prosopon.configs.settings import StateSettings
+from prosopon.configs.settings import Settings
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.galleries.faces import Query
 from prosopon.models.faces.detections import Float32
-from prosopon.models.load import load_similarity
-from prosopon.models.matching.calibration import SimilarityCurve
+from prosopon.models.matching.calibration import SimilarityCurve, load_similarity
 from prosopon.pipelines.graphs.enrollments import Enrollments
 from prosopon.pipelines.graphs.face_analysis import FaceAnalyzer, ModelHandles, Picture, Plugin
 from prosopon.pipelines.graphs.galleries import Galleries
@@ -56,16 +55,15 @@ class Recognition:
 
     @classmethod
     async def connect(
-        cls, handles: RecognitionHandles, state: StateSettings, records: Records
+        cls, handles: RecognitionHandles, settings: Settings, records: Records
     ) -> "Recognition":
-        """Waits until every model and the galleries are loaded."""
+        """Waits until every model and the galleries are loaded. Raises `NotCalibrated`."""
         faces, _ = await asyncio.gather(FaceAnalyzer.connect(handles.models), handles.index.ready.remote())
         enrollments = None
         if handles.identifier:
-            enrollments = Enrollments(handles.index, handles.identifier, state, records)
-        return cls(
-            faces, load_similarity(faces.cards["embedder"].name), Galleries(handles.index), enrollments
-        )
+            enrollments = Enrollments(handles.index, handles.identifier, settings.state, records)
+        curve = load_similarity(settings.models, faces.cards["embedder"].fingerprint)
+        return cls(faces, curve, Galleries(handles.index), enrollments)
 
     async def one_face(
         self, image: bytes, plugins: frozenset[Plugin], score_threshold: float | None = None
