@@ -208,10 +208,12 @@ class ModelSettings(_Strict):
 
     pack: `open`, or `insightface/<pack name or folder>`.
     overrides: role -> artifact name of the registry, or the path of a file.
+    generator_class: of a StyleGAN2 file with classes, the one whose faces are made.
     """
 
     pack: str = "open"
     overrides: dict[Role, str] = {}
+    generator_class: Annotated[int, Field(ge=0)] | None = None
     directory: Path = Field(default_factory=_models_dir)
     mirror: Path | None = Field(default_factory=_mirror)
 
@@ -234,6 +236,16 @@ class VectorIndexSettings(_Strict):
     replicas: Annotated[int, Field(ge=1)] = 1
 
 
+def _local(url: str) -> str | None:
+    """The path of a URL that names a file or a folder of this machine: SQLAlchemy's of SQLite, or fsspec's."""
+    scheme, _, rest = url.partition("://")
+    if not rest:
+        return url
+    if scheme.startswith("sqlite"):
+        return rest.removeprefix("/").partition("?")[0]
+    return rest if scheme in ("file", "local") else None
+
+
 class StateSettings(_Strict):
     """Where state lives. Unset values fall to SQLite, a Milvus Lite file and a directory under `home`.
 
@@ -254,6 +266,20 @@ class StateSettings(_Strict):
     @classmethod
     def _fill(cls, values: dict[str, object]) -> dict[str, object]:
         return {name: value for name, value in values.items() if value is not None}
+
+    @model_validator(mode="after")
+    def _keep_apart(self) -> "StateSettings":
+        """A damaged index is set aside as a whole: nothing else may be in its folder, nor it in that of the images."""
+        if self.vectors_are_local:
+            vectors = Path(self.vectors).expanduser().resolve()
+            others = [self.home, *(Path(url) for url in (_local(self.database), _local(self.blobs)) if url)]
+            for other in (path.expanduser().resolve() for path in others):
+                if other.is_relative_to(vectors):
+                    raise ValueError(f"state.vectors_uri: {vectors} holds {other}: name a folder of its own")
+            blobs = _local(self.blobs)
+            if blobs and vectors.is_relative_to(Path(blobs).expanduser().resolve()):
+                raise ValueError(f"state.vectors_uri: {vectors} is in the folder of the images: name another")
+        return self
 
     @property
     def database(self) -> str:
@@ -320,6 +346,8 @@ class Settings(_Strict):
     """The `args` of the application.
 
     apis: which of the five APIs are served; only the deployments that they need are started.
+    cors: from which origins a browser's pages may call an API (``https://example.org``); ``*``, which is the default,
+    is from all, none from nowhere.
     development_key: create a key with every scope at the first start and print it.
     """
 
@@ -335,6 +363,7 @@ class Settings(_Strict):
     facecheck: FaceCheckSettings = FaceCheckSettings()
     state: StateSettings = Field(default_factory=StateSettings)
     deployments: Deployments = Deployments()
+    cors: dict[Api, tuple[str, ...]] = {}
     development_key: bool = True
 
     @model_validator(mode="after")

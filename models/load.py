@@ -1,6 +1,7 @@
 """From settings to models: which class opens which weights. Modules are imported when they are needed."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -101,9 +102,9 @@ def load_liveness(models: ModelSettings, compute: Compute) -> LivenessDetector:
 def load_mapper(models: ModelSettings, compute: Compute) -> LatentMapper:
     """StyleGAN2's own files hold both networks: where one is the generator, it is the mapper too."""
     own = models.overrides.get("generator", "")
-    if own.endswith(".pkl") and "mapper" not in models.overrides:
-        return _open(resolve(models, "generator"), _MAPPERS, compute)
-    return _open(resolve(models, "mapper"), _MAPPERS, compute)
+    role: Role = "generator" if own.endswith(".pkl") and "mapper" not in models.overrides else "mapper"
+    stylegan2 = partial(_stylegan2_mapper, label=models.generator_class)
+    return _open(resolve(models, role), _MAPPERS | {".pkl": stylegan2}, compute)
 
 
 def load_generator(models: ModelSettings, compute: Compute) -> FaceGenerator:
@@ -302,10 +303,10 @@ def _mobile_stylegan(weights: Weights, compute: Compute) -> FaceGenerator:
     return MobileStyleGanPyramid(graph, tensors, compute)
 
 
-def _stylegan2_mapper(weights: Weights, compute: Compute) -> LatentMapper:
+def _stylegan2_mapper(weights: Weights, compute: Compute, label: int | None) -> LatentMapper:
     from prosopon.models.generation.stylegan2 import StyleGan2Mapper
 
-    return StyleGan2Mapper(weights.path, compute)
+    return StyleGan2Mapper(weights.path, compute, label)
 
 
 def _stylegan2(weights: Weights, compute: Compute) -> FaceGenerator:
@@ -339,7 +340,6 @@ _LIVENESS: dict[str, Callable[..., LivenessDetector]] = {"minifasnet": _minifasn
 _MAPPERS: dict[str, Callable[..., LatentMapper]] = {
     "mobilestylegan-mapper": _mobile_stylegan_mapper,
     ".xml": _mobile_stylegan_mapper,
-    ".pkl": _stylegan2_mapper,
 }
 _GENERATORS: dict[str, Callable[..., FaceGenerator]] = {
     "mobilestylegan-generator": _mobile_stylegan,

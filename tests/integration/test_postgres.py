@@ -140,7 +140,9 @@ def test_migrations_build_the_declared_tables(url: str) -> None:
 
 
 def test_processes_that_open_a_new_database_together_all_succeed(url: str) -> None:
-    program = "import sys; from deployments.state.database import Records; Records(sys.argv[1]).close()"
+    program = (
+        "import sys; from prosopon.deployments.state.database import Records; Records(sys.argv[1]).close()"
+    )
     processes = [subprocess.Popen([sys.executable, "-c", program, url], cwd=ROOT) for _ in range(4)]
     assert [process.wait(60) for process in processes] == [0] * 4
 

@@ -68,8 +68,8 @@ def test_models_import_without_ray_torch_or_fastapi() -> None:
     load_mapper(settings(), Compute())
     load_generator(settings(), Compute())
     code = (
-        "import sys; from tests.unit.test_load import settings; from models.load import *;"
-        "from models.runtime.session import Compute; from configs.settings import DetectionSettings;"
+        "import sys; from tests.unit.test_load import settings; from prosopon.models.load import *;"
+        "from prosopon.models.runtime.session import Compute; from prosopon.configs.settings import DetectionSettings;"
         "load_detector(settings(), DetectionSettings(), Compute()); load_embedder(settings(), Compute());"
         "load_mapper(settings(), Compute()); load_generator(settings(), Compute());"
         "print({'ray', 'torch', 'fastapi'} & set(sys.modules))"
