@@ -103,7 +103,8 @@ def _half_lit(picture: RGBImage, face: Detections) -> RGBImage:
     y, x = np.indices(picture.shape[:2], np.float32)
     side = ((x - middle[0]) * across[0] + (y - middle[1]) * across[1]) / (0.15 * width(face))
     light = 0.2 + 0.8 / (1 + np.exp(-side))
-    return np.clip(picture * light[..., np.newaxis], 0, 255).astype(np.uint8)
+    lit: RGBImage = np.clip(picture * light[..., np.newaxis], 0, 255).astype(np.uint8)
+    return lit
 
 
 def _grey(picture: RGBImage, face: Detections) -> RGBImage:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -45,7 +44,7 @@ class Portrait:
         """None where the file is no picture."""
         if self.member:
             chip = np.array(Image.open(io.BytesIO(_read_member(self.path, self.member))).convert("RGB"))
-            return np.asarray(cv2.copyMakeBorder(chip, *[_BORDER] * 4, cv2.BORDER_REPLICATE), np.uint8)
+            return np.pad(chip, ((_BORDER, _BORDER), (_BORDER, _BORDER), (0, 0)), "edge")
         try:
             return decode(self.path.read_bytes(), _LIMITS)
         except ImageError:

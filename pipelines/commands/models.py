@@ -96,7 +96,7 @@ def verify(names: Names = None, directory: Directory = None) -> None:
 
     registry = Registry.of(_settings(directory, None))
     bad = False
-    for artifact in [artifact for (artifact,) in _selected(names, None, [])] if names else ARTIFACTS:
+    for artifact in [choice[0] for choice in _selected(names, None, [])] if names else ARTIFACTS:
         state = registry.state(artifact, fresh=True)
         bad |= state is State.CORRUPT or (bool(names) and state is State.MISSING)
         Console().print(f"{artifact.name}: {_coloured(state)}")
@@ -137,7 +137,7 @@ def _selected(names: list[str], pack: str | None, roles: list[str]) -> "list[tup
         raise typer.BadParameter(
             f"no pack is called {pack}; there are: {', '.join(PACKS)}, {INSIGHTFACE}NAME"
         )
-    chosen = [(CATALOGUE[name],) for name in names]
+    chosen: list[tuple[Artifact, ...]] = [(CATALOGUE[name],) for name in names]
     if pack or not names:
         whole = PACKS[pack or "open"]
         filled = list(dict.fromkeys(CATALOGUE[name].role for name in whole.artifacts))

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from prosopon.configs.settings import ModelSettings, Settings
+    from prosopon.configs.settings import ModelSettings, Role, Settings
     from prosopon.models.evaluation.embedded import Embedder
     from prosopon.models.roles import FaceDetector, FaceEmbedder
 
 
-def with_model(settings: "Settings", role: str, name: str | None) -> "ModelSettings":
+def with_model(settings: "Settings", role: "Role", name: str | None) -> "ModelSettings":
     """The settings with another artifact, or file, for a role, pulled if need be."""
     from rich.console import Console
 
