@@ -49,8 +49,14 @@ def load_detector(models: ModelSettings, detection: DetectionSettings, compute: 
     if pack := _insightface(models, "detector"):
         from prosopon.models.faces.insightface_pack import load_detector as load
 
-        return load(pack, detection, compute)
-    return _open(resolve(models, "detector"), _DETECTORS, detection, compute)
+        return _again(load(pack, detection, compute), detection)
+    return _again(_open(resolve(models, "detector"), _DETECTORS, detection, compute), detection)
+
+
+def _again(detector: FaceDetector, detection: DetectionSettings) -> FaceDetector:
+    from prosopon.models.faces.looking import LookingAgain
+
+    return LookingAgain(detector, detection.max_side, detection.nms_threshold)
 
 
 def load_embedder(models: ModelSettings, compute: Compute) -> FaceEmbedder:

@@ -99,11 +99,13 @@ class CenterFace:
             compute,
         )
 
-    def detect(self, images: Sequence[RGBImage], score_threshold: float) -> list[Detections]:
+    def detect(
+        self, images: Sequence[RGBImage], score_threshold: float, det_size: int | None = None
+    ) -> list[Detections]:
         """Faces of each picture, most probable first. Pictures whose inputs have one shape share a batch."""
         least = self.curve.score(score_threshold)
         found: list[Detections | None] = [None] * len(images)
-        for positions, fits, batch in batches(images, self._detection.max_side):
+        for positions, fits, batch in batches(images, det_size or self._detection.max_side):
             heatmap, scale, offset, landmarks = run(self._session, batch)
             for i, (position, fitted) in enumerate(zip(positions, fits, strict=True)):
                 faces = decode(

@@ -162,12 +162,14 @@ class InsightFaceDetector:
         if not self._conventions.use_kps:
             raise ValueError(f"{path.name} gives no landmarks")
 
-    def detect(self, images: Sequence[RGBImage], score_threshold: float) -> list[Detections]:
+    def detect(
+        self, images: Sequence[RGBImage], score_threshold: float, det_size: int | None = None
+    ) -> list[Detections]:
         """Faces of each picture, most probable first."""
         least = self.curve.score(score_threshold)
         found: list[Detections | None] = [None] * len(images)
         mean, std = self._conventions.input_mean, self._conventions.input_std
-        for positions, fits, batch in batches(images, self._detection.max_side):
+        for positions, fits, batch in batches(images, det_size or self._detection.max_side):
             outputs = run(self._session, (batch - np.float32(mean)) / np.float32(std))
             for row, (position, fitted) in enumerate(zip(positions, fits, strict=True)):
                 faces = self._decode(outputs, row, len(positions), batch.shape[2:], least)

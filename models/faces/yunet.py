@@ -59,11 +59,13 @@ class YuNet:
         self._session = create_session(path, compute)
         self._input = self._session.get_inputs()[0].name
 
-    def detect(self, images: Sequence[RGBImage], score_threshold: float) -> list[Detections]:
+    def detect(
+        self, images: Sequence[RGBImage], score_threshold: float, det_size: int | None = None
+    ) -> list[Detections]:
         """Faces of each picture, most probable first. Pictures whose inputs have one shape share a batch."""
         least = self.curve.score(score_threshold)
         found: list[Detections | None] = [None] * len(images)
-        for positions, fits, batch in batches(images, self._detection.max_side, bgr=True):
+        for positions, fits, batch in batches(images, det_size or self._detection.max_side, bgr=True):
             outputs = dict(zip(OUTPUTS, self._session.run(OUTPUTS, {self._input: batch}), strict=True))
             for i, (position, fitted) in enumerate(zip(positions, fits, strict=True)):
                 maps = [
