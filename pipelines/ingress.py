@@ -2,15 +2,18 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from itertools import pairwise
 
 from ray import serve
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prosopon.configs.settings import Api, Settings
+from prosopon.deployments.serving.fair_queue import caller
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.keys import KeyStore
 from prosopon.pipelines.graphs.application import Graphs
@@ -19,6 +22,7 @@ from prosopon.pipelines.graphs.recognition import Recognition, RecognitionHandle
 from prosopon.pipelines.graphs.searches import Searches
 from prosopon.pipelines.graphs.swaps import SwapHandles, Swaps
 from prosopon.pipelines.http import health
+from prosopon.pipelines.http.front_door import FrontDoor
 from prosopon.pipelines.http.keys import Authenticator
 from prosopon.pipelines.http.routing import canonical_path
 from prosopon.pipelines.services import Services
@@ -38,6 +42,11 @@ _PATHS: dict[Api, tuple[str, ...]] = {
 }
 
 
+_NAMED_BY_SECRETS = frozenset({"static", "result", "subjects"})
+_COULD_BE_KEY = re.compile(
+    r"([0-9a-f]{8})-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}", re.IGNORECASE
+)
+_MAX_LOGGED = 300
 _LONGEST = max(path.count("/") for paths in _PATHS.values() for path in paths)
 
 
@@ -64,6 +73,7 @@ class Dispatcher:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._fallback(scope, receive, send)
+        caller.set(f"address {scope['client'][0] if scope.get('client') else ''}")
         started, status = time.perf_counter(), 500
 
         async def observed(message: Message) -> None:
@@ -77,17 +87,16 @@ class Dispatcher:
         finally:
             # Serve adds the request's id to the record, here and in every replica that the request reaches.
             milliseconds = (time.perf_counter() - started) * 1000
-            logger.info(f"{scope['method']} {redact(scope['path'])} {status} {milliseconds:.1f} ms")
+            logger.info(f"{scope['method']} {redact(canonical_path(scope))} {status} {milliseconds:.1f} ms")
 
 
 def redact(path: str) -> str:
-    """The path without what is secret in it: an API key (CompreFace's static pictures), the name of a result."""
-    parts = path.split("/")
-    if parts[1:4] == ["api", "v1", "static"] and len(parts) > 4:
-        parts[4] = "***"
-    if parts[1:5] == ["api", "aifaceswap", "v1", "result"] and len(parts) > 5:
-        parts[5] = "***"
-    return "/".join(parts)
+    """The path without what is secret or a person's in it: of anything that could be a key the first eight digits, of
+    names and results nothing."""
+    shown = ["***" if before in _NAMED_BY_SECRETS else part for before, part in pairwise(path.split("/"))]
+    return (
+        _COULD_BE_KEY.sub(r"\1-***", "/".join(["", *shown]))[:_MAX_LOGGED].encode("unicode_escape").decode()
+    )
 
 
 @serve.deployment
@@ -109,7 +118,10 @@ class Ingress:
         recognizing = await Recognition.connect(recognition, settings, records) if recognition else None
         searches = None
         if recognizing and settings.serves("facecheck"):
-            searches = Searches(recognizing.faces, recognizing.galleries, settings, records)
+            from prosopon.pipelines.apis.facecheck.wire import reporter
+
+            report = reporter(settings.facecheck.show_files)
+            searches = Searches(recognizing.faces, recognizing.galleries, settings, records, report)
         self._services = Services(
             settings=settings,
             records=records,
@@ -127,4 +139,5 @@ class Ingress:
     def __serve_build_asgi_app__(self) -> ASGIApp:
         services = self._services
         apps = {api: _application(api, services) for api in _PATHS if services.settings.serves(api)}
-        return Dispatcher(apps, health.create_app(services.settings, services.keys))
+        dispatcher = Dispatcher(apps, health.create_app(services.settings, services.keys))
+        return FrontDoor(dispatcher, services.settings.http)

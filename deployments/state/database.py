@@ -12,7 +12,7 @@ not be upgraded once another process has written, and would fail instead of wait
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from sqlite3 import Connection as SQLiteConnection
 from typing import Any
@@ -26,6 +26,8 @@ from prosopon.deployments.state.errors import SchemaTooNew, StorageBusy, Storage
 _BUSY_SECONDS = 5
 """Transactions take milliseconds: who waits longer is better told so than kept."""
 _MIGRATION_SECONDS = 30
+_CLOCKS_APART = timedelta(minutes=1)
+"""How far the clocks of two machines of a cluster may differ without a claim being taken away."""
 _VERSIONS = Path(__file__).parent / "migrations" / "versions"
 """Each file's name begins with its revision, the newest with the highest."""
 _REVISION = sa.table("alembic_version", sa.column("version_num", sa.String))
@@ -34,6 +36,14 @@ _MIGRATION_LOCK = 0x70726F736F706F6E  # "prosopon"
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+def has_come(column: sa.Column[Any], moment: datetime, farthest: timedelta) -> sa.ColumnElement[bool]:
+    """Whether a time on record has come. farthest: how far ahead such a time is ever set.
+
+    One that lies further ahead was written before the clock was set back: to wait for it would be to stand still.
+    """
+    return sa.or_(column <= moment, column > moment + farthest + _CLOCKS_APART)
 
 
 class Records:

@@ -102,7 +102,8 @@ def crop_matrix(
         center = np.clip(center, sides / 2 - 0.5, limits - sides / 2 - 0.5)
     elif spec.square and abs(turn := roll_of(landmarks)) > _TURNED:
         scale = float(spec.size / sides[0])
-        turned = cv2.getRotationMatrix2D((float(center[0]), float(center[1])), turn, scale).astype(np.float32)
+        middle = float(center[0]), float(center[1])
+        turned: Float32 = cv2.getRotationMatrix2D(middle, turn, scale).astype(np.float32)
         turned[:, 2] += spec.size / 2 - 0.5 - center
         return turned
     zoom = spec.size / sides

@@ -2,11 +2,8 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
 
 from prosopon.configs.settings import Role
-
-ArtifactRole = Role | Literal["quality"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +42,31 @@ class File:
 class Artifact:
     """The weights of one model: one file or several (a graph and its tensors).
 
-    others: further releases of the same network, any of which serves as well. They hold files of the same names, and
-    each has a fingerprint of its own: embeddings are compared with those of one release alone.
-    commercial: whether the licence, and what is known of the training data, allow commercial use.
+    role: what it is for; also: other roles that the same network serves. others: further releases of the same
+    network, any of which serves as well; they hold files of the same names, and each has a fingerprint of its own:
+    embeddings are compared with those of one release alone. commercial: whether the licence, and what is known of the
+    training data, allow commercial use.
     notice: what a user must know before pulling, or empty.
     """
 
     name: str
-    role: ArtifactRole
+    role: Role
     summary: str
     licence: str
     commercial: bool
     files: tuple[File, ...]
     notice: str = ""
+    also: tuple[Role, ...] = ()
     others: tuple[tuple[File, ...], ...] = ()
 
     @property
     def releases(self) -> tuple[tuple[File, ...], ...]:
         """All of them, the preferred first."""
         return (self.files, *self.others)
+
+    def serves(self, role: Role) -> bool:
+        """Whether it is for the role."""
+        return role == self.role or role in self.also
 
     @property
     def size(self) -> int:
@@ -467,9 +470,9 @@ INVERSION = "dlib-resnet29"
 """The embedder by whose distance the latent of a photograph is searched, in any pack."""
 
 
-def choices(pack: Pack, role: ArtifactRole) -> tuple[Artifact, ...]:
+def choices(pack: Pack, role: Role) -> tuple[Artifact, ...]:
     """The artifacts that fill a role in a pack, the preferred first."""
-    return tuple(CATALOGUE[name] for name in pack.artifacts if CATALOGUE[name].role == role)
+    return tuple(CATALOGUE[name] for name in pack.artifacts if CATALOGUE[name].serves(role))
 
 
 def by_digest(digests: Collection[str]) -> Artifact | None:

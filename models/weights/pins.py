@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from prosopon.configs.settings import ModelSettings, Role, Settings
+from prosopon.models.weights.catalogue import CATALOGUE, PACKS
 from prosopon.models.weights.checksums import write_atomically
 from prosopon.models.weights.registry import Registry, State, artifacts_for
 
@@ -38,7 +39,7 @@ def settle(settings: Settings) -> Settings:
     """
     home, models, registry = settings.state.home, settings.models, Registry.of(settings.models)
     pins = read(home)
-    for role in open_choices(models, settings.roles):
+    for role in open_choices(models):
         if role not in pins:
             here = (a.name for a in artifacts_for(models, role) if registry.state(a) is State.READY)
             if name := next(here, None):
@@ -47,8 +48,11 @@ def settle(settings: Settings) -> Settings:
     return settings.model_copy(update={"models": with_pins(models, pins)})
 
 
-def open_choices(models: ModelSettings, roles: tuple[Role, ...]) -> list[Role]:
+def open_choices(models: ModelSettings) -> list[Role]:
     """The roles for which these settings leave a choice."""
+    if models.pack not in PACKS:
+        return []
+    roles = dict.fromkeys(CATALOGUE[name].role for name in PACKS[models.pack].artifacts)
     return [role for role in roles if len(artifacts_for(models, role)) > 1]
 
 

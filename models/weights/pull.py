@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from prosopon.configs.settings import ModelSettings, Settings
+from prosopon.configs.settings import ModelSettings, Role, Settings
 from prosopon.models.load import INSIGHTFACE, prepare_artifact
 from prosopon.models.weights import pins
 from prosopon.models.weights.catalogue import CATALOGUE, INVERSION, PACKS, Artifact, File
@@ -41,20 +41,20 @@ def pull(artifacts: Sequence[Artifact], settings: ModelSettings, console: Consol
             prepare_artifact(registry.weights(artifact))
 
 
-def pull_missing(settings: Settings, console: Console) -> None:
+def pull_missing(settings: Settings, roles: Sequence[Role], console: Console) -> None:
     """Bring what the served roles need and is not here yet; quiet where nothing is missing.
 
     Where several artifacts may serve a role, the first that can be had is brought and pinned in the home. A role whose
     model no source gives is said so and left absent when the pack does not promise it (liveness); otherwise raises
     `FetchError`.
     """
-    models, roles, home = settings.models, settings.roles, settings.state.home
+    models, home = settings.models, settings.state.home
     if models.pack.startswith(INSIGHTFACE) and set(roles) - set(models.overrides):
         from prosopon.models.faces.insightface_pack import pull as pull_pack
 
         pull_pack(models.pack.removeprefix(INSIGHTFACE))
-    for role in open_choices(models, roles):
-        if role not in pins.read(home):
+    for role in open_choices(models):
+        if role in roles and role not in pins.read(home):
             pins.write(home, role, pull_first(artifacts_for(models, role), models, console).name)
     models = pins.with_pins(models, pins.read(home))
     registry = Registry.of(models)

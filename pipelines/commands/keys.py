@@ -64,7 +64,7 @@ def list_keys(config: Config = None) -> None:
     table = Table(title="Keys")
     for column in ("id", "name", "key", "tenant", "gallery", "scopes", "credits", "created", "revoked"):
         table.add_column(column, justify="right" if column in ("id", "credits") else "left")
-    named = {frozenset(SCOPES): "all", frozenset(API_SCOPES): "every API"}
+    named: dict[frozenset[str], str] = {frozenset(SCOPES): "all", frozenset(API_SCOPES): "every API"}
     for key in _store(config).list():
         table.add_row(
             str(key.id),

@@ -92,7 +92,7 @@ def _change(settings: "Settings", embedder: str) -> None:
 
     if embedder not in CATALOGUE or CATALOGUE[embedder].role != "embedder":
         raise typer.BadParameter(f"no embedder is called {embedder}; see `prosopon models list`")
-    if not pins.open_choices(settings.models, ("embedder",)):
+    if "embedder" not in pins.open_choices(settings.models):
         raise typer.BadParameter("the configuration names an embedder or another pack: change it there")
     try:
         pull([CATALOGUE[embedder]], settings.models, Console(stderr=True))

@@ -40,6 +40,7 @@ class ApiApp(FastAPI):
     cross_origin = CrossOrigin((EVERYONE,))
     slash = False
     flags: Collection[str] = ()
+    blank: Collection[str] = ()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -52,7 +53,7 @@ class ApiApp(FastAPI):
             **scope,
             "method": "GET" if head else scope["method"],
             "path": canonical_path(scope, slash=self.slash and not document),
-            "query_string": canonical_query(scope["query_string"], self.flags),
+            "query_string": canonical_query(scope["query_string"], self.flags, self.blank),
             NOTICES: [],
         }
 
@@ -83,7 +84,9 @@ class ApiApp(FastAPI):
                 if not isinstance(route, ApiRoute) or not route.include_in_schema:
                     continue
                 body = next((call.body for call in calls_of(route.dependant) if hasattr(call, "body")), None)
-                for method in map(str.lower, route.methods if body else ()):
+                if body is None:
+                    continue
+                for method in map(str.lower, route.methods or ()):
                     content = {**body}
                     document["paths"][context.path_format][method].setdefault("requestBody", content)
                     schemas.update(_taken_out(content))
@@ -99,6 +102,7 @@ def api_app(
     errors: ErrorTable | None = None,
     slash: bool = False,
     flags: Collection[str] = (),
+    blank: Collection[str] = (),
     expected: Iterable[type[Exception]] = (),
     answer: Callable[[Exception], Response] | None = None,
     bug: Exception | None = None,
@@ -108,6 +112,7 @@ def api_app(
 
     services: what routes find as `request.app.state.services`. errors: the API's table (`errors`). slash: whether the
     paths of its routes end with one. flags: parameters that may be given without a value, which is then ``true``.
+    blank: parameters of which an empty value is not none.
     options: `FastAPI`'s. expected, answer, bug: the table's forerunners.
     """
     app = ApiApp(
@@ -120,7 +125,7 @@ def api_app(
         **options,
     )
     app.router.route_class = ApiRoute
-    app.slash, app.flags = slash, flags
+    app.slash, app.flags, app.blank = slash, flags, blank
     if services is not None:
         app.state.services = services
         app.cross_origin = CrossOrigin(services.settings.cors.get(api, (EVERYONE,)))

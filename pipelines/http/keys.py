@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.base import SecurityBase
 
+from prosopon.deployments.serving import fair_queue
 from prosopon.deployments.state.errors import StorageBusy
 from prosopon.deployments.state.keys import Key, KeyStore, Scope
 
@@ -103,6 +104,7 @@ def caller(scope: Scope, place: KeyPlace = X_API_KEY) -> Any:
         if not key.allows(scope):
             raise WrongScope(scope)
         request.state.key = key
+        fair_queue.caller.set(f"tenant {key.tenant}")
         return key
 
     async def checked(request: Request) -> Key:

@@ -57,12 +57,13 @@ def canonical_path(scope: Scope, *, slash: bool = False) -> str:
     return unquote(path + b"/" if slash or not path else path)
 
 
-def canonical_query(query: bytes, flags: Collection[str] = ()) -> bytes:
-    """The query without parameters that have no value. flags: names that without a value mean ``true``."""
+def canonical_query(query: bytes, flags: Collection[str] = (), blank: Collection[str] = ()) -> bytes:
+    """The query without parameters that have no value. flags: names that without a value mean ``true``; blank: whose
+    empty value is one."""
     kept = []
     for pair in query.split(b"&"):
         name, _, value = pair.partition(b"=")
-        if value:
+        if value or unquote_plus(name.decode("latin-1")) in blank:
             kept.append(pair)
         elif unquote_plus(name.decode("latin-1")) in flags:
             kept.append(name + b"=true")

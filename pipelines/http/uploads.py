@@ -111,7 +111,7 @@ def decode_base64(name: str, text: object) -> bytes:
     if text is None or text == "":
         raise MissingPicture(name, multipart=False, empty=text == "")
     if not isinstance(text, str):
-        raise BodyError(f"'{name}' must be a base64 string")
+        raise NotBase64(f"'{name}' must be a base64 string")
     if text.startswith("data:"):
         text = text.partition(",")[2]
     text = text.translate(_URL_SAFE) if not text.isascii() or set("-_ \t\r\n\v\f") & set(text) else text
@@ -160,7 +160,7 @@ def _length(value: object) -> int:
 def _part(request: Request, sent: Form, name: str) -> Upload:
     upload = sent.file(name)
     if upload is None:
-        raise MissingPicture(name, multipart=True, empty=bool(sent.texts(name)))
+        raise MissingPicture(name, multipart=True, empty=[text for _, text in sent.texts(name)] == [""])
     if not upload.data:
         raise MissingPicture(name, multipart=True, empty=True)
     if (count := len(sent.files(name))) > 1:

@@ -90,11 +90,11 @@ class ServerGalleries(RunningIndex):
     """`deployments.state.maintenance.Galleries` of the running application."""
 
     def replace_embeddings(self, fingerprint: str, ids: Sequence[int], embeddings: Float32) -> list[int]:
-        kept: list[int] = self.ask("run", "replace_embeddings", fingerprint, list(ids), embeddings)
+        kept: list[int] = self.ask("replace_embeddings", fingerprint, list(ids), embeddings)
         return kept
 
     def forget_other_embedders(self, keep_vectors: bool) -> None:
-        self.ask("run", "forget_other_embedders", keep_vectors)
+        self.ask("forget_other_embedders", keep_vectors)
 
 
 class Writer:

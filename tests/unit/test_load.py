@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 
 from prosopon.configs.settings import DetectionSettings, ModelSettings, Role
+from prosopon.models.faces.attributes.table import ATTRIBUTES
 from prosopon.models.load import (
     ModelUnavailable,
     UnknownModel,
     load_detector,
     load_embedder,
+    load_face_network,
     load_generator,
     load_mapper,
-    load_mask,
 )
 from prosopon.models.runtime.session import Compute
 from tests.paths import ROOT
@@ -55,8 +56,9 @@ def test_an_empty_folder_says_which_command_to_run(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match="prosopon models pull face-reidentification-retail-0095"):
         load_embedder(ModelSettings(directory=tmp_path, mirror=None), Compute())
     role: Role = "mask"
+    missing = ModelSettings(directory=tmp_path, overrides={role: "nowhere.onnx"})
     with pytest.raises(UnknownModel, match="neither an artifact"):
-        load_mask(ModelSettings(directory=tmp_path, overrides={role: "nowhere.onnx"}), Compute())
+        load_face_network(missing, ATTRIBUTES.roles[role], Compute())
 
 
 def test_models_import_without_ray_torch_or_fastapi() -> None:

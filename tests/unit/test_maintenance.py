@@ -140,7 +140,7 @@ def test_faces_that_cannot_be_embedded_again_are_named_and_not_searched(tmp_path
 def test_stored_pictures_give_embeddings_that_tell_people_apart(tmp_path: Path) -> None:
     folder = require(DATA / "compreface_samples")
     settings = Settings(apis=("facecheck",), models=model_settings(), state=StateSettings(home=tmp_path))
-    pull_missing(settings, Console(stderr=True))
+    pull_missing(settings, ("detector", "embedder"), Console(stderr=True))
     settings = settle(settings)
     detector = load_detector(settings.models, settings.detection, Compute())
     embedder = load_embedder(settings.models, Compute())

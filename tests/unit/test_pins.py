@@ -47,7 +47,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def pulled(of: Settings) -> str:
     """What is said on the way."""
     said = io.StringIO()
-    pull_missing(of, Console(file=said, width=400))
+    pull_missing(of, ("detector", "embedder"), Console(file=said, width=400))
     return said.getvalue()
 
 

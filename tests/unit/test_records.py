@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from prosopon.deployments.state import schema
@@ -34,6 +36,26 @@ def test_migrations_build_the_declared_tables(tmp_path: Path) -> None:
     declared = sa.create_engine(f"sqlite:///{tmp_path / 'declared.db'}")
     schema.metadata.create_all(declared)
     assert _structure(migrated.engine) == _structure(declared)
+
+
+def test_people_of_an_older_database_are_found_without_regard_to_case(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'older.db'}"
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "deployments/state/migrations"))
+    with sa.create_engine(url).begin() as db:
+        config.attributes["connection"] = db
+        command.upgrade(config, "0007")
+        time = "2026-01-01"
+        db.exec_driver_sql(f"insert into tenants (name, created) values ('acme', '{time}')")
+        for kind in ("compreface", "facecheck"):
+            values = f"(1, '{kind}', '{kind}', '{time}')"
+            db.exec_driver_sql(f"insert into galleries (tenant_id, kind, name, created) values {values}")
+        for gallery, name in ((1, "Zoë"), (1, "ZOË"), (2, "https://example.org/A")):
+            values = f"({gallery}, '{name}', true, '{time}')"
+            db.exec_driver_sql(f"insert into subjects (gallery_id, name, explicit, created) values {values}")
+    with Records(url).read() as db:
+        rows = db.execute(sa.select(schema.subjects.c.name, schema.subjects.c.folded)).all()
+    assert rows == [("Zoë", "zoë"), ("ZOË", "zoë"), ("https://example.org/A", None)]
 
 
 def test_processes_that_open_a_new_database_together_all_succeed(tmp_path: Path) -> None:

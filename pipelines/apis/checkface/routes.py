@@ -42,7 +42,7 @@ from prosopon.pipelines.http.downloads import download, etag_of, not_modified
 from prosopon.pipelines.http.uploads import BodyError, BodyTooLarge, read_json
 
 if TYPE_CHECKING:
-    from prosopon.pipelines.ingress import Services
+    from prosopon.pipelines.services import Services
 
 _CACHE_CONTROL = "public, max-age=86400"
 """The bytes stay the same until the operator changes the generator."""
