@@ -31,7 +31,8 @@ def erase(
     from prosopon.deployments.state.database import Records
     from prosopon.deployments.state.erasure import of_person, others, searches_of
     from prosopon.deployments.state.jobs.search_runs import SearchRuns
-    from prosopon.models.load import load_detector, load_embedder, load_similarity
+    from prosopon.models.load import load_detector, load_embedder
+    from prosopon.models.matching.calibration import load_similarity
     from prosopon.models.matching.vectors import normalize
     from prosopon.models.runtime.session import Compute
     from prosopon.pipelines.commands.reembed import embed_biggest_faces
@@ -46,7 +47,7 @@ def erase(
     (embedding,) = embed_biggest_faces([picture.read_bytes()], detector, embedder, settings)
     if embedding is None:
         raise typer.BadParameter(f"no face is found in {picture}")
-    farthest = load_similarity(embedder.name).distance(similarity)
+    farthest = load_similarity(settings.models, embedder.fingerprint).distance(similarity)
     records = Records(settings.state.database)
     try:
         unit = normalize(embedding[None])[0]

@@ -108,7 +108,7 @@ class Searches:
         self._keys = KeyStore(records)
         self._store, self._runs = SearchStore(records, blobs, keep), SearchRuns(records, blobs, keep)
         self._archive = FaceArchive(records, blobs)
-        self._search = FaceSearch(faces, galleries, self._archive, self._settings)
+        self._search = FaceSearch(faces, galleries, self._archive, settings)
         self._places = asyncio.Semaphore(self._settings.concurrent_searches)
         self._flights: dict[UUID, asyncio.Task[None]] = {}
         self._care = asyncio.create_task(self._take_care())

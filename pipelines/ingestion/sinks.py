@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from prosopon.deployments.serving.calls import Overloaded, Unavailable, call
 from prosopon.deployments.state.errors import StorageBusy
 from prosopon.deployments.state.galleries.source_ledger import Outcome, SourceFaces, SourceLedger
 from prosopon.deployments.state.galleries.store import GalleryStore
+from prosopon.models.faces.detections import Float32
 from prosopon.pipelines.ingestion.workers import to_sources
 
 WRITTEN = pa.schema(
@@ -57,38 +58,54 @@ class StoreSink:
         self._store.close()
 
 
-class ServerSink:
-    """The FaceIndex of a running application, whose searches see at once what is written.
+class RunningIndex:
+    """The FaceIndex of a running application, whose searches see at once what is written. index: its handle."""
 
-    index: its handle; fingerprint: of the embedder that the faces are from.
-    """
-
-    def __init__(self, index: Any, fingerprint: str) -> None:
-        self._index, self._fingerprint = index, fingerprint
+    def __init__(self, index: Any) -> None:
+        self._index = index
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="face-index", daemon=True)
         self._thread.start()
 
-    def write(self, sources: Sequence[SourceFaces]) -> list[Outcome]:
-        return self._run(lambda: self._write(sources))
+    def ask(self, method: str, *arguments: object) -> Any:
+        """A method of the deployment, tried again for a while where it cannot be reached."""
+        return _patiently(
+            lambda: asyncio.run_coroutine_threadsafe(self._ask(method, arguments), self._loop).result()
+        )
 
-    def delete(self, gallery: int, faces: Sequence[UUID]) -> int:
-        return self._run(lambda: self._delete(gallery, faces))
-
-    def _run(self, work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
-        return _patiently(lambda: asyncio.run_coroutine_threadsafe(work(), self._loop).result())
-
-    async def _delete(self, gallery: int, faces: Sequence[UUID]) -> int:
-        return len(await call(self._index.delete_faces, gallery, tuple(faces)))
-
-    async def _write(self, sources: Sequence[SourceFaces]) -> list[Outcome]:
+    async def _ask(self, method: str, arguments: tuple[object, ...]) -> Any:
         # The handle's router belongs to the loop in which its method is first looked up.
-        outcomes: list[Outcome] = await call(self._index.ingest, self._fingerprint, tuple(sources))
-        return outcomes
+        return await call(getattr(self._index, method), *arguments)
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+
+
+class ServerSink(RunningIndex):
+    """fingerprint: of the embedder that the faces are from."""
+
+    def __init__(self, index: Any, fingerprint: str) -> None:
+        super().__init__(index)
+        self._fingerprint = fingerprint
+
+    def write(self, sources: Sequence[SourceFaces]) -> list[Outcome]:
+        outcomes: list[Outcome] = self.ask("ingest", self._fingerprint, tuple(sources))
+        return outcomes
+
+    def delete(self, gallery: int, faces: Sequence[UUID]) -> int:
+        return len(self.ask("delete_faces", gallery, tuple(faces)))
+
+
+class ServerGalleries(RunningIndex):
+    """`deployments.state.maintenance.Galleries` of the running application."""
+
+    def replace_embeddings(self, fingerprint: str, ids: Sequence[int], embeddings: Float32) -> list[int]:
+        kept: list[int] = self.ask("replace_embeddings", fingerprint, list(ids), embeddings)
+        return kept
+
+    def forget_other_embedders(self, keep_vectors: bool) -> None:
+        self.ask("forget_other_embedders", keep_vectors)
 
 
 class Writer:
