@@ -1,5 +1,6 @@
 """The Detector: decodes a picture once, finds its faces and cuts what every later model needs."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,13 +13,17 @@ from ray import serve
 
 from prosopon.configs.settings import DeploymentSettings, DetectionSettings, ImageLimits, ModelSettings
 from prosopon.deployments.serving.batching import Batched, compute_for
+from prosopon.deployments.serving.calls import Overloaded
 from prosopon.deployments.serving.face_models import FaceModels
 from prosopon.deployments.serving.messages import DetectRequest, FacesFound, Rejected
 from prosopon.models.faces.attributes.declaration import FaceRole, ModelCard
 from prosopon.models.faces.detections import Detections, RGBImage
 from prosopon.models.load import load_detector
 from prosopon.models.pictures.crops import CropSpec, crop_matrix, cut
-from prosopon.models.pictures.decoding import ImageError, decode
+from prosopon.models.pictures.decoding import ImageError, decode, is_costly
+
+_MAX_COSTLY = 16
+"""Pictures that may wait to be decoded in a process of their own."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -41,6 +46,8 @@ class Detector:
         self._colocated = FaceModels(colocated, models, compute)
         self._threshold = detection.score_threshold
         self._limits = limits
+        self._costly = asyncio.Semaphore(limits.costly_decodes)
+        self._costly_waiting = 0
         self._beside = ThreadPoolExecutor(max(2, settings.threads), thread_name_prefix="beside")
         self._detect = Batched("detect", self._detect_batch, settings)
         self._model.detect([np.zeros((480, 640, 3), np.uint8)], self._threshold)
@@ -51,7 +58,30 @@ class Detector:
         return {"detector": ModelCard(self._model.name, self._model.fingerprint), **self._colocated.cards}
 
     async def detect(self, request: DetectRequest) -> FacesFound | Rejected:
-        return await self._detect(request)
+        """Raises `Overloaded` where too many pictures that are costly to decode wait."""
+        assert isinstance(request.image, bytes)
+        try:
+            costly = is_costly(request.image, self._limits)
+        except ImageError as error:
+            return Rejected.of(error)
+        if not costly:
+            return await self._detect(request)
+        if self._costly_waiting >= _MAX_COSTLY:
+            raise Overloaded(f"{self._costly_waiting} pictures that are costly to decode wait")
+        # A decode is not stopped when its client goes, so it must not stop counting either.
+        return await asyncio.shield(self._decode_and_detect(request))
+
+    async def _decode_and_detect(self, request: DetectRequest) -> FacesFound | Rejected:
+        """A costly picture is decoded before it takes a thread, so that the others pass it."""
+        self._costly_waiting += 1
+        try:
+            async with self._costly:  # Until it is forgotten: its pixels are many.
+                pixels = await asyncio.to_thread(self._decode, request)
+                if isinstance(pixels, Rejected):
+                    return pixels
+                return await self._detect(replace(request, image=pixels))
+        finally:
+            self._costly_waiting -= 1
 
     def _detect_batch(self, requests: list[DetectRequest]) -> list[FacesFound | Rejected]:
         """Decode, detect and cut: one job, since every change of threads costs a picture a millisecond."""
@@ -100,6 +130,8 @@ class Detector:
         return list((map if len(items) == 1 else self._beside.map)(function, items))
 
     def _decode(self, request: DetectRequest) -> RGBImage | Rejected:
+        if not isinstance(request.image, bytes):
+            return request.image
         try:
             return decode(request.image, self._limits)
         except ImageError as error:

@@ -7,8 +7,8 @@ from ray import serve
 
 from prosopon.configs.settings import DeploymentSettings, ModelSettings
 from prosopon.deployments.serving.batching import Batched, compute_for
-from prosopon.deployments.serving.face_models import FaceChips, FaceModels
-from prosopon.deployments.serving.messages import Timed
+from prosopon.deployments.serving.face_models import FaceModels
+from prosopon.deployments.serving.messages import FaceChips, Results, Timed
 from prosopon.models.faces.attributes.declaration import FaceRole, ModelCard
 
 
@@ -33,6 +33,6 @@ class FaceModelReplica:
         """Role -> card."""
         return self._models.cards
 
-    async def predict(self, roles: frozenset[str], chips: FaceChips) -> Mapping[str, Timed[Any]]:
+    async def predict(self, roles: frozenset[str], chips: FaceChips) -> Results:
         """Of at least one face the results of the roles, all of which are here."""
         return await self._predict((roles, chips))

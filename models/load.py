@@ -15,12 +15,12 @@ from prosopon.models.roles import (
     FaceDetector,
     FaceEmbedder,
     FaceGenerator,
-    FaceSwapper,
     LandmarkPredictor,
     LatentMapper,
     Model,
 )
 from prosopon.models.runtime.session import Compute
+from prosopon.models.swap.types import FaceSwapper
 from prosopon.models.weights.registry import ModelUnavailable, Registry, UnknownModel, Weights, resolve
 
 __all__ = [

@@ -81,12 +81,12 @@ def recognition(settings: Settings, attributes: Attributes = ATTRIBUTES) -> Reco
     detector = options(Detector, resources.detector).bind(
         models, settings.detection, settings.images, resources.detector, colocated
     )
-    apart: dict[str, Any] = {}
+    apart: dict[tuple[str, ...], Any] = {}
     for roles in sharing(models, [role for role in here if role.name not in beside]):
         own = roles[0].resources_in(resources)
         deployment = options(FaceModelReplica, own).options(name=roles[0].name).bind(roles, models, own)
-        apart.update((role.name, deployment) for role in roles)
-    embeds = apart.get(embedding.ROLE.name, detector)
+        apart[tuple(role.name for role in roles)] = deployment
+    embeds = next((found for roles, found in apart.items() if embedding.ROLE.name in roles), detector)
     index = options(FaceIndex, resources.face_index).bind(settings.state, resources.face_index, embeds)
     identifier = None
     if settings.serves("trueface"):

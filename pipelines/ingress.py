@@ -13,10 +13,10 @@ from ray import serve
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prosopon.configs.settings import Api, Settings
+from prosopon.deployments.serving.fair_queue import caller
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.keys import KeyStore
 from prosopon.pipelines.graphs.application import Graphs
-from prosopon.pipelines.graphs.fair_queue import caller
 from prosopon.pipelines.graphs.generation import Generation, GeneratorHandles
 from prosopon.pipelines.graphs.recognition import Recognition, RecognitionHandles
 from prosopon.pipelines.graphs.searches import Searches
@@ -118,7 +118,10 @@ class Ingress:
         recognizing = await Recognition.connect(recognition, settings.state, records) if recognition else None
         searches = None
         if recognizing and settings.serves("facecheck"):
-            searches = Searches(recognizing.faces, recognizing.galleries, settings, records)
+            from prosopon.pipelines.apis.facecheck.wire import reporter
+
+            report = reporter(settings.facecheck.show_files)
+            searches = Searches(recognizing.faces, recognizing.galleries, settings, records, report)
         self._services = Services(
             settings=settings,
             records=records,

@@ -6,11 +6,11 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from prosopon.configs.settings import Settings
+from prosopon.deployments.services import FaceIndexService
 from prosopon.deployments.state.database import Records
 from prosopon.models.matching.calibration import SimilarityCurve
 from prosopon.pipelines.graphs.enrollments import Enrollments
 from prosopon.pipelines.graphs.face_analysis import FaceAnalyzer
-from prosopon.pipelines.graphs.galleries import Galleries
 from prosopon.pipelines.graphs.generation import Generation
 from prosopon.pipelines.graphs.recognition import Recognition
 from prosopon.pipelines.graphs.searches import Searches
@@ -54,7 +54,7 @@ class Services:
         return self.recognition.similarity
 
     @property
-    def galleries(self) -> Galleries:
+    def galleries(self) -> FaceIndexService:
         return self.recognition.galleries
 
     @property

@@ -1,14 +1,14 @@
 """The models of faces that one replica runs: loaded by the declarations of their roles, each network run once."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from prosopon.configs.settings import ModelSettings
 from prosopon.deployments.serving.batching import StageMetrics
-from prosopon.deployments.serving.messages import Timed
+from prosopon.deployments.serving.messages import FaceChips, Timed
 from prosopon.models.faces.attributes.declaration import FaceModel, FaceRole, ModelCard
 from prosopon.models.load import Source, find
 from prosopon.models.pictures.crops import CropSpec
@@ -17,11 +17,6 @@ from prosopon.models.runtime.session import Compute
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-FaceChips = Mapping[CropSpec, Chips]
-"""Crop -> one chip of every face of a picture."""
-Results = Mapping[str, Timed[Any]]
-"""Role -> one result for every face of a picture."""
 
 
 class Each(Protocol):

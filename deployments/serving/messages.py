@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+from uuid import UUID
 
-from prosopon.models.faces.detections import Detections, FilmFormat, Float32, PictureFormat
+from prosopon.models.faces.detections import Detections, FilmFormat, Float32, RGBImage
 from prosopon.models.generation.latents import Latent, Mixture
 from prosopon.models.pictures.crops import CropSpec
 from prosopon.models.pictures.decoding import ImageError, RejectionReason
@@ -21,15 +22,22 @@ class Timed(Generic[Result]):
     milliseconds: float
 
 
+FaceChips = Mapping[CropSpec, Chips]
+"""Crop -> one chip of every face of a picture."""
+
+Results = Mapping[str, Timed[Any]]
+"""Role -> one result for every face of a picture."""
+
+
 @dataclass(frozen=True, slots=True)
 class DetectRequest:
-    """image: a file's bytes, as the client sent them.
+    """image: a file's bytes, as the client sent them; inside the replica perhaps its pixels already.
 
     limit: at most so many faces, the biggest; 0 is all. crops: what to cut of every face. whole_picture: do not look
     for a face, the picture is one. roles: what else to run on every face, of those that the detector describes.
     """
 
-    image: bytes
+    image: bytes | RGBImage
     score_threshold: float | None = None
     limit: int = 0
     crops: tuple[CropSpec, ...] = ()
@@ -51,7 +59,7 @@ class FacesFound:
     chips: dict[CropSpec, Chips] = field(default_factory=dict)
     matrices: dict[CropSpec, Float32] = field(default_factory=dict)
     milliseconds: float = 0.0
-    results: Mapping[str, Timed[Any]] = field(default_factory=dict)
+    results: Results = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +94,10 @@ class GeneratorCard:
 
 @dataclass(frozen=True, slots=True)
 class PictureRequest:
-    """A face of `dim` pixels, as a file, or as pixels ``(dim, dim, 3)`` uint8 RGB where no format is named."""
+    """A face of `dim` pixels."""
 
     mixture: Mixture
     dim: int
-    format: PictureFormat | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +135,12 @@ class FaceMissing:
     """The picture shows no face. The message is fit for the client."""
 
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """The most likely member of a collection. confidence: 0 to 1."""
+
+    enrollment: UUID
+    name: str | None
+    confidence: float

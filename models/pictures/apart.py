@@ -140,7 +140,7 @@ def _ask(process: subprocess.Popen[bytes], data: bytes, limits: ImageLimits, red
     is_picture, height, width = _ANSWER.unpack(answer)
     if is_picture:
         pixels = np.empty((height, width, 3), np.uint8)
-        _read(process, pixels.reshape(-1), until + limits.decode_seconds)
+        _read(process, pixels.reshape(-1).data, until + limits.decode_seconds)
         return pixels
     error = bytearray(height)
     _read(process, error, until)
@@ -148,7 +148,7 @@ def _ask(process: subprocess.Popen[bytes], data: bytes, limits: ImageLimits, red
     raise ImageError(RejectionReason(reason), message)
 
 
-def _read(process: subprocess.Popen[bytes], into: "bytearray | RGBImage", until: float) -> None:
+def _read(process: subprocess.Popen[bytes], into: bytearray | memoryview, until: float) -> None:
     """Fill a buffer. Raises `_Late` and `_Gone`."""
     assert process.stdout is not None
     rest = memoryview(into)

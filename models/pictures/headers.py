@@ -345,8 +345,8 @@ def _heif(data: bytes, limits: ImageLimits) -> Header:
                             if name == b"ispe"
                         ]
     width, height = max(sizes, key=lambda size: size[0] * size[1])
-    kind = "image/avif" if data[8:12] in (b"avif", b"avis") else "image/heic"
-    return Header(kind, width, height, costly=True)
+    media = "image/avif" if data[8:12] in (b"avif", b"avis") else "image/heic"
+    return Header(media, width, height, costly=True)
 
 
 def _boxes(data: bytes, position: int, end: int, parts: _Parts) -> Iterator[tuple[bytes, int, int]]:

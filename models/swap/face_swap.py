@@ -11,9 +11,15 @@ from prosopon.models.faces.detections import Detections, RGBImage
 from prosopon.models.faces.landmarks import has_ibug
 from prosopon.models.load import load_detector, load_landmarks, load_swapper
 from prosopon.models.pictures.decoding import ImageError, check, decode
-from prosopon.models.roles import FaceDetector, FaceSwapper, LandmarkPredictor
+from prosopon.models.roles import FaceDetector, LandmarkPredictor
 from prosopon.models.runtime.session import Compute
-from prosopon.models.swap.types import FaceGeometry, Replacement, SourceFace, face_geometries
+from prosopon.models.swap.types import (
+    FaceGeometry,
+    FaceSwapper,
+    Replacement,
+    SourceFace,
+    face_geometries,
+)
 
 _LANDMARKS = "mediapipe-face-mesh"
 """Where those of the pack are of another kind."""

@@ -9,15 +9,15 @@ import numpy as np
 from ray.serve.handle import DeploymentHandle
 
 from prosopon.configs.settings import DeploymentSettings
-from prosopon.deployments.serving.calls import call
-from prosopon.deployments.serving.face_models import Results
-from prosopon.deployments.serving.messages import DetectRequest, FacesFound
+from prosopon.deployments.services import DescribesModels, DetectorService, FaceModelService
+from prosopon.deployments.serving.fair_queue import FairQueue
+from prosopon.deployments.serving.messages import DetectRequest, FacesFound, Results
+from prosopon.deployments.serving.remote import remote
 from prosopon.models.faces.attributes.declaration import FaceAttribute, FaceInPicture, ModelCard
 from prosopon.models.faces.attributes.embedding import EMBEDDING
 from prosopon.models.faces.attributes.table import Attributes
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.pictures.crops import CropSpec
-from prosopon.pipelines.graphs.fair_queue import FairQueue
 
 Value = TypeVar("Value")
 Attribute = FaceAttribute[Any]
@@ -81,12 +81,11 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class ModelHandles:
-    """Handles of the deployments of this graph. apart: of the roles that the detector does not run; one network that
-    serves two has one deployment. attributes: what can be asked for where a model is here. resources: of the
-    detector."""
+    """Handles of the deployments of this graph. apart: of the roles that the detector does not run, those together
+    that one network serves. attributes: what can be asked for where a model is here. resources: of the detector."""
 
     detector: DeploymentHandle
-    apart: Mapping[str, DeploymentHandle]
+    apart: Mapping[tuple[str, ...], DeploymentHandle]
     attributes: Attributes
     resources: DeploymentSettings
 
@@ -94,22 +93,30 @@ class ModelHandles:
 class FaceAnalyzer:
     """Runs the detector and, side by side, the models that know what was asked for. One per process; holds no state.
 
-    attributes: the table. cards: role -> card of its model, of those that are served.
+    attributes: the table. cards: role -> card of its model, of those that are served. queue: before the detector.
     """
 
-    def __init__(self, handles: ModelHandles, cards: Mapping[str, ModelCard]) -> None:
-        self._detect = handles.detector.detect  # named once: to name a method makes a handle of its own
-        self._predict = {role: handle.predict for role, handle in handles.apart.items()}
-        self._deployment = {role: handle.deployment_name for role, handle in handles.apart.items()}
-        self.attributes, self.cards = handles.attributes, cards
-        self._queue = FairQueue.of(handles.resources, "pictures wait")
+    def __init__(
+        self,
+        detector: DetectorService,
+        apart: Mapping[tuple[str, ...], FaceModelService],
+        attributes: Attributes,
+        cards: Mapping[str, ModelCard],
+        queue: FairQueue,
+    ) -> None:
+        self._detector, self._apart, self._queue = detector, apart, queue
+        self.attributes, self.cards = attributes, cards
 
     @classmethod
     async def connect(cls, handles: ModelHandles) -> "FaceAnalyzer":
         """Waits until every model is loaded and knows how its input is cut."""
-        deployed = {handle.deployment_name: handle for handle in (handles.detector, *handles.apart.values())}
-        described = await asyncio.gather(*(handle.describe.remote() for handle in deployed.values()))
-        return cls(handles, {role: card for cards in described for role, card in cards.items()})
+        detector = remote(handles.detector, DetectorService)
+        apart = {roles: remote(handle, FaceModelService) for roles, handle in handles.apart.items()}
+        deployed: list[DescribesModels] = [detector, *apart.values()]
+        described = await asyncio.gather(*(deployment.describe() for deployment in deployed))
+        cards = {role: card for cards in described for role, card in cards.items()}
+        queue = FairQueue.of(handles.resources, "pictures wait")
+        return cls(detector, apart, handles.attributes, cards, queue)
 
     def available(self, attribute: Attribute) -> bool:
         """Whether a model is served that can tell."""
@@ -137,26 +144,25 @@ class FaceAnalyzer:
         for one. crops: to be cut of every face. Raises `ImageError`, and what `call` raises.
         """
         wanted = frozenset(attribute.role.name for attribute in attributes if attribute.role)
-        apart = wanted & self._predict.keys()
-        needed = [spec for role in sorted(apart) for spec in self.cards[role].crops]
+        apart = {roles: asked for roles in self._apart if (asked := wanted.intersection(roles))}
+        here = wanted.difference(*apart.values())
+        needed = [spec for asked in apart.values() for spec in self._crops(asked)]
         specs = tuple(dict.fromkeys([*needed, *crops]))
-        request = DetectRequest(image, score_threshold, limit, specs, whole_picture, wanted - apart)
+        request = DetectRequest(image, score_threshold, limit, specs, whole_picture, here)
         async with self._queue.turn():
-            found: FacesFound = await call(self._detect, request)
+            found = await self._detector.detect(request)
         results = dict(found.results)
-        if apart and len(found.faces):
-            together: dict[str, list[str]] = {}
-            for role in apart:
-                together.setdefault(self._deployment[role], []).append(role)
-            answers = await asyncio.gather(*(self._ask(roles, found) for roles in together.values()))
-            for answer in answers:
+        if len(found.faces):
+            asking = (self._ask(self._apart[roles], asked, found) for roles, asked in apart.items())
+            for answer in await asyncio.gather(*asking):
                 results.update(answer)
         return Picture(found.width, found.height, tuple(self._faces(found, attributes, results, crops)))
 
-    async def _ask(self, roles: list[str], found: FacesFound) -> Results:
-        chips = {spec: found.chips[spec] for role in roles for spec in self.cards[role].crops}
-        answer: Results = await call(self._predict[roles[0]], frozenset(roles), chips)
-        return answer
+    def _crops(self, roles: frozenset[str]) -> list[CropSpec]:
+        return [spec for role in sorted(roles) for spec in self.cards[role].crops]
+
+    async def _ask(self, model: FaceModelService, roles: frozenset[str], found: FacesFound) -> Results:
+        return await model.predict(roles, {spec: found.chips[spec] for spec in self._crops(roles)})
 
     def _faces(
         self,

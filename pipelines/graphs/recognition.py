@@ -9,6 +9,8 @@ import numpy as np
 from ray.serve.handle import DeploymentHandle
 
 from prosopon.configs.settings import StateSettings
+from prosopon.deployments.services import FaceIndexService, IdentifierService
+from prosopon.deployments.serving.remote import remote
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.galleries.faces import Query
 from prosopon.models.faces.attributes.embedding import EMBEDDING
@@ -17,7 +19,6 @@ from prosopon.models.load import load_similarity
 from prosopon.models.matching.calibration import SimilarityCurve
 from prosopon.pipelines.graphs.enrollments import Enrollments
 from prosopon.pipelines.graphs.face_analysis import Attribute, FaceAnalyzer, ModelHandles, Picture
-from prosopon.pipelines.graphs.galleries import Galleries
 
 
 class NoFace(ValueError):
@@ -52,7 +53,7 @@ class Recognition:
 
     faces: FaceAnalyzer
     similarity: SimilarityCurve
-    galleries: Galleries
+    galleries: FaceIndexService
     enrollments: Enrollments | None = None
 
     @classmethod
@@ -60,11 +61,13 @@ class Recognition:
         cls, handles: RecognitionHandles, state: StateSettings, records: Records
     ) -> "Recognition":
         """Waits until every model and the galleries are loaded."""
-        faces, _ = await asyncio.gather(FaceAnalyzer.connect(handles.models), handles.index.ready.remote())
+        index = remote(handles.index, FaceIndexService)
+        faces, _ = await asyncio.gather(FaceAnalyzer.connect(handles.models), index.ready())
         enrollments = None
         if handles.identifier:
-            enrollments = Enrollments(handles.index, handles.identifier, state, records)
-        return cls(faces, load_similarity(faces.card(EMBEDDING).name), Galleries(handles.index), enrollments)
+            identifier = remote(handles.identifier, IdentifierService)
+            enrollments = Enrollments(index, identifier, state, records)
+        return cls(faces, load_similarity(faces.card(EMBEDDING).name), index, enrollments)
 
     async def one_face(
         self,
@@ -89,9 +92,7 @@ class Recognition:
         self, gallery: int, embeddings: Sequence[Float32], count: int
     ) -> list[list[Candidate]]:
         """For each embedding the nearest subjects of a gallery, at most `count`, the most similar first."""
-        found = await asyncio.gather(
-            *(self.galleries.search(Query(gallery, embedding, count)) for embedding in embeddings)
-        )
+        found = await self.galleries.search([Query(gallery, embedding, count) for embedding in embeddings])
         return [
             [
                 Candidate(match.subject, match.image_id, float(similarity))

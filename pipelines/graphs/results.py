@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from ray.util.metrics import Counter
 
 from prosopon.deployments.serving.contexts import context_apart
+from prosopon.deployments.serving.fair_queue import FairQueue, caller
 from prosopon.deployments.state.blobs import Blob
 from prosopon.deployments.state.results import CLAIM, ResultCache
-from prosopon.pipelines.graphs.fair_queue import FairQueue, caller
 
 _LOOK_AGAIN_SECONDS = 0.2
 _RENEW_SECONDS = CLAIM.total_seconds() / 3

@@ -13,9 +13,9 @@ from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.base import SecurityBase
 
+from prosopon.deployments.serving import fair_queue
 from prosopon.deployments.state.errors import StorageBusy
 from prosopon.deployments.state.keys import Key, KeyStore, Scope
-from prosopon.pipelines.graphs import fair_queue
 
 _REMEMBERED_SECONDS = 2.0
 _REMEMBERED_KEYS = 4096

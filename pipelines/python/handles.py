@@ -244,7 +244,7 @@ class Prosopon:
         """
         if (name is None) == (key is None):
             raise ValueError("a gallery has a name or an API key")
-        return Gallery(self, lambda: self._gallery_id(name, key, tenant))
+        return Gallery(self.recognition, self.submit, lambda: self._gallery_id(name, key, tenant))
 
     def _gallery_id(self, name: str | None, key: str | None, tenant: str) -> int:
         assert self.recognition and self._records is not None

@@ -8,7 +8,7 @@ import pytest
 
 from prosopon.configs.settings import DeploymentSettings
 from prosopon.deployments.serving.calls import Overloaded
-from prosopon.pipelines.graphs.fair_queue import FairQueue, caller
+from prosopon.deployments.serving.fair_queue import FairQueue, caller
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from prosopon.deployments.serving.calls import Overloaded
+from prosopon.deployments.serving.fair_queue import FairQueue
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records, now
 from prosopon.deployments.state.latents import LatentStore
 from prosopon.deployments.state.results import CLAIM, ResultCache
 from prosopon.models.generation.latents import Latent, latent_of_seed
-from prosopon.pipelines.graphs.fair_queue import FairQueue
 from prosopon.pipelines.graphs.results import Results
 
 

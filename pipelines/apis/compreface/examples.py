@@ -9,7 +9,6 @@ from pydantic import Field
 from prosopon.deployments.state.blobs import Blob
 from prosopon.deployments.state.errors import InvalidSubject
 from prosopon.deployments.state.galleries.faces import FaceRecord, NewFace
-from prosopon.deployments.state.galleries.store import GalleryStore
 from prosopon.models.pictures.decoding import media_type
 from prosopon.pipelines.apis.compreface.errors import ExampleNotFound
 from prosopon.pipelines.apis.compreface.faces import FacesOf
@@ -61,7 +60,7 @@ async def list_page(
     key: RecognitionKey, services: Served, page: Page = 0, size: PageSize = 20, subject: Subject = None
 ) -> Examples:
     """Examples, oldest first, one page at a time."""
-    found = await services.galleries.run(GalleryStore.list_faces, key.gallery, page, size, subject or None)
+    found = await services.galleries.list_faces(key.gallery, page, size, subject or None)
     return Examples(
         faces=[_example(face) for face in found.faces],
         page_number=page,
@@ -78,7 +77,7 @@ async def delete_all(key: RecognitionKey, services: Served, subject: Subject = N
         subject is not None and not subject.strip()
     ):  # What a client forgot to fill in must not mean everybody.
         raise InvalidSubject("Subject name is empty")
-    return Deleted(deleted=await services.galleries.run(GalleryStore.delete_all_faces, key.gallery, subject))
+    return Deleted(deleted=await services.galleries.delete_all_faces(key.gallery, subject))
 
 
 @router.post("/recognition/faces/delete")
@@ -86,14 +85,14 @@ async def delete_several(
     key: RecognitionKey, services: Served, ids: Annotated[list[uuid.UUID], json_body(Ids, values=11_000)]
 ) -> list[Example]:
     """Delete several examples; unknown ids are ignored."""
-    gone = await services.galleries.run(GalleryStore.delete_faces, key.gallery, ids)
+    gone = await services.galleries.delete_faces(key.gallery, ids)
     return [_example(face) for face in gone]
 
 
 @router.delete("/recognition/faces/{image_id}")
 async def delete(key: RecognitionKey, services: Served, image_id: ImageId) -> Example:
     """Delete one example and its image."""
-    gone = await services.galleries.run(GalleryStore.delete_faces, key.gallery, [image_id])
+    gone = await services.galleries.delete_faces(key.gallery, [image_id])
     if not gone:
         raise ExampleNotFound(image_id)
     return _example(gone[0])
@@ -115,7 +114,7 @@ async def image_by_path(
 
 async def _image(request: Request, services: Services, gallery: int, image_id: uuid.UUID) -> Response:
     """The stored bytes; an empty body where there are none, as documented."""
-    blob = await services.galleries.run(GalleryStore.image, gallery, image_id)
+    blob = await services.galleries.image(gallery, image_id)
     if blob is None:
         return Response(b"", media_type="application/octet-stream")
     etag = etag_of(blob.sha256)

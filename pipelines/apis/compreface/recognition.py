@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from prosopon.deployments.state.galleries.faces import FaceRecord
-from prosopon.deployments.state.galleries.store import GalleryStore
 from prosopon.models.faces.detections import Float32
 from prosopon.pipelines.apis.compreface.embeddings import EmbeddingsBody, compared, unit_vectors
 from prosopon.pipelines.apis.compreface.errors import ExampleNotFound
@@ -111,8 +110,8 @@ async def _best(
 async def _example(services: Services, gallery: int, image_id: uuid.UUID) -> tuple[FaceRecord, Float32]:
     """The example and its embedding ``(D,)``. Raises `ExampleNotFound`."""
     record, embedding = await asyncio.gather(
-        services.galleries.run(GalleryStore.face, gallery, image_id),
-        services.galleries.run(GalleryStore.embedding, gallery, image_id),
+        services.galleries.face(gallery, image_id),
+        services.galleries.embedding(gallery, image_id),
     )
     if record is None or embedding is None:
         raise ExampleNotFound(image_id)
