@@ -10,7 +10,6 @@ from prosopon.configs.settings import DetectionSettings, ModelSettings, Role, Se
 from prosopon.models.faces.attributes import embedding, landmarks
 from prosopon.models.faces.attributes.declaration import FaceRole
 from prosopon.models.faces.attributes.table import ATTRIBUTES, Attributes
-from prosopon.models.matching.calibration import load_similarity
 from prosopon.models.roles import (
     FaceDetector,
     FaceEmbedder,
@@ -38,10 +37,10 @@ __all__ = [
     "load_generator",
     "load_landmarks",
     "load_mapper",
-    "load_similarity",
     "load_swapper",
     "prepare_artifact",
     "sharing",
+    "uses_own",
 ]
 
 AnyModel = TypeVar("AnyModel")
@@ -74,8 +73,14 @@ def load_detector(models: ModelSettings, detection: DetectionSettings, compute: 
     if pack := _insightface(models, "detector"):
         from prosopon.models.faces.insightface_pack import load_detector as load
 
-        return load(pack, detection, compute)
-    return _open(resolve(models, "detector"), _DETECTORS, detection, compute)
+        return _again(load(pack, detection, compute), detection)
+    return _again(_open(resolve(models, "detector"), _DETECTORS, detection, compute), detection)
+
+
+def _again(detector: FaceDetector, detection: DetectionSettings) -> FaceDetector:
+    from prosopon.models.faces.looking import LookingAgain
+
+    return LookingAgain(detector, detection.max_side, detection.nms_threshold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ class Source(Generic[Network]):
 
 def find(models: ModelSettings, role: FaceRole[Network]) -> Source[Network]:
     """What serves a role of faces under these settings. Raises what `load_detector` raises."""
-    if role.own and role.name not in models.overrides:
+    if role.own and uses_own(models, role):
         return _source(Weights(role.name, role.name, (role.own,), None), role)
     if pack := _insightface(models, role.name):
         from prosopon.models.faces import insightface_pack
@@ -100,6 +105,15 @@ def find(models: ModelSettings, role: FaceRole[Network]) -> Source[Network]:
         path = insightface_pack.find(pack, role.name)
         return Source((path,), insightface_pack.open_network(role.name))
     return _source(resolve(models, role.name), role)
+
+
+def uses_own(models: ModelSettings, role: FaceRole[Any]) -> bool:
+    """Whether neither an override nor a pack of InsightFace's has another model for a role with weights of ours."""
+    if pack := _insightface(models, role.name):
+        from prosopon.models.faces.insightface_pack import serves
+
+        return not serves(pack, role.name)
+    return role.name not in models.overrides
 
 
 def _source(weights: Weights, role: FaceRole[Network]) -> Source[Network]:
@@ -188,7 +202,7 @@ def available(models: ModelSettings, role: Role) -> bool:
 
 def face_model_available(models: ModelSettings, role: FaceRole[Any]) -> bool:
     """As `available`, for a role of any table."""
-    if role.own and role.name not in models.overrides:
+    if role.own and uses_own(models, role):
         return role.own.exists()
     return _has_weights(models, role.name)
 

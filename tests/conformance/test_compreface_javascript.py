@@ -1,4 +1,4 @@
-"""The public JavaScript client of CompreFace, under Node and in a page of another origin, against the running server."""
+"""The public JavaScript client of CompreFace, under Node and in a page of another origin; the server runs."""
 
 import json
 import shutil

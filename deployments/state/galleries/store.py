@@ -26,6 +26,7 @@ from prosopon.deployments.state import schema
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records, now
 from prosopon.deployments.state.errors import (
+    EmbedderNotInService,
     FingerprintMismatch,
     GalleryNotFound,
     ImageIdTaken,
@@ -320,6 +321,48 @@ class GalleryStore:
         self.blobs.sweep(unreferenced)
         return len(rows)
 
+    # Embeddings of another model
+
+    def replace_embeddings(self, fingerprint: str, ids: Sequence[int], embeddings: Float32) -> list[int]:
+        """Take what the embedder in service gave for stored faces in place of what another one did.
+
+        fingerprint: of the embedder that gave them; ids: of the records; embeddings: ``(N, D)`` float32. Returns the
+        ids that are still there and had another's. Raises EmbedderNotInService.
+        """
+        if fingerprint != self.fingerprint:
+            raise EmbedderNotInService(fingerprint, self.fingerprint)
+        made = dict(zip(ids, self._units(list(embeddings)), strict=True))
+        self._require_index()
+        foreign = sa.select(_faces.c.id, _faces.c.gallery_id, _faces.c.subject_id).where(
+            _faces.c.id.in_(ids), _faces.c.fingerprint != self.fingerprint
+        )
+        with self._writing:
+            with self.records.write() as db:
+                rows = db.execute(foreign).all()
+                for row in rows:
+                    values = {"embedding": made[row.id].astype("<f4").tobytes(), "fingerprint": fingerprint}
+                    db.execute(sa.update(_faces).where(_faces.c.id == row.id).values(values))
+            if rows:
+                self._follow(
+                    np.array([row.id for row in rows], np.int64),
+                    np.array([row.gallery_id for row in rows], np.int64),
+                    np.array([row.subject_id for row in rows], np.int64),
+                    np.stack([made[row.id] for row in rows]),
+                )
+        return [row.id for row in rows]
+
+    def forget_other_embedders(self, keep_vectors: bool) -> None:
+        """Let every gallery be searched, without the faces that the embedder in service has not seen.
+
+        keep_vectors: of other embedders in the vector index.
+        """
+        with self.records.write() as db:
+            embedded = _galleries.c.fingerprint.is_not(None)
+            db.execute(sa.update(_galleries).where(embedded).values(fingerprint=self.fingerprint))
+        if not keep_vectors:
+            self._writer.run(lambda index: index.drop_others())
+        self._writer.run(lambda index: index.flush())
+
     # Subjects
 
     def subjects(self, gallery: int) -> list[str]:
@@ -582,7 +625,9 @@ class GalleryStore:
         ids = np.array([row.record.id for row in rows], np.int64)
         galleries = np.array([row.record.gallery for row in rows], np.int64)
         subjects = np.array([row.subject_id for row in rows], np.int64)
-        embeddings = np.stack(list(added.values()))
+        self._follow(ids, galleries, subjects, np.stack(list(added.values())))
+
+    def _follow(self, ids: Ids, galleries: Ids, subjects: Ids, embeddings: Float32) -> None:
         if self._server is None:
             self._add_to_views(ids, galleries, subjects, embeddings)
         written = self._writer.upsert(ids, galleries, embeddings)
