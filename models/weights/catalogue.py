@@ -472,6 +472,8 @@ PACKS: dict[str, Pack] = {
             _RETAIL_0095,
             "dlib-resnet29",
             "mediapipe-face-mesh",
+            "dlib-age",
+            "dlib-gender",
             "mobilestylegan-mapper",
             "mobilestylegan-generator",
         ),
