@@ -53,7 +53,7 @@ def decode_apart(data: bytes, limits: ImageLimits, reduce: int = 1) -> RGBImage:
             try:
                 return _ask(_running(), data, limits, reduce)
             except (_Gone, _Late) as error:
-                if _end() == -signal.SIGXCPU or isinstance(error, _Late):
+                if _end() == -signal.SIGPROF or isinstance(error, _Late):
                     raise _too_slow(limits) from None
                 # It may have ended just now because nothing came, or the kernel killed it.
                 if not again:

@@ -13,7 +13,7 @@ from fastapi import Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 
 from prosopon.configs.settings import Settings
 from prosopon.deployments.serving.calls import ModelFailed, Overloaded, Unavailable
@@ -30,6 +30,7 @@ from prosopon.pipelines.http.forms import Upload, parse_multipart
 from prosopon.pipelines.http.keys import Authenticator, KeyRefused, MalformedKey, NoKey, WrongScope, caller
 from prosopon.pipelines.http.routing import api_router
 from prosopon.pipelines.http.uploads import MissingPicture, NotBase64, decode_base64, picture
+from prosopon.pipelines.ingress import Dispatcher
 
 
 class Name(BaseModel):
@@ -294,3 +295,35 @@ def test_a_range_of_5000_digits_is_no_range(range: str) -> None:
     request = Request({"type": "http", "method": "GET", "headers": [(b"range", range.encode())]})
     answer = download(request, Blob(b"0123", "image/jpeg"), '"a"', "no-cache")
     assert (answer.status_code, answer.body) == (200, b"0123")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("path", "api"),
+    [
+        ("/api/v1/detection/detect", "compreface"),
+        ("//api//v1/detection", "compreface"),
+        ("/api/v1", "compreface"),
+        ("/api/v1x", "checkface"),
+        ("/api/search", "facecheck"),
+        ("/api/search/", "facecheck"),
+        ("/api/searching", "checkface"),
+        ("/api/face", "checkface"),
+        ("/api/facesearch", "checkface"),
+        ("/api/status", "checkface"),
+        ("/status/", "checkface"),
+        ("/v1/enroll", "trueface"),
+        ("/v1foo", "none"),
+        ("/api/aifaceswap/v1/faceswap", "none"),
+        ("/openapi/compreface.json", "compreface"),
+        ("/openapi/compreface.jsonx", "none"),
+        ("/" + "a/" * 30_000, "none"),
+    ],
+)
+async def test_a_path_belongs_to_the_api_that_has_its_beginning(path: str, api: str) -> None:
+    """aifaceswap is not served here: its paths are nobody's, and no text of CheckFace's."""
+    apps = {name: PlainTextResponse(name) for name in ("compreface", "facecheck", "checkface", "trueface")}
+    dispatcher = Dispatcher(apps, PlainTextResponse("none"))  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(dispatcher)
+    async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+        assert (await client.get(f"http://here{path}")).text == api
