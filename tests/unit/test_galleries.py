@@ -32,6 +32,7 @@ from prosopon.deployments.state.errors import (
     SubjectNotFound,
 )
 from prosopon.deployments.state.galleries.faces import DeletedSubject
+from prosopon.deployments.state.galleries.memory_search import MemorySearch
 from prosopon.deployments.state.galleries.store import FaceRecord, GalleryStore, NewFace, Query
 from prosopon.deployments.state.keys import KeyStore
 from prosopon.models.faces.detections import Float32

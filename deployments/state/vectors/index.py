@@ -22,7 +22,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -94,11 +93,12 @@ class LiteIndex:
         parent_reads, child_writes = os.pipe()
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path),
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             "OMP_NUM_THREADS": "1",
         }
         command = [
             sys.executable,
+            "-P",  # Nothing of the folder that this is started in.
             "-m",
             "prosopon.deployments.state.vectors.lite_worker",
             str(child_reads),
