@@ -58,7 +58,8 @@ def evaluate(
     results: list[dict[str, Any]] = []
     curves: dict[str, Pairs] = {}
     try:
-        for name in embedders or [None]:
+        names: list[str | None] = [*(embedders or [None])]
+        for name in names:
             models = with_model(settings, "embedder", name)
             finder, model, embed = load(settings, models)
             try:
