@@ -136,7 +136,7 @@ class Strangers:
             "detection": self._detection.model_dump(mode="json"),
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "prosopon.models.matching.cohort"], stdin=subprocess.PIPE
+            [sys.executable, "-P", "-m", "prosopon.models.matching.cohort"], stdin=subprocess.PIPE
         )
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(settings).encode())

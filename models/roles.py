@@ -75,10 +75,10 @@ class FaceEmbedder(Model, Protocol):
 class LandmarkPredictor(Model, Protocol):
     crop: CropSpec
     count: int
-    """Points per face: 68 in the iBUG order, 98 in the WFLW order, 106 in InsightFace's."""
+    """Points per face, which says what they are: see `models.faces.landmarks`."""
 
     def predict(self, chips: Chips) -> Float32:
-        """``(N, count, 2)`` float32, x y in crop pixels."""
+        """``(N, count, 2)`` float32, x y in crop pixels, or ``(N, count, 3)``: z besides, away from the camera."""
         ...
 
 

@@ -108,7 +108,7 @@ def generation(settings: Settings) -> GeneratorHandles:
     inverter = None
     if inverts(settings.models):
         inverter = options(Inverter, resources.inverter).bind(
-            settings.models, settings.detection, settings.images, settings.generation, resources.inverter
+            settings.models, settings.detection, settings.photographs, settings.generation, resources.inverter
         )
     return GeneratorHandles(generator, encoder, inverter)
 

@@ -121,7 +121,9 @@ class Ingress:
             from prosopon.pipelines.apis.facecheck.wire import reporter
 
             report = reporter(settings.facecheck.show_files)
-            searches = Searches(recognizing.faces, recognizing.galleries, settings, records, report)
+            searches = Searches(
+                recognizing.faces, recognizing.galleries, settings, records, report, recognizing.similarity
+            )
         self._services = Services(
             settings=settings,
             records=records,

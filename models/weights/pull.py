@@ -15,7 +15,10 @@ from prosopon.models.weights.registry import Registry, State, artifact_for, arti
 
 
 def pull(artifacts: Sequence[Artifact], settings: ModelSettings, console: Console) -> None:
-    """Bring artifacts to this machine. Raises `FetchError` or `models.weights.checksums.ChecksumError`."""
+    """Bring artifacts to this machine.
+
+    Raises `models.weights.fetch.FetchError` or `models.weights.checksums.ChecksumError`.
+    """
     registry = Registry.of(settings)
     missing = [artifact for artifact in artifacts if registry.state(artifact) is not State.READY]
     for artifact in missing:
@@ -44,8 +47,7 @@ def pull(artifacts: Sequence[Artifact], settings: ModelSettings, console: Consol
 def pull_missing(settings: Settings, roles: Sequence[Role], console: Console) -> None:
     """Bring what the served roles need and is not here yet; quiet where nothing is missing.
 
-    Where several artifacts may serve a role, the first that can be had is brought and pinned in the home. A role whose
-    model no source gives is said so and left absent when the pack does not promise it (liveness); otherwise raises
+    Where several artifacts may serve a role, the first that can be had is brought and pinned in the home. Raises
     `FetchError`.
     """
     models, home = settings.models, settings.state.home
@@ -58,24 +60,13 @@ def pull_missing(settings: Settings, roles: Sequence[Role], console: Console) ->
             pins.write(home, role, pull_first(artifacts_for(models, role), models, console).name)
     models = pins.with_pins(models, pins.read(home))
     registry = Registry.of(models)
-    wanted = {role: artifact_for(models, role) for role in roles}
-    missing = {
-        role: artifact
-        for role, artifact in wanted.items()
-        if artifact and registry.state(artifact) is not State.READY
-    }
-    optional = {role: artifact for role, artifact in missing.items() if role == "liveness"}
-    needed = [artifact for role, artifact in missing.items() if role not in optional]
+    wanted = (artifact_for(models, role) for role in roles)
+    needed = [artifact for artifact in wanted if artifact and registry.state(artifact) is not State.READY]
     inverts = settings.serves("checkface") and models.pack in PACKS
     if inverts and registry.state(CATALOGUE[INVERSION]) is not State.READY:
         needed.append(CATALOGUE[INVERSION])
     if needed:
         pull(list(dict.fromkeys(needed)), models, console)
-    for role, artifact in optional.items():
-        try:
-            pull([artifact], models, console)
-        except FetchError as error:
-            console.print(f"The role '{role}' stays absent. {error}", style="yellow", markup=False)
 
 
 def pull_first(artifacts: Sequence[Artifact], models: ModelSettings, console: Console) -> Artifact:

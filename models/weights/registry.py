@@ -141,10 +141,6 @@ class Registry:
             verify(path, file.digest)
 
 
-# Roles that no pack fills, and what fills them once it has been pulled.
-_OUTSIDE_PACKS: dict[Role, str] = {"liveness": "minifasnet"}
-
-
 def artifacts_for(settings: ModelSettings, role: Role) -> tuple[Artifact, ...]:
     """The artifacts that may serve a role under these settings, the preferred first; none where they name a file, or
     nothing.
@@ -153,8 +149,6 @@ def artifacts_for(settings: ModelSettings, role: Role) -> tuple[Artifact, ...]:
     """
     if override := settings.overrides.get(role):
         return (CATALOGUE[override],) if override in CATALOGUE else ()
-    if role in _OUTSIDE_PACKS:
-        return (CATALOGUE[_OUTSIDE_PACKS[role]],)
     if settings.pack.startswith("insightface/"):
         return ()
     if settings.pack not in PACKS:

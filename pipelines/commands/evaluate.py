@@ -58,8 +58,7 @@ def evaluate(
     results: list[dict[str, Any]] = []
     curves: dict[str, Pairs] = {}
     try:
-        names: list[str | None] = [*(embedders or [None])]
-        for name in names:
+        for name in list[str | None](embedders or ()) or [None]:
             models = with_model(settings, "embedder", name)
             finder, model, embed = load(settings, models)
             try:

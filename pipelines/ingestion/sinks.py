@@ -5,12 +5,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
+from uuid import UUID
 
 import pyarrow as pa
 
 from prosopon.configs.settings import StateSettings
 from prosopon.deployments.serving.calls import Overloaded, Unavailable, call
-from prosopon.deployments.state.errors import IndexUnavailable
+from prosopon.deployments.state.errors import StorageBusy
 from prosopon.deployments.state.galleries.source_ledger import Outcome, SourceFaces, SourceLedger
 from prosopon.deployments.state.galleries.store import GalleryStore
 from prosopon.models.faces.detections import Float32
@@ -33,6 +34,10 @@ class Sink(Protocol):
         """All of these or none; safe to repeat. Raises `StateError`."""
         ...
 
+    def delete(self, gallery: int, faces: Sequence[UUID]) -> int:
+        """Delete faces with their images; safe to repeat. How many were there. Raises `StateError`."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -45,6 +50,9 @@ class StoreSink:
 
     def write(self, sources: Sequence[SourceFaces]) -> list[Outcome]:
         return _patiently(lambda: self._ledger.write(sources))
+
+    def delete(self, gallery: int, faces: Sequence[UUID]) -> int:
+        return len(_patiently(lambda: self._store.delete_faces(gallery, faces)))
 
     def close(self) -> None:
         self._store.close()
@@ -84,6 +92,9 @@ class ServerSink(RunningIndex):
     def write(self, sources: Sequence[SourceFaces]) -> list[Outcome]:
         outcomes: list[Outcome] = self.ask("ingest", self._fingerprint, tuple(sources))
         return outcomes
+
+    def delete(self, gallery: int, faces: Sequence[UUID]) -> int:
+        return len(self.ask("delete_faces", gallery, tuple(faces)))
 
 
 class ServerGalleries(RunningIndex):
@@ -125,7 +136,7 @@ def _patiently(work: Callable[[], Result]) -> Result:
     while True:
         try:
             return work()
-        except (IndexUnavailable, Overloaded, Unavailable):
+        except (StorageBusy, Overloaded, Unavailable):
             if time.monotonic() > deadline:
                 raise
             time.sleep(_PAUSE)

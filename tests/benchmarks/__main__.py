@@ -7,6 +7,7 @@ import sys
 BENCHMARKS = (
     "embedder_speed",
     "attributes",
+    "landmarks",
     "mask",
     "liveness",
     "swap",
