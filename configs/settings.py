@@ -86,7 +86,8 @@ class GenerationSettings(_Strict):
     the oldest leave.
 
     inversion_seconds, inversion_steps: what the search for the latent of a photograph may take, whichever ends first;
-    longer comes closer. inversion_threads: of that search, which gives way to all other work.
+    longer comes closer. inversion_threads: of that search, which gives way to all other work. upload_bytes: of a
+    photograph whose latent is asked for, where that is more than `images.max_bytes`.
     """
 
     truncation_psi: Annotated[float, Field(ge=0, le=1)] = 0.7
@@ -96,6 +97,7 @@ class GenerationSettings(_Strict):
     inversion_seconds: Annotated[float, Field(gt=0)] = 30
     inversion_steps: Annotated[int, Field(ge=1)] = 150
     inversion_threads: Annotated[int, Field(ge=1)] = 2
+    upload_bytes: Annotated[int, Field(gt=0)] = 16 * 1024**2
 
 
 class SwapSettings(_Strict):
@@ -170,18 +172,18 @@ class FaceCheckSettings(_Strict):
     show_files: whether results name the whole path of a picture that was ingested without a url, which tells clients of
     this machine's folders; otherwise the file's name alone.
     null_output: answer ``"output": null`` before there is one, as clients need it that index the answer without
-    asking; the API's own OpenAPI document does not allow that, so by default the field is left out.
+    asking (the vendor's own example does); the API's OpenAPI document does not allow null: false leaves the field out.
     """
 
     search_credits: Annotated[int, Field(ge=0)] = 3
-    demo_credits: Annotated[int, Field(ge=0)] = 3
+    demo_credits: Annotated[int, Field(ge=0)] = 0
     keep_hours: Annotated[float, Field(gt=0)] = 24
     max_results: Annotated[int, Field(ge=1, le=1000)] = 100
     min_score: Annotated[int, Field(ge=0, le=100)] = 50
     concurrent_searches: Annotated[int, Field(ge=1)] = 4
     max_waiting: Annotated[int, Field(ge=0)] = 256
     show_files: bool = False
-    null_output: bool = False
+    null_output: bool = True
 
 
 class HttpSettings(_Strict):
@@ -199,16 +201,16 @@ class HttpSettings(_Strict):
     header_seconds: Annotated[float, Field(gt=0)] = 10
     body_seconds: Annotated[float, Field(gt=0)] = 120
     connections: Annotated[int, Field(ge=16)] = 8192
-    connections_per_source: Annotated[int, Field(ge=1)] = 1024
+    connections_per_source: Annotated[int, Field(ge=1)] = 512
 
 
 class ImageLimits(_Strict):
     """Checked before a picture is decoded. Sizes in bytes and pixels.
 
     max_segments: parts of a file's header and metadata, such as a JPEG's segments or a PNG's chunks; max_scans: of a
-    progressive JPEG. Pictures that may take long or much memory to decode go to a process of their own, which is killed
-    after decode_seconds and cannot take more than decode_bytes of memory; at most costly_decodes of them are at work
-    for one process of the server, and the others wait.
+    progressive JPEG. Pictures that may take long or much memory to decode go to a process of their own, which ends
+    after decode_seconds of a processor's time and cannot take more than decode_bytes of memory; of these at most
+    costly_decodes are at work on a machine, and the others wait.
     """
 
     max_bytes: Annotated[int, Field(ge=1)] = 5 * 1024 * 1024
@@ -372,7 +374,7 @@ class Deployments(_Strict):
     model_config = ConfigDict(extra="allow", frozen=True)
     __pydantic_extra__: dict[str, DeploymentSettings] = Field(init=False)
 
-    ingress: DeploymentSettings = DeploymentSettings(max_ongoing_requests=1024)
+    ingress: DeploymentSettings = DeploymentSettings(max_ongoing_requests=2048)
     detector: DeploymentSettings = DeploymentSettings(
         num_cpus=0.5, max_batch_size=1, concurrent_batches=2, max_ongoing_requests=80, max_queued_requests=64
     )
@@ -433,6 +435,12 @@ class Settings(_Strict):
     def serves(self, *apis: Api) -> bool:
         """Whether one of the APIs is served."""
         return any(api in self.apis for api in apis)
+
+    @property
+    def photographs(self) -> ImageLimits:
+        """Of pictures whose latent is asked for: people bring photographs as they are."""
+        most = max(self.images.max_bytes, self.generation.upload_bytes)
+        return self.images.model_copy(update={"max_bytes": most})
 
     def roles(self, faces: Iterable[Role]) -> tuple[Role, ...]:
         """The roles whose models the configured APIs use where the pack has them. faces: all that look at faces."""

@@ -66,22 +66,33 @@ class Detector:
             return Rejected.of(error)
         if not costly:
             return await self._detect(request)
-        if self._costly_waiting >= _MAX_COSTLY:
-            raise Overloaded(f"{self._costly_waiting} pictures that are costly to decode wait")
+        await self._room_for_costly()
         # A decode is not stopped when its client goes, so it must not stop counting either.
         return await asyncio.shield(self._decode_and_detect(request))
 
-    async def _decode_and_detect(self, request: DetectRequest) -> FacesFound | Rejected:
-        """A costly picture is decoded before it takes a thread, so that the others pass it."""
+    async def _room_for_costly(self) -> None:
+        busy = Overloaded("too many pictures that are costly to decode wait")
+        if self._costly_waiting >= _MAX_COSTLY:
+            raise busy
         self._costly_waiting += 1
         try:
-            async with self._costly:  # Until it is forgotten: its pixels are many.
-                pixels = await asyncio.to_thread(self._decode, request)
-                if isinstance(pixels, Rejected):
-                    return pixels
-                return await self._detect(replace(request, image=pixels))
+            async with asyncio.timeout(self._limits.decode_seconds):
+                await self._costly.acquire()
+        except TimeoutError:
+            raise busy from None
         finally:
             self._costly_waiting -= 1
+
+    async def _decode_and_detect(self, request: DetectRequest) -> FacesFound | Rejected:
+        """A costly picture is decoded before it takes a thread, so that the others pass it. There is room until its
+        pixels, which are many, are forgotten."""
+        try:
+            pixels = await asyncio.to_thread(self._decode, request)
+            return (
+                pixels if isinstance(pixels, Rejected) else await self._detect(replace(request, image=pixels))
+            )
+        finally:
+            self._costly.release()
 
     def _detect_batch(self, requests: list[DetectRequest]) -> list[FacesFound | Rejected]:
         """Decode, detect and cut: one job, since every change of threads costs a picture a millisecond."""

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -28,6 +29,8 @@ REQUEST = struct.Struct("<IIQ")
 ANSWER = struct.Struct("<BII")
 """Whether it is a picture; its height and width, or the bytes of an error as JSON."""
 _START_SECONDS = 30
+_PATIENCE = 3
+"""Times the processor's seconds that a decode may take, where others take the processor."""
 _LOOK_SECONDS = 0.02
 
 
@@ -41,25 +44,27 @@ class _Late(Exception):
 
 def decode_apart(data: bytes, limits: ImageLimits, reduce: int = 1) -> RGBImage:
     """As `decoding.decode`; blocks until there is room for one more decode on this machine, then at most as long as
-    the limits say. Raises `ImageError`, also for a picture that takes too long or too much memory."""
+    the limits say, and thrice that where the machine is busy.
+
+    Raises `ImageError`, also for a picture that takes too long or too much memory.
+    """
     with _lock, _slot(limits.costly_decodes):
         for again in (True, False):
-            process = _running()
             try:
-                return _ask(process, data, limits, reduce)
-            except (
-                _Gone,
-                OSError,
-            ):  # It may have ended just now because nothing came, or the kernel killed it.
-                _end(process)
+                return _ask(_running(), data, limits, reduce)
+            except (_Gone, _Late) as error:
+                if _end() == -signal.SIGPROF or isinstance(error, _Late):
+                    raise _too_slow(limits) from None
+                # It may have ended just now because nothing came, or the kernel killed it.
                 if not again:
                     message = "The image takes too much memory to decode."
                     raise ImageError(RejectionReason.TOO_MANY_PIXELS, message) from None
-            except _Late:
-                _end(process)
-                message = f"The image takes more than {limits.decode_seconds:g} s to decode."
-                raise ImageError(RejectionReason.TOO_MANY_PIXELS, message) from None
     raise AssertionError("unreachable")
+
+
+def _too_slow(limits: ImageLimits) -> ImageError:
+    message = f"The image takes more than {limits.decode_seconds:g} s to decode."
+    return ImageError(RejectionReason.TOO_MANY_PIXELS, message)
 
 
 _lock = threading.Lock()
@@ -78,7 +83,7 @@ def _running() -> subprocess.Popen[bytes]:
         package = str(Path(sys.modules["prosopon"].__file__ or "").parents[1])
         path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
         _process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "prosopon.models.pictures.decoding_process"],
+            [sys.executable, "-P", "-m", "prosopon.models.pictures.decoder_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -89,15 +94,17 @@ def _running() -> subprocess.Popen[bytes]:
     return _process
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end() -> int:
+    """How the process ended, if it had not to be ended."""
     global _process
-    _process = None
+    process, _process = _process, None
+    assert process is not None
     process.kill()
-    process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             with contextlib.suppress(OSError):
                 pipe.close()
+    return process.wait()
 
 
 @contextlib.contextmanager
@@ -121,18 +128,21 @@ def _slot(count: int) -> Iterator[None]:
 
 def _ask(process: subprocess.Popen[bytes], data: bytes, limits: ImageLimits, reduce: int) -> RGBImage:
     assert process.stdin is not None
-    until = time.monotonic() + limits.decode_seconds
+    until = time.monotonic() + _PATIENCE * limits.decode_seconds
     told = limits.model_dump_json().encode()
     for piece in (REQUEST.pack(len(told), reduce, len(data)), told, data):
         rest = memoryview(piece)
         while rest:
-            rest = rest[os.write(process.stdin.fileno(), rest) :]
+            try:
+                rest = rest[os.write(process.stdin.fileno(), rest) :]
+            except BrokenPipeError:
+                raise _Gone from None
     answer = bytearray(ANSWER.size)
     _read(process, answer, until)
     is_picture, height, width = ANSWER.unpack(answer)
     if is_picture:
         pixels = np.empty((height, width, 3), np.uint8)
-        _read(process, pixels.reshape(-1).data, until + limits.decode_seconds)
+        _read(process, pixels.reshape(-1).data, until)
         return pixels
     error = bytearray(height)
     _read(process, error, until)

@@ -263,7 +263,7 @@ def prepare(settings: Any) -> str | None:
     from prosopon.models.faces.attributes.table import ATTRIBUTES
     from prosopon.models.weights.pull import pull_missing
 
-    pull_missing(settings.models, settings.roles(ATTRIBUTES.roles), console)
+    pull_missing(settings, settings.roles(ATTRIBUTES.roles), console)
     if not settings.development_key:
         return None
     records = Records(settings.state.database)

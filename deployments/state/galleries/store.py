@@ -23,6 +23,7 @@ from prosopon.deployments.state import schema
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.errors import (
+    EmbedderNotInService,
     FingerprintMismatch,
     ImageIdTaken,
     IndexUnavailable,
@@ -33,6 +34,7 @@ from prosopon.deployments.state.errors import (
 )
 from prosopon.deployments.state.galleries.face_records import (
     LARGEST_OFFSET,
+    Added,
     FaceRecords,
     Ids,
     Row,
@@ -51,28 +53,41 @@ from prosopon.deployments.state.galleries.memory_search import MemorySearch
 from prosopon.deployments.state.galleries.milvus_search import MilvusSearch
 from prosopon.deployments.state.galleries.names import check_new, folded
 from prosopon.deployments.state.galleries.repair import Repair, repair
-from prosopon.deployments.state.galleries.searching import Added, By, Search
+from prosopon.deployments.state.galleries.searching import By, Search
 from prosopon.deployments.state.vectors.index import IndexWriter, LiteIndex, VectorIndex, open_index
 from prosopon.models.faces.detections import Float32
 from prosopon.models.matching.vectors import normalize
 
 __all__ = ["FacePage", "FaceRecord", "GalleryStore", "Match", "NewFace", "Query", "Repair"]
 
-_faces, _subjects = schema.faces, schema.subjects
+_faces, _subjects, _galleries = schema.faces, schema.subjects, schema.galleries
 _ROOM_SECONDS = 10
 """How long a write waits for an index that is too far behind to take more."""
 
 
 @dataclass(slots=True)
 class _Written:
-    """What one transaction changed. added: embeddings of the new faces by image id; enrolled: rows of these; removed:
-    faces, of one gallery; kept, unreferenced: hashes of blobs."""
+    """What one transaction changed. added: embeddings of the new faces by image id; enrolled: rows of these; replaced:
+    faces of which others were known; removed: faces, of one gallery; kept, unreferenced: hashes of blobs."""
 
     added: Mapping[UUID, Float32] = field(default_factory=dict)
     enrolled: Mapping[UUID, Row] = field(default_factory=dict)
     removed: Sequence[Row] = ()
     kept: set[str] = field(default_factory=set)
     unreferenced: Sequence[str] = ()
+    replaced: Added | None = None
+
+    def vectors(self) -> Added | None:
+        """What the search has to learn."""
+        if not self.added:
+            return self.replaced
+        rows = [self.enrolled[image_id] for image_id in self.added]
+        return Added(
+            np.array([row.record.id for row in rows], np.int64),
+            np.array([row.record.gallery for row in rows], np.int64),
+            np.array([row.subject_id for row in rows], np.int64),
+            np.stack(list(self.added.values())),
+        )
 
 
 class GalleryStore:
@@ -309,6 +324,36 @@ class GalleryStore:
 
         return len(self._write(write).removed)
 
+    # Embeddings of another model
+
+    def replace_embeddings(self, fingerprint: str, ids: Sequence[int], embeddings: Float32) -> list[int]:
+        """Take what the embedder in service gave for stored faces in place of what another one did.
+
+        fingerprint: of the embedder that gave them; ids: of the records; embeddings: ``(N, D)`` float32. Returns the
+        ids that are still there and had another's. Raises EmbedderNotInService.
+        """
+        if fingerprint != self.fingerprint:
+            raise EmbedderNotInService(fingerprint, self.fingerprint)
+        units = dict(zip(ids, self._units(list(embeddings)), strict=True))
+
+        def write(db: sa.Connection) -> _Written:
+            return _Written(replaced=self._db.replace(db, units))
+
+        replaced = self._write(write).replaced
+        return replaced.ids.tolist() if replaced else []
+
+    def forget_other_embedders(self, keep_vectors: bool) -> None:
+        """Let every gallery be searched, without the faces that the embedder in service has not seen.
+
+        keep_vectors: of other embedders in the vector index.
+        """
+        with self.records.write() as db:
+            embedded = _galleries.c.fingerprint.is_not(None)
+            db.execute(sa.update(_galleries).where(embedded).values(fingerprint=self.fingerprint))
+        if not keep_vectors:
+            self._writer.run(lambda index: index.drop_others())
+        self._writer.run(lambda index: index.flush())
+
     # Subjects
 
     def subjects(self, gallery: int) -> list[str]:
@@ -431,14 +476,7 @@ class GalleryStore:
             ids = np.array([row.record.id for row in written.removed], np.int64)
             self._search.remove(written.removed[0].record.gallery, ids)
             changes.append(self._writer.delete(ids))
-        if written.added:
-            rows = [written.enrolled[image_id] for image_id in written.added]
-            added = Added(
-                np.array([row.record.id for row in rows], np.int64),
-                np.array([row.record.gallery for row in rows], np.int64),
-                np.array([row.subject_id for row in rows], np.int64),
-                np.stack(list(written.added.values())),
-            )
+        if added := written.vectors():
             self._search.add(added)
             changes.append(self._writer.upsert(added.ids, added.galleries, added.embeddings))
         if self._search.index_seconds:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from prosopon.models.faces.attributes.embedding import EMBEDDING
-from prosopon.models.faces.attributes.liveness import Liveness
+from prosopon.models.faces.attributes.liveness import CRAMPED, Liveness
 from prosopon.pipelines.apis.compreface.errors import judged_by_content
 from prosopon.pipelines.apis.compreface.parameters import Asked
-from prosopon.pipelines.apis.compreface.wire import Box, Choice
+from prosopon.pipelines.apis.compreface.wire import Box, LivenessChoice
 from prosopon.pipelines.graphs.face_analysis import Face, Picture, inside
 from prosopon.pipelines.graphs.recognition import NoFace
 from prosopon.pipelines.http.forms import Upload
@@ -89,9 +89,11 @@ def _wire(value: Any) -> Any:
 
 
 @_wire.register
-def _(value: Liveness) -> Choice:
-    live = value.probability
-    return Choice(probability=max(live, 1 - live), value="real" if live >= 0.5 else "fake")
+def _(value: Liveness) -> LivenessChoice:
+    live, warning = value.probability, CRAMPED if value.cramped else None
+    return LivenessChoice(
+        probability=max(live, 1 - live), value="real" if live >= 0.5 else "fake", warning=warning
+    )
 
 
 @_wire.register

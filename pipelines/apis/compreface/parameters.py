@@ -10,7 +10,6 @@ from fastapi import Depends, Path, Query, Request
 from pydantic import BeforeValidator
 
 from prosopon.deployments.state.keys import Key
-from prosopon.models.faces.attributes.landmarks import DENSE_LANDMARKS
 from prosopon.pipelines.graphs.face_analysis import Attribute, FaceAnalyzer
 from prosopon.pipelines.http.forms import notice
 from prosopon.pipelines.http.keys import IN_PATH, caller
@@ -75,12 +74,11 @@ class Asked:
 
 
 def plugins_in_service(faces: FaceAnalyzer) -> dict[str, Attribute]:
-    """The plugins whose models are here, by their names in this API."""
+    """The plugins whose models are here, by their names in this API: of two by one name the later in the table."""
     return {
-        name: attribute
-        for name, attribute in faces.attributes.called("compreface").items()
-        if faces.available(attribute)
-        and (attribute != DENSE_LANDMARKS or name.endswith(str(faces.card(attribute).dim)))
+        attribute.called["compreface"]: attribute
+        for attribute in faces.attributes.values()
+        if "compreface" in attribute.called and faces.available(attribute)
     }
 
 
