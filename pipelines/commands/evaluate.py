@@ -58,7 +58,7 @@ def evaluate(
     results: list[dict[str, Any]] = []
     curves: dict[str, Pairs] = {}
     try:
-        for name in embedders or [None]:
+        for name in list[str | None](embedders or ()) or [None]:
             models = with_model(settings, "embedder", name)
             finder, model, embed = load(settings, models)
             try:

@@ -68,14 +68,13 @@ def test_rendered_masks_are_told_apart(wear: Wear) -> None:
     ("folder", "expected"), [("with_mask", "mask_worn_correctly"), ("without_mask", "without_mask")]
 )
 def test_photographs_are_told_apart(folder: str, expected: str) -> None:
-    files = sorted(require(DATA / "mask" / folder).glob("*.jpg"))[::10]
+    files = sorted(require(DATA / "mask" / folder).glob("*.jpg"))[::5]
     values = []
     for file in files:
         picture = np.asarray(Image.open(file).convert("RGB"))
         if len(detector().detect([picture], 0.2)[0]):
             values.append(classifier().classify(chip_of(picture)[None])[0].value)
-    # A quarter of the masked ones are blurred or cut so that no detector is sure of half of them.
-    assert len(values) >= 0.75 * len(files), "the detector found too few faces"
+    assert len(values) >= 0.8 * len(files), "the detector found too few faces"
     assert values.count(expected) >= 0.9 * len(values), values
 
 
