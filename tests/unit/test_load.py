@@ -37,7 +37,12 @@ def test_a_detector_by_name_or_by_path(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "dim"),
-    [("dlib-resnet29", 128), ("face-reidentification-retail-0095", 256), ("mobilefacenet-y1", 128)],
+    [
+        ("dlib-resnet29", 128),
+        ("face-reidentification-retail-0095", 256),
+        ("mobilefacenet", 192),
+        ("mobilefacenet-y1", 128),
+    ],
 )
 def test_every_embedder_of_the_catalogue_opens(name: str, dim: int) -> None:
     weights(name)
