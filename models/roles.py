@@ -52,8 +52,14 @@ class Model(Protocol):
 
 
 class FaceDetector(Model, Protocol):
-    def detect(self, images: Sequence[RGBImage], score_threshold: float) -> list[Detections]:
-        """Faces of each picture whose score reaches the threshold, best first."""
+    def detect(
+        self, images: Sequence[RGBImage], score_threshold: float, det_size: int | None = None
+    ) -> list[Detections]:
+        """Faces of each picture whose probability reaches the threshold, the most probable first.
+
+        Scores are probabilities that the box is a face; below 0.5 nothing is taken for one. det_size: longer side, in
+        pixels, to which pictures are shrunk before; None is the configured one.
+        """
         ...
 
 

@@ -6,7 +6,6 @@ import sys
 
 BENCHMARKS = (
     "embedder_speed",
-    "verification",
     "attributes",
     "landmarks",
     "mask",
