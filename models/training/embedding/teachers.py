@@ -18,8 +18,6 @@ from typing import Annotated, Any
 
 import cv2
 import numpy as np
-
-
 import typer
 
 FRAME = 32
