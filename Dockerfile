@@ -13,7 +13,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /opt/prosopon
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
+COPY .package .package
 COPY configs configs
 COPY deployments deployments
 COPY models models

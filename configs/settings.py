@@ -220,9 +220,9 @@ class VectorIndexSettings(_Strict):
     """How a Milvus server indexes embeddings. A Milvus Lite file has no index: searches are answered from memory.
 
     kind: Milvus' name. build and search: its parameters, where they differ from the defaults in
-    `deployments/state/vectors.py`. candidates: so many times more faces than are wanted are asked for, and compared
-    exactly with the records' embeddings. partitions: that galleries are spread over; shards: that writes are spread
-    over; replicas: of the loaded index. These three are chosen when the collection is made.
+    `deployments/state/vectors/index.py`. candidates: so many times more faces than are wanted are asked for, and
+    compared exactly with the records' embeddings. partitions: that galleries are spread over; shards: that writes are
+    spread over; replicas: of the loaded index. These three are chosen when the collection is made.
     """
 
     kind: Literal["HNSW", "HNSW_SQ", "IVF_FLAT", "IVF_SQ8", "DISKANN"] = "HNSW"

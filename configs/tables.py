@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from configs.settings import Deployments, DeploymentSettings, Settings
+from prosopon.configs.settings import Deployments, DeploymentSettings, Settings
 
 ENVIRONMENT = {
     "models.directory": "`PROSOPON_MODELS`, or `~/.cache/prosopon/models`",

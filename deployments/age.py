@@ -2,12 +2,12 @@
 
 from ray import serve
 
-from configs.settings import ModelSettings
-from deployments.batching import FaceModel, FaceModelReplica
-from deployments.messages import ModelCard
-from models.load import load_age
-from models.roles import Age
-from models.session import Compute
+from prosopon.configs.settings import ModelSettings
+from prosopon.deployments.serving.batching import FaceModel, FaceModelReplica
+from prosopon.deployments.serving.messages import ModelCard
+from prosopon.models.load import load_age
+from prosopon.models.roles import Age
+from prosopon.models.runtime.session import Compute
 
 
 def age_model(models: ModelSettings, compute: Compute) -> FaceModel[list[Age]]:

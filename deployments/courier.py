@@ -10,14 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from ray import serve
 from ray.util.metrics import Counter as CounterMetric
 
-from configs.settings import FetchSettings, StateSettings, SwapSettings, WebhookSettings
-from deployments.pokes import Wakeable
-from deployments.state.blobs import BlobStore
-from deployments.state.deliveries import Delivery, DeliveryStore
-from deployments.state.records import Records
-from deployments.state.task_expiry import TaskExpiry
-from deployments.web_client import WebClient, WebError
-from deployments.webhooks import headers, pause_after
+from prosopon.configs.settings import FetchSettings, StateSettings, SwapSettings, WebhookSettings
+from prosopon.deployments.serving.nudges import Wakeable
+from prosopon.deployments.state.blobs import BlobStore
+from prosopon.deployments.state.database import Records
+from prosopon.deployments.state.jobs.deliveries import Delivery, DeliveryStore
+from prosopon.deployments.state.jobs.task_expiry import TaskExpiry
+from prosopon.deployments.web.client import WebClient, WebError
+from prosopon.deployments.web.webhooks import headers, pause_after
 
 logger = logging.getLogger("ray.serve")
 
@@ -56,7 +56,7 @@ class Courier:
         self._wakeable.wake()
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """What `deployments.scaling.by_backlog` goes by."""
+        """What `deployments.serving.scaling.by_backlog` goes by."""
         loop = asyncio.get_running_loop()
         return {"backlog": await loop.run_in_executor(self._threads, self._deliveries.count_open)}
 

@@ -10,20 +10,26 @@ import cv2
 import numpy as np
 from ray import serve
 
-from configs.settings import DeploymentSettings, DetectionSettings, FaceRole, ImageLimits, ModelSettings
-from deployments.age import age_model
-from deployments.batching import Batched, FaceModel, StageMetrics, compute_for
-from deployments.embedder import embedder_model
-from deployments.gender import gender_model
-from deployments.landmarks import landmarks_model
-from deployments.liveness import liveness_model
-from deployments.mask import mask_model
-from deployments.messages import DetectRequest, FacesFound, ModelCard, Rejected, Timed
-from models.crops import CropSpec, crop_matrix, cut
-from models.images import ImageError, decode
-from models.load import load_detector
-from models.session import Compute
-from models.types import Detections, RGBImage
+from prosopon.configs.settings import (
+    DeploymentSettings,
+    DetectionSettings,
+    FaceRole,
+    ImageLimits,
+    ModelSettings,
+)
+from prosopon.deployments.age import age_model
+from prosopon.deployments.embedder import embedder_model
+from prosopon.deployments.gender import gender_model
+from prosopon.deployments.landmarks import landmarks_model
+from prosopon.deployments.liveness import liveness_model
+from prosopon.deployments.mask import mask_model
+from prosopon.deployments.serving.batching import Batched, FaceModel, StageMetrics, compute_for
+from prosopon.deployments.serving.messages import DetectRequest, FacesFound, ModelCard, Rejected, Timed
+from prosopon.models.faces.detections import Detections, RGBImage
+from prosopon.models.load import load_detector
+from prosopon.models.pictures.crops import CropSpec, crop_matrix, cut
+from prosopon.models.pictures.decoding import ImageError, decode
+from prosopon.models.runtime.session import Compute
 
 _COLOCATED: dict[FaceRole, Callable[[ModelSettings, Compute], FaceModel[Any]]] = {
     "embedder": embedder_model,

@@ -2,13 +2,13 @@
 
 from ray import serve
 
-from configs.settings import ModelSettings
-from deployments.batching import FaceModel, FaceModelReplica
-from deployments.messages import ModelCard
-from models.load import load_embedder
-from models.session import Compute
-from models.types import Float32
-from models.vectors import normalize
+from prosopon.configs.settings import ModelSettings
+from prosopon.deployments.serving.batching import FaceModel, FaceModelReplica
+from prosopon.deployments.serving.messages import ModelCard
+from prosopon.models.faces.detections import Float32
+from prosopon.models.load import load_embedder
+from prosopon.models.matching.vectors import normalize
+from prosopon.models.runtime.session import Compute
 
 
 def embedder_model(models: ModelSettings, compute: Compute) -> FaceModel[Float32]:

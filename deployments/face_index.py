@@ -8,15 +8,15 @@ from typing import Any, TypeVar
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from configs.settings import DeploymentSettings, StateSettings
-from deployments.batching import Batched, compute_for
-from deployments.gallery_metrics import report_sizes
-from deployments.messages import ModelCard
-from deployments.state.enrollments import EnrollmentStore
-from deployments.state.errors import FingerprintMismatch, StateError
-from deployments.state.galleries import GalleryStore
-from deployments.state.source_ledger import Outcome, SourceFaces, SourceLedger
-from deployments.state.types import FaceRecord, Match, NewFace, Query
+from prosopon.configs.settings import DeploymentSettings, StateSettings
+from prosopon.deployments.serving.batching import Batched, compute_for
+from prosopon.deployments.serving.gallery_metrics import report_sizes
+from prosopon.deployments.serving.messages import ModelCard
+from prosopon.deployments.state.errors import FingerprintMismatch, StateError
+from prosopon.deployments.state.galleries.enrollments import EnrollmentStore
+from prosopon.deployments.state.galleries.faces import FaceRecord, Match, NewFace, Query
+from prosopon.deployments.state.galleries.source_ledger import Outcome, SourceFaces, SourceLedger
+from prosopon.deployments.state.galleries.store import GalleryStore
 
 Result = TypeVar("Result")
 

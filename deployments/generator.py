@@ -2,14 +2,14 @@
 
 from ray import serve
 
-from configs.settings import DeploymentSettings, GenerationSettings, ModelSettings
-from deployments.batching import Batched, compute_for
-from deployments.messages import GeneratorCard, PictureRequest
-from models.face_generator import Faces
-from models.latents import Mixture, Part, latent_of_seed
-from models.load import load_generator, load_mapper
-from models.pictures import encode_picture
-from models.types import Float32, RGBImage
+from prosopon.configs.settings import DeploymentSettings, GenerationSettings, ModelSettings
+from prosopon.deployments.serving.batching import Batched, compute_for
+from prosopon.deployments.serving.messages import GeneratorCard, PictureRequest
+from prosopon.models.faces.detections import Float32, RGBImage
+from prosopon.models.generation.face_generator import Faces
+from prosopon.models.generation.latents import Mixture, Part, latent_of_seed
+from prosopon.models.load import load_generator, load_mapper
+from prosopon.models.pictures.encoding import encode_picture
 
 
 @serve.deployment

@@ -16,17 +16,17 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from ray.util.metrics import Histogram
 
-from configs.settings import DeploymentSettings, DetectionSettings, ModelSettings, StateSettings
-from deployments.batching import compute_for
-from deployments.messages import ModelCard
-from deployments.state.blobs import BlobStore
-from deployments.state.collection_store import CollectionStore
-from deployments.state.errors import BlobMissing
-from deployments.state.records import Records
-from models.cohort import GENERATOR, Cohort, can_be_generated, load_cohort
-from models.identification import Candidate, OpenSetClassifier, fit
-from models.load import load_similarity
-from models.types import Float32
+from prosopon.configs.settings import DeploymentSettings, DetectionSettings, ModelSettings, StateSettings
+from prosopon.deployments.serving.batching import compute_for
+from prosopon.deployments.serving.messages import ModelCard
+from prosopon.deployments.state.blobs import BlobStore
+from prosopon.deployments.state.database import Records
+from prosopon.deployments.state.errors import BlobMissing
+from prosopon.deployments.state.galleries.collections import CollectionStore
+from prosopon.models.faces.detections import Float32
+from prosopon.models.load import load_similarity
+from prosopon.models.matching.cohort import GENERATOR, Cohort, can_be_generated, load_cohort
+from prosopon.models.matching.identification import Candidate, OpenSetClassifier, fit
 
 logger = logging.getLogger("ray.serve")
 
@@ -138,7 +138,9 @@ class Strangers:
             "models": self._models.model_dump(mode="json"),
             "detection": self._detection.model_dump(mode="json"),
         }
-        self._process = subprocess.Popen([sys.executable, "-m", "models.cohort"], stdin=subprocess.PIPE)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "prosopon.models.matching.cohort"], stdin=subprocess.PIPE
+        )
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(settings).encode())
         self._process.stdin.close()

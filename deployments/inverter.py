@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING
 
 from ray import serve
 
-from configs.settings import (
+from prosopon.configs.settings import (
     DeploymentSettings,
     DetectionSettings,
     GenerationSettings,
     ImageLimits,
     ModelSettings,
 )
-from deployments.batching import Batched
-from deployments.messages import FaceMissing, InversionRequest, Inverted, Rejected
-from models.images import ImageError, decode
-from models.inversion_types import NoFace, Schedule, Target
-from models.latents import Latent
-from models.session import Compute
+from prosopon.deployments.serving.batching import Batched
+from prosopon.deployments.serving.messages import FaceMissing, InversionRequest, Inverted, Rejected
+from prosopon.models.generation.latents import Latent
+from prosopon.models.inversion.target import NoFace, Schedule, Target
+from prosopon.models.pictures.decoding import ImageError, decode
+from prosopon.models.runtime.session import Compute
 
 if TYPE_CHECKING:
-    from models.face_inverter import FaceInverter
+    from prosopon.models.inversion.face_inverter import FaceInverter
 
 _NICENESS = 10
 """Where cores are short, pictures and films that take a moment go before what takes half a minute."""
@@ -98,7 +98,7 @@ class Inverter:
     def _inverter(self) -> "FaceInverter":
         with self._loading:
             if self._loaded is None:
-                from models.face_inverter import FaceInverter
+                from prosopon.models.inversion.face_inverter import FaceInverter
 
                 self._loaded = FaceInverter(self._models, self._detection, self._compute)
             return self._loaded

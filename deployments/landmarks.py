@@ -2,12 +2,12 @@
 
 from ray import serve
 
-from configs.settings import ModelSettings
-from deployments.batching import FaceModel, FaceModelReplica
-from deployments.messages import ModelCard
-from models.load import load_landmarks
-from models.session import Compute
-from models.types import Float32
+from prosopon.configs.settings import ModelSettings
+from prosopon.deployments.serving.batching import FaceModel, FaceModelReplica
+from prosopon.deployments.serving.messages import ModelCard
+from prosopon.models.faces.detections import Float32
+from prosopon.models.load import load_landmarks
+from prosopon.models.runtime.session import Compute
 
 
 def landmarks_model(models: ModelSettings, compute: Compute) -> FaceModel[Float32]:

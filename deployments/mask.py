@@ -2,12 +2,12 @@
 
 from ray import serve
 
-from configs.settings import ModelSettings
-from deployments.batching import FaceModel, FaceModelReplica
-from deployments.messages import ModelCard
-from models.load import load_mask
-from models.roles import Mask
-from models.session import Compute
+from prosopon.configs.settings import ModelSettings
+from prosopon.deployments.serving.batching import FaceModel, FaceModelReplica
+from prosopon.deployments.serving.messages import ModelCard
+from prosopon.models.load import load_mask
+from prosopon.models.roles import Mask
+from prosopon.models.runtime.session import Compute
 
 
 def mask_model(models: ModelSettings, compute: Compute) -> FaceModel[list[Mask]]:

@@ -14,7 +14,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from ray.util.metrics import Histogram
 
-from configs.settings import (
+from prosopon.configs.settings import (
     DeploymentSettings,
     DetectionSettings,
     FetchSettings,
@@ -23,17 +23,17 @@ from configs.settings import (
     StateSettings,
     SwapSettings,
 )
-from deployments.batching import compute_for
-from deployments.messages import Rejected
-from deployments.pokes import Poker, Wakeable
-from deployments.state.blobs import Blob, BlobStore
-from deployments.state.errors import BlobCorrupt, BlobMissing
-from deployments.state.records import Records
-from deployments.state.task_types import ClaimedTask, TaskInput
-from deployments.state.tasks import TaskStore
-from deployments.web_client import Unreachable, WebClient, WebError
-from models.face_swap import FaceSwap, FoundFaces, NoSwap, SwappedPicture, face_names
-from models.images import ImageError
+from prosopon.deployments.serving.batching import compute_for
+from prosopon.deployments.serving.messages import Rejected
+from prosopon.deployments.serving.nudges import Poker, Wakeable
+from prosopon.deployments.state.blobs import Blob, BlobStore
+from prosopon.deployments.state.database import Records
+from prosopon.deployments.state.errors import BlobCorrupt, BlobMissing
+from prosopon.deployments.state.jobs.task_types import ClaimedTask, TaskInput
+from prosopon.deployments.state.jobs.tasks import TaskStore
+from prosopon.deployments.web.client import Unreachable, WebClient, WebError
+from prosopon.models.pictures.decoding import ImageError
+from prosopon.models.swap.face_swap import FaceSwap, FoundFaces, NoSwap, SwappedPicture, face_names
 
 logger = logging.getLogger("ray.serve")
 
@@ -110,7 +110,7 @@ class SwapWorker:
             return error
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """What `deployments.scaling.by_backlog` goes by."""
+        """What `deployments.serving.scaling.by_backlog` goes by."""
         return {"backlog": await self._in(self._state, self._tasks.count_open)}
 
     def check_health(self) -> None:

@@ -9,13 +9,13 @@ from typing import TypeVar
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from configs.settings import DeploymentSettings
-from deployments.batching import compute_for
-from deployments.calls import Overloaded, call
-from deployments.messages import FilmRequest, PictureRequest
-from models.latents import Morph, between
-from models.types import RGBImage
-from models.video import FilmWriter
+from prosopon.configs.settings import DeploymentSettings
+from prosopon.deployments.serving.batching import compute_for
+from prosopon.deployments.serving.calls import Overloaded, call
+from prosopon.deployments.serving.messages import FilmRequest, PictureRequest
+from prosopon.models.faces.detections import RGBImage
+from prosopon.models.generation.latents import Morph, between
+from prosopon.models.pictures.video import FilmWriter
 
 Result = TypeVar("Result")
 

@@ -4,10 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from configs.settings import DetectionSettings, ModelSettings, Role
-from models.calibration import load_similarity
-from models.registry import ModelUnavailable, Registry, UnknownModel, Weights, resolve
-from models.roles import (
+from prosopon.configs.settings import DetectionSettings, ModelSettings, Role
+from prosopon.models.matching.calibration import load_similarity
+from prosopon.models.roles import (
     AgeEstimator,
     FaceDetector,
     FaceEmbedder,
@@ -19,7 +18,8 @@ from models.roles import (
     LivenessDetector,
     MaskClassifier,
 )
-from models.session import Compute
+from prosopon.models.runtime.session import Compute
+from prosopon.models.weights.registry import ModelUnavailable, Registry, UnknownModel, Weights, resolve
 
 __all__ = [
     "ModelUnavailable",
@@ -46,9 +46,9 @@ WARP = "warp"
 
 
 def load_detector(models: ModelSettings, detection: DetectionSettings, compute: Compute) -> FaceDetector:
-    """Raises, as all of these, `ModelUnavailable`, `UnknownModel` or `models.checksums.ChecksumError`."""
+    """Raises, as all of these, `ModelUnavailable`, `UnknownModel` or `models.weights.checksums.ChecksumError`."""
     if pack := _insightface(models, "detector"):
-        from models.insightface_pack import load_detector as load
+        from prosopon.models.faces.insightface_pack import load_detector as load
 
         return load(pack, detection, compute)
     return _open(resolve(models, "detector"), _DETECTORS, detection, compute)
@@ -56,7 +56,7 @@ def load_detector(models: ModelSettings, detection: DetectionSettings, compute: 
 
 def load_embedder(models: ModelSettings, compute: Compute) -> FaceEmbedder:
     if pack := _insightface(models, "embedder"):
-        from models.insightface_pack import load_embedder as load
+        from prosopon.models.faces.insightface_pack import load_embedder as load
 
         return load(pack, compute)
     return _open(resolve(models, "embedder"), _EMBEDDERS, compute)
@@ -64,7 +64,7 @@ def load_embedder(models: ModelSettings, compute: Compute) -> FaceEmbedder:
 
 def load_landmarks(models: ModelSettings, compute: Compute) -> LandmarkPredictor:
     if pack := _insightface(models, "landmarks"):
-        from models.insightface_pack import load_landmarks as load
+        from prosopon.models.faces.insightface_pack import load_landmarks as load
 
         return load(pack, compute)
     return _open(resolve(models, "landmarks"), _LANDMARKS, compute)
@@ -72,7 +72,7 @@ def load_landmarks(models: ModelSettings, compute: Compute) -> LandmarkPredictor
 
 def load_age(models: ModelSettings, compute: Compute) -> AgeEstimator:
     if pack := _insightface(models, "age"):
-        from models.insightface_pack import load_age as load
+        from prosopon.models.faces.insightface_pack import load_age as load
 
         return load(pack, compute)
     return _open(resolve(models, "age"), _AGES, compute)
@@ -80,7 +80,7 @@ def load_age(models: ModelSettings, compute: Compute) -> AgeEstimator:
 
 def load_gender(models: ModelSettings, compute: Compute) -> GenderClassifier:
     if pack := _insightface(models, "gender"):
-        from models.insightface_pack import load_gender as load
+        from prosopon.models.faces.insightface_pack import load_gender as load
 
         return load(pack, compute)
     return _open(resolve(models, "gender"), _GENDERS, compute)
@@ -90,7 +90,7 @@ def load_mask(models: ModelSettings, compute: Compute) -> MaskClassifier:
     """The project's own network, whose weights are part of it, unless overridden."""
     if "mask" in models.overrides:
         return _open(resolve(models, "mask"), _MASKS, compute)
-    from models.mask import WEIGHTS, MaskClassifierNet
+    from prosopon.models.faces.mask import WEIGHTS, MaskClassifierNet
 
     return MaskClassifierNet(WEIGHTS, compute)
 
@@ -119,11 +119,11 @@ def load_swapper(models: ModelSettings, compute: Compute) -> FaceSwapper:
     embedder where that is an ONNX file, or else those of `buffalo_l` where it is on this machine.
     """
     if pack := _insightface(models, "swapper"):
-        from models.insightface_pack import find
+        from prosopon.models.faces.insightface_pack import find
 
         return _inswapper(find(pack, "swapper"), models, compute)
     if _warps(models):
-        from models.swap.warp import WarpSwapper
+        from prosopon.models.swap.warp import WarpSwapper
 
         return WarpSwapper()
     weights = resolve(models, "swapper")
@@ -139,8 +139,8 @@ def _warps(models: ModelSettings) -> bool:
 
 
 def _inswapper(path: Path, models: ModelSettings, compute: Compute) -> FaceSwapper:
-    from models import insightface_pack
-    from models.swap.inswapper import INSwapper128
+    from prosopon.models.faces import insightface_pack
+    from prosopon.models.swap.inswapper import INSwapper128
 
     if models.overrides.get("embedder", "").endswith(".onnx"):
         embedder = load_embedder(models, compute)
@@ -153,13 +153,13 @@ def _inswapper(path: Path, models: ModelSettings, compute: Compute) -> FaceSwapp
 def available(models: ModelSettings, role: Role) -> bool:
     """Whether a model can serve the role on this machine under these settings."""
     if role == "mask" and role not in models.overrides:
-        from models.mask import WEIGHTS
+        from prosopon.models.faces.mask import WEIGHTS
 
         return WEIGHTS.exists()
     if role == "swapper" and _warps(models) and not _insightface(models, role):
         return True
     if pack := _insightface(models, role):
-        from models.insightface_pack import serves
+        from prosopon.models.faces.insightface_pack import serves
 
         return serves(pack, role)
     try:
@@ -171,7 +171,7 @@ def available(models: ModelSettings, role: Role) -> bool:
 
 def inverts(models: ModelSettings) -> bool:
     """Whether photographs can be turned into latents: their faces are compared by dlib's network, in any pack."""
-    from models.artifacts import CATALOGUE
+    from prosopon.models.weights.catalogue import CATALOGUE
 
     try:
         Registry.of(models).weights(CATALOGUE["dlib-resnet29"])
@@ -216,102 +216,102 @@ def _open(weights: Weights, openers: Mapping[str, Callable[..., AnyModel]], *opt
 
 
 def _centerface(weights: Weights, detection: DetectionSettings, compute: Compute) -> FaceDetector:
-    from models.centerface import CenterFace
+    from prosopon.models.faces.centerface import CenterFace
 
     return CenterFace(weights.path, compute, detection)
 
 
 def _yunet(weights: Weights, detection: DetectionSettings, compute: Compute) -> FaceDetector:
-    from models.yunet import YuNet
+    from prosopon.models.faces.yunet import YuNet
 
     return YuNet(weights.path, compute, detection)
 
 
 def _scrfd(weights: Weights, detection: DetectionSettings, compute: Compute) -> FaceDetector:
-    from models.insightface_pack import InsightFaceDetector
+    from prosopon.models.faces.insightface_pack import InsightFaceDetector
 
     return InsightFaceDetector(weights.path, compute, detection)
 
 
 def _dlib_resnet(weights: Weights, compute: Compute) -> FaceEmbedder:
-    from models.dlib_resnet import DlibResNet29
+    from prosopon.models.faces.dlib_resnet import DlibResNet29
 
     return DlibResNet29(weights.path, compute)
 
 
 def _reid(weights: Weights, compute: Compute) -> FaceEmbedder:
-    from models.reid import RetailReidentification
+    from prosopon.models.faces.retail_reidentification import RetailReidentification
 
     graph, tensors = weights.paths
     return RetailReidentification(graph, tensors, compute)
 
 
 def _mobilefacenet(weights: Weights, compute: Compute) -> FaceEmbedder:
-    from models.insightface_pack import mobilefacenet
+    from prosopon.models.faces.insightface_pack import mobilefacenet
 
     graph, tensors = weights.paths
     return mobilefacenet(graph, tensors, compute)
 
 
 def _arcface(weights: Weights, compute: Compute) -> FaceEmbedder:
-    from models.insightface_pack import InsightFaceEmbedder
+    from prosopon.models.faces.insightface_pack import InsightFaceEmbedder
 
     return InsightFaceEmbedder(weights.path, compute)
 
 
 def _landmarks68(weights: Weights, compute: Compute) -> LandmarkPredictor:
-    from models.landmarks import DlibLandmarks68
+    from prosopon.models.faces.landmarks import DlibLandmarks68
 
     return DlibLandmarks68(weights.path)
 
 
 def _dlib_age(weights: Weights, compute: Compute) -> AgeEstimator:
-    from models.age import DlibAge
+    from prosopon.models.faces.age import DlibAge
 
     return DlibAge(weights.path, compute)
 
 
 def _dlib_gender(weights: Weights, compute: Compute) -> GenderClassifier:
-    from models.gender import DlibGender
+    from prosopon.models.faces.gender import DlibGender
 
     return DlibGender(weights.path, compute)
 
 
 def _mask(weights: Weights, compute: Compute) -> MaskClassifier:
-    from models.mask import MaskClassifierNet
+    from prosopon.models.faces.mask import MaskClassifierNet
 
     return MaskClassifierNet(weights.path, compute)
 
 
 def _minifasnet(weights: Weights, compute: Compute) -> Any:
-    from models.minifasnet import MiniFASNetEnsemble
+    from prosopon.models.faces.minifasnet import MiniFASNetEnsemble
 
     v2, v1se = weights.paths
     return MiniFASNetEnsemble(v2, v1se, compute)
 
 
 def _mobile_stylegan_mapper(weights: Weights, compute: Compute) -> LatentMapper:
-    from models.mobile_stylegan import MobileStyleGanMapper
+    from prosopon.models.generation.mobile_stylegan import MobileStyleGanMapper
 
     graph, tensors = weights.paths
     return MobileStyleGanMapper(graph, tensors, compute)
 
 
 def _mobile_stylegan(weights: Weights, compute: Compute) -> FaceGenerator:
-    from models.mobile_stylegan import MobileStyleGanPyramid
+    from prosopon.models.generation.mobile_stylegan import MobileStyleGanPyramid
 
     graph, tensors = weights.paths
     return MobileStyleGanPyramid(graph, tensors, compute)
 
 
 def _stylegan2_mapper(weights: Weights, compute: Compute) -> LatentMapper:
-    from models.stylegan2 import StyleGan2Mapper
+    from prosopon.models.generation.stylegan2 import StyleGan2Mapper
 
     return StyleGan2Mapper(weights.path, compute)
 
 
 def _stylegan2(weights: Weights, compute: Compute) -> FaceGenerator:
-    from models.stylegan2 import StyleGan2
+    from prosopon.models.generation.stylegan2 import StyleGan2
 
     return StyleGan2(weights.path, compute)
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.crops import CropSpec
-from models.types import Detections, Float32, RGBImage, RGBImages
+from prosopon.models.faces.detections import Detections, Float32, RGBImage, RGBImages
+from prosopon.models.pictures.crops import CropSpec
 
 if TYPE_CHECKING:
-    from models.swap.types import Replacement
+    from prosopon.models.swap.types import Replacement
 
 Chips = NDArray[np.uint8]
 """``(N, S, S, 3)`` uint8 RGB, cut as the model's `crop` says."""

@@ -6,29 +6,29 @@ from typing import Any, get_args
 from ray.serve import Application, Deployment
 from ray.serve.schema import LoggingConfig
 
-from configs.settings import DeploymentSettings, FaceRole, Settings
-from deployments.age import AgeEstimator
-from deployments.courier import Courier
-from deployments.detector import Detector
-from deployments.embedder import Embedder
-from deployments.face_index import FaceIndex
-from deployments.gender import GenderClassifier
-from deployments.generator import Generator
-from deployments.identifier import Identifier
-from deployments.inverter import Inverter
-from deployments.landmarks import LandmarkPredictor
-from deployments.liveness import LivenessDetector
-from deployments.mask import MaskClassifier
-from deployments.scaling import by_backlog
-from deployments.swap_worker import SwapWorker
-from deployments.video_encoder import VideoEncoder
-from deployments.web_addresses import AddressPolicy
-from models.load import available, inverts
-from pipelines.faces import ModelHandles
-from pipelines.generation import GeneratorHandles
-from pipelines.ingress import Ingress
-from pipelines.recognition import RecognitionHandles
-from pipelines.swaps import SwapHandles
+from prosopon.configs.settings import DeploymentSettings, FaceRole, Settings
+from prosopon.deployments.age import AgeEstimator
+from prosopon.deployments.courier import Courier
+from prosopon.deployments.detector import Detector
+from prosopon.deployments.embedder import Embedder
+from prosopon.deployments.face_index import FaceIndex
+from prosopon.deployments.gender import GenderClassifier
+from prosopon.deployments.generator import Generator
+from prosopon.deployments.identifier import Identifier
+from prosopon.deployments.inverter import Inverter
+from prosopon.deployments.landmarks import LandmarkPredictor
+from prosopon.deployments.liveness import LivenessDetector
+from prosopon.deployments.mask import MaskClassifier
+from prosopon.deployments.serving.scaling import by_backlog
+from prosopon.deployments.swap_worker import SwapWorker
+from prosopon.deployments.video_encoder import VideoEncoder
+from prosopon.deployments.web.addresses import AddressPolicy
+from prosopon.models.load import available, inverts
+from prosopon.pipelines.graphs.face_analysis import ModelHandles
+from prosopon.pipelines.graphs.generation import GeneratorHandles
+from prosopon.pipelines.graphs.recognition import RecognitionHandles
+from prosopon.pipelines.graphs.swaps import SwapHandles
+from prosopon.pipelines.ingress import Ingress
 
 FACE_DEPLOYMENTS: dict[FaceRole, Deployment] = {
     "embedder": Embedder,

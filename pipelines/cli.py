@@ -9,7 +9,7 @@ from pkgutil import iter_modules
 
 import typer
 
-from pipelines import commands
+from prosopon.pipelines import commands
 
 app = typer.Typer(
     name="prosopon",
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 
-for _info in iter_modules(commands.__path__):
+for _info in (info for info in iter_modules(commands.__path__) if not info.ispkg):
     _module = import_module(f"{commands.__name__}.{_info.name}")
     if hasattr(_module, "app"):
         app.add_typer(_module.app, name=_info.name)

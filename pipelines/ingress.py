@@ -9,20 +9,20 @@ from importlib import import_module
 from ray import serve
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from configs.settings import Api, Settings
-from deployments.state.keys import KeyStore
-from deployments.state.records import Records
-from models.calibration import SimilarityCurve
-from pipelines import health
-from pipelines.auth import Authenticator
-from pipelines.enrollments import Enrollments
-from pipelines.faces import FaceAnalyzer
-from pipelines.galleries import Galleries
-from pipelines.generation import Generation, GeneratorHandles
-from pipelines.graphs import Graphs
-from pipelines.recognition import Recognition, RecognitionHandles
-from pipelines.searches import Searches
-from pipelines.swaps import SwapHandles, Swaps
+from prosopon.configs.settings import Api, Settings
+from prosopon.deployments.state.database import Records
+from prosopon.deployments.state.keys import KeyStore
+from prosopon.models.matching.calibration import SimilarityCurve
+from prosopon.pipelines.graphs.application import Graphs
+from prosopon.pipelines.graphs.enrollments import Enrollments
+from prosopon.pipelines.graphs.face_analysis import FaceAnalyzer
+from prosopon.pipelines.graphs.galleries import Galleries
+from prosopon.pipelines.graphs.generation import Generation, GeneratorHandles
+from prosopon.pipelines.graphs.recognition import Recognition, RecognitionHandles
+from prosopon.pipelines.graphs.searches import Searches
+from prosopon.pipelines.graphs.swaps import SwapHandles, Swaps
+from prosopon.pipelines.http import health
+from prosopon.pipelines.http.keys import Authenticator
 
 logger = logging.getLogger("ray.serve")
 
@@ -104,8 +104,8 @@ _PATHS: dict[Api, tuple[str, ...]] = {
 
 
 def _route(api: Api, services: Services) -> tuple[tuple[str, ...], ASGIApp]:
-    """The API's paths and its application, `create_app` of the module of its name; others are not imported."""
-    app: ASGIApp = import_module(f"pipelines.{api}").create_app(services)
+    """The API's paths and its application, `create_app` of the package of its name; others are not imported."""
+    app: ASGIApp = import_module(f"prosopon.pipelines.apis.{api}.routes").create_app(services)
     return (*_PATHS[api], f"/openapi/{api}"), app
 
 
@@ -180,7 +180,7 @@ class Ingress:
         )
 
     def graphs(self) -> Graphs:
-        """Everything that `pipelines.handles` needs, for those who join the application."""
+        """Everything that `pipelines.python.handles` needs, for those who join the application."""
         return self._graphs
 
     def __serve_build_asgi_app__(self) -> ASGIApp:

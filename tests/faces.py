@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.settings import DetectionSettings
-from models.centerface import CenterFace
-from models.landmarks import DlibLandmarks68
-from models.session import Compute
-from models.swap.geometry import interocular, with_forehead
-from models.swap.types import FaceGeometry, face_geometries
-from models.types import RGBImage
+from prosopon.configs.settings import DetectionSettings
+from prosopon.models.faces.centerface import CenterFace
+from prosopon.models.faces.detections import RGBImage
+from prosopon.models.faces.landmarks import DlibLandmarks68
+from prosopon.models.runtime.session import Compute
+from prosopon.models.swap.geometry import interocular, with_forehead
+from prosopon.models.swap.types import FaceGeometry, face_geometries
 from tests.paths import DATA, require
 from tests.weights import weights
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from deployments.webhooks import signature
+from prosopon.deployments.web.webhooks import signature
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ import csv
 from collections import defaultdict
 from functools import cache
 
-from configs.settings import ImageLimits
-from models.images import decode
-from models.types import Detections, RGBImage
+from prosopon.configs.settings import ImageLimits
+from prosopon.models.faces.detections import Detections, RGBImage
+from prosopon.models.pictures.decoding import decode
 from tests.paths import DATA, require
 
 SAMPLES = DATA / "compreface_samples"

@@ -4,9 +4,9 @@ import shutil
 from functools import cache
 from pathlib import Path
 
-from configs.settings import ModelSettings
-from models.artifacts import CATALOGUE
-from models.registry import Registry, Weights
+from prosopon.configs.settings import ModelSettings
+from prosopon.models.weights.catalogue import CATALOGUE
+from prosopon.models.weights.registry import Registry, Weights
 from tests.paths import MIRROR, require
 
 
@@ -29,7 +29,7 @@ def weights(name: str) -> Weights:
 def insightface_pack_of_two(folder: Path) -> Path:
     """The folder, with an InsightFace detector and embedder in it, as one of their packs has them."""
     # Imports torch, which tests of what does without it must not.
-    from models.openvino_ir import read, to_onnx
+    from prosopon.models.convert.openvino_ir import read, to_onnx
 
     shutil.copy(require(MIRROR / "det_500m.onnx"), folder)
     graph = read(MIRROR / "model-y1-0000.xml", MIRROR / "model-y1-0000.bin")

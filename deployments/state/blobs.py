@@ -32,9 +32,9 @@ import fsspec
 import sqlalchemy as sa
 from fsspec.implementations.local import LocalFileSystem
 
-from deployments.state import schema
-from deployments.state.errors import BlobCorrupt, BlobMissing
-from deployments.state.records import Records
+from prosopon.deployments.state import schema
+from prosopon.deployments.state.database import Records
+from prosopon.deployments.state.errors import BlobCorrupt, BlobMissing
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _WRITERS = 8

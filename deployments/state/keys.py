@@ -14,9 +14,9 @@ from typing import Literal, get_args
 
 import sqlalchemy as sa
 
-from deployments.state import schema
-from deployments.state.errors import KeyNotFound, NotEnoughCredits, StateError
-from deployments.state.records import Records, now
+from prosopon.deployments.state import schema
+from prosopon.deployments.state.database import Records, now
+from prosopon.deployments.state.errors import KeyNotFound, NotEnoughCredits, StateError
 
 Scope = Literal["recognition", "detection", "verification", "trueface", "facecheck", "aifaceswap", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)

@@ -5,9 +5,9 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
-from deployments.state import schema
-from deployments.state.records import Records, now
-from models.latents import Latent, from_bytes, to_bytes
+from prosopon.deployments.state import schema
+from prosopon.deployments.state.database import Records, now
+from prosopon.models.generation.latents import Latent, from_bytes, to_bytes
 
 _MAX_KIND = 255
 

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from configs.settings import StateSettings
-from deployments.state import schema
-from deployments.state.blobs import BlobStore
-from deployments.state.errors import BlobCorrupt, BlobMissing
-from deployments.state.records import Records
-from deployments.state.vectors import open_index
-from models.types import Float32
-from models.vectors import normalize
+from prosopon.configs.settings import StateSettings
+from prosopon.deployments.state import schema
+from prosopon.deployments.state.blobs import BlobStore
+from prosopon.deployments.state.database import Records
+from prosopon.deployments.state.errors import BlobCorrupt, BlobMissing
+from prosopon.deployments.state.vectors.index import open_index
+from prosopon.models.faces.detections import Float32
+from prosopon.models.matching.vectors import normalize
 
 Progress = Callable[[int, int], None]
 """Called with what is done and the total."""

@@ -11,10 +11,10 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from deployments.state import schema
-from deployments.state.blobs import Blob, BlobStore
-from deployments.state.errors import BlobCorrupt, BlobMissing
-from deployments.state.records import Records, now
+from prosopon.deployments.state import schema
+from prosopon.deployments.state.blobs import Blob, BlobStore
+from prosopon.deployments.state.database import Records, now
+from prosopon.deployments.state.errors import BlobCorrupt, BlobMissing
 
 CLAIM = timedelta(seconds=15)
 _TOUCH = timedelta(minutes=1)

@@ -4,8 +4,8 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from deployments.state import schema
-from deployments.state.records import Records, now
+from prosopon.deployments.state import schema
+from prosopon.deployments.state.database import Records, now
 
 
 class SpoofChecks:

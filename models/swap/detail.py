@@ -5,8 +5,8 @@ from functools import cache
 
 import numpy as np
 
-from models.swap.filters import blur, gray
-from models.types import Float32
+from prosopon.models.faces.detections import Float32
+from prosopon.models.swap.filters import blur, gray
 
 _FINE, _COARSE = 0.8, 1.8
 """Sigmas, in pixels of the frame, between which a band of detail lies."""

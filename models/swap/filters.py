@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.types import Float32
+from prosopon.models.faces.detections import Float32
 
 
 def blur(image: Float32, sigma: float) -> Float32:

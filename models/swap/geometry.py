@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay
 
-from models.types import Float32
+from prosopon.models.faces.detections import Float32
 
 Index = NDArray[np.intp]
 
@@ -49,7 +49,7 @@ NOSE_BRIDGE = (27, 31, 33, 35)
 def mean_face() -> Float32:
     """``(82, 3)`` float32: the mean shape with its forehead. x to the viewer's right, y down, z away.
 
-    The unit is the distance between the eyes and the origin their middle. `models.swap.fit_mean_face` makes it.
+    The unit is the distance between the eyes and the origin their middle. `models.training.fit_mean_face` makes it.
     """
     known = np.array(json.loads(SHAPE_FILE.read_text()), np.float32)
     forehead = np.array(_FOREHEAD, np.float32)

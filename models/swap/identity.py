@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from models.swap import geometry
-from models.swap.filters import smoothstep
-from models.types import Float32
+from prosopon.models.faces.detections import Float32
+from prosopon.models.swap import geometry
+from prosopon.models.swap.filters import smoothstep
 
 _LARGEST_SHIFT = 0.18
 """In distances between the eyes."""

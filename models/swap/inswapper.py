@@ -12,19 +12,19 @@ import cv2
 import numpy as np
 from insightface.model_zoo.inswapper import INSwapper
 
-from models.crops import CropSpec, cut
-from models.fingerprint import combined, fingerprint
-from models.insightface_pack import arcface_template
-from models.registry import UnknownModel
-from models.roles import FaceEmbedder
-from models.session import Compute, create_session
-from models.swap import geometry, light, mask, skin
-from models.swap.filters import smoothstep
-from models.swap.paint import Window, paint
-from models.swap.region import Region, region_around
-from models.swap.types import FaceGeometry, Replacement, SourceFace, check_frame
-from models.types import Float32, RGBImage
-from models.vectors import normalize
+from prosopon.models.faces.detections import Float32, RGBImage
+from prosopon.models.faces.insightface_pack import arcface_template
+from prosopon.models.matching.vectors import normalize
+from prosopon.models.pictures.crops import CropSpec, cut
+from prosopon.models.roles import FaceEmbedder
+from prosopon.models.runtime.fingerprint import combined, fingerprint
+from prosopon.models.runtime.session import Compute, create_session
+from prosopon.models.swap import geometry, light, mask, skin
+from prosopon.models.swap.filters import smoothstep
+from prosopon.models.swap.paint import Window, paint
+from prosopon.models.swap.region import Region, region_around
+from prosopon.models.swap.types import FaceGeometry, Replacement, SourceFace, check_frame
+from prosopon.models.weights.registry import UnknownModel
 
 SIZE = 128
 _FADE = 6.0
@@ -41,7 +41,7 @@ class INSwapper128:
     def __init__(self, path: Path, embedder: FaceEmbedder, compute: Compute) -> None:
         """embedder: the recognition model whose embeddings the network was trained with (w600k_r50 of buffalo_l).
 
-        Raises `models.registry.UnknownModel` where the file is no such network, or takes other embeddings.
+        Raises `models.weights.registry.UnknownModel` where the file is no such network, or takes other embeddings.
         """
         session = create_session(path, compute)
         shapes = [tuple(value.shape) for value in session.get_inputs()]

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.swap.filters import blur, gray, smoothstep, spread
-from models.swap.skin import Parts
-from models.types import Float32
+from prosopon.models.faces.detections import Float32
+from prosopon.models.swap.filters import blur, gray, smoothstep, spread
+from prosopon.models.swap.skin import Parts
 
 _DARK = 12.0
 """Added to both sides of a ratio of colours, of 255: noise in the dark has no ratio."""

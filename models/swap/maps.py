@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from models.swap import geometry
-from models.swap.filters import blur, smoothstep, weighted_blur
-from models.swap.types import SourceFace
-from models.types import Float32, RGBImage
+from prosopon.models.faces.detections import Float32, RGBImage
+from prosopon.models.swap import geometry
+from prosopon.models.swap.filters import blur, smoothstep, weighted_blur
+from prosopon.models.swap.types import SourceFace
 
 _CREASE, _LIP_CREASE = 0.035, 0.008
 """Over which part of the distance between the eyes the mesh's creases are smoothed; less where lips meet."""

@@ -3,10 +3,10 @@
 import cv2
 import numpy as np
 
-from models.swap import geometry
-from models.swap.filters import blur, disc, smoothstep
-from models.swap.skin import Parts
-from models.types import Float32
+from prosopon.models.faces.detections import Float32
+from prosopon.models.swap import geometry
+from prosopon.models.swap.filters import blur, disc, smoothstep
+from prosopon.models.swap.skin import Parts
 
 _OPEN_MOUTH = 0.05
 """Distance between the inner lips, in distances between the eyes, from which a mouth shows its inside."""

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from models.swap import detail
-from models.swap.region import Region
-from models.types import Float32, RGBImage
+from prosopon.models.faces.detections import Float32, RGBImage
+from prosopon.models.swap import detail
+from prosopon.models.swap.region import Region
 
 Window = tuple[int, int, int, int]
 """top, bottom, left, right in pixels of a region."""

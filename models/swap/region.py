@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from models.types import Float32, RGBImage
+from prosopon.models.faces.detections import Float32, RGBImage
 
 ANALYSED = 192
 """Longer side of the raster on which light, masks and geometry are worked out, in pixels."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from models.swap import geometry
-from models.swap.filters import blur, disc, guided, smoothstep, spread
-from models.types import Float32
+from prosopon.models.faces.detections import Float32
+from prosopon.models.swap import geometry
+from prosopon.models.swap.filters import blur, disc, guided, smoothstep, spread
 
 # Of the a and b of CIELAB: how far skin strays from its own median where it hardly varies.
 _SMALLEST_SPREAD = np.array([4.0, 2.5, 2.5], np.float32)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.crops import cut
-from models.roles import LandmarkPredictor
-from models.types import Detections, Float32, RGBImage
+from prosopon.models.faces.detections import Detections, Float32, RGBImage
+from prosopon.models.pictures.crops import cut
+from prosopon.models.roles import LandmarkPredictor
 
 DENSE = 68
 

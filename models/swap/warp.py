@@ -6,13 +6,13 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from models.swap import geometry, identity, light, mask, skin
-from models.swap.filters import blur, disc, smoothstep
-from models.swap.maps import Maps, Texture, maps, render, texture
-from models.swap.paint import Window, paint
-from models.swap.region import Region, region_around
-from models.swap.types import Replacement, check_frame
-from models.types import Float32, RGBImage
+from prosopon.models.faces.detections import Float32, RGBImage
+from prosopon.models.swap import geometry, identity, light, mask, skin
+from prosopon.models.swap.filters import blur, disc, smoothstep
+from prosopon.models.swap.maps import Maps, Texture, maps, render, texture
+from prosopon.models.swap.paint import Window, paint
+from prosopon.models.swap.region import Region, region_around
+from prosopon.models.swap.types import Replacement, check_frame
 
 _MARGIN = 0.35
 _PROPORTIONS = 1.0

@@ -27,9 +27,9 @@ def deploy(
     from ray.serve.schema import ServeDeploySchema
     from rich.console import Console
 
-    from models.pull import pull_missing
-    from pipelines.configuration import read_settings
-    from pipelines.joining import NotRunning, join
+    from prosopon.models.weights.pull import pull_missing
+    from prosopon.pipelines.commands.support.configuration import read_settings
+    from prosopon.pipelines.running import NotRunning, join
 
     console = Console(stderr=True)
     settings = read_settings(config)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 if TYPE_CHECKING:
-    from pipelines.ingestion import Skipped, Summary
+    from prosopon.pipelines.ingestion.run import Skipped, Summary
 
 _FAULTS = 3
 
@@ -51,18 +51,18 @@ def ingest(
 
     Exit status: 0 where every picture was looked at, 3 where some could not be, 1 where the run failed.
     """
-    from pipelines.configuration import read_settings
-    from pipelines.ingestion_cluster import prepare
+    from prosopon.pipelines.commands.support.configuration import read_settings
+    from prosopon.pipelines.ingestion.cluster import prepare
 
     settings = read_settings(config)
     prepare(settings, address)
 
-    from deployments.state.errors import StateError
-    from models.registry import ModelUnavailable
-    from pipelines.ingestion import Ingestion, Watch
-    from pipelines.ingestion_sources import SourceError, read_source
-    from pipelines.joining import NotRunning
-    from pipelines.progress import rate_bar
+    from prosopon.deployments.state.errors import StateError
+    from prosopon.models.weights.registry import ModelUnavailable
+    from prosopon.pipelines.commands.support.progress import rate_bar
+    from prosopon.pipelines.ingestion.run import Ingestion, Watch
+    from prosopon.pipelines.ingestion.sources import SourceError, read_source
+    from prosopon.pipelines.running import NotRunning
 
     if report is None:
         report = settings.state.home / f"ingest-{datetime.now():%Y%m%d-%H%M%S}.jsonl"

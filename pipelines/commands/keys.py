@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from deployments.state.keys import KeyStore
+    from prosopon.deployments.state.keys import KeyStore
 
 app = typer.Typer(help="API keys: create, list, revoke, top up, sign webhooks.", no_args_is_help=True)
 
@@ -33,8 +33,8 @@ def create(
 
     from rich.console import Console
 
-    from deployments.state.errors import StateError
-    from deployments.state.keys import SCOPES, Scope
+    from prosopon.deployments.state.errors import StateError
+    from prosopon.deployments.state.keys import SCOPES, Scope
 
     scopes = cast(list[Scope], scope) if scope else list(SCOPES)
     try:
@@ -50,8 +50,8 @@ def list_keys(config: Config = None) -> None:
     """Every key, without the part that is secret."""
     from rich.table import Table
 
-    from deployments.state.keys import SCOPES
-    from pipelines.tables import show
+    from prosopon.deployments.state.keys import SCOPES
+    from prosopon.pipelines.commands.support.tables import show
 
     table = Table(title="Keys")
     for column in ("id", "name", "key", "tenant", "gallery", "scopes", "credits", "created", "revoked"):
@@ -74,7 +74,7 @@ def list_keys(config: Config = None) -> None:
 @app.command()
 def revoke(key: KeyId, config: Config = None) -> None:
     """Stop a key from working. What was stored with it stays."""
-    from deployments.state.errors import KeyNotFound
+    from prosopon.deployments.state.errors import KeyNotFound
 
     try:
         _store(config).revoke(key)
@@ -88,7 +88,7 @@ def top_up(
     key: KeyId, amount: Annotated[int, typer.Argument(help="Credits to add.", min=1)], config: Config = None
 ) -> None:
     """Add credits to a key and print its balance. A key without limit gets one."""
-    from deployments.state.errors import KeyNotFound
+    from prosopon.deployments.state.errors import KeyNotFound
 
     try:
         balance = _store(config).top_up(key, amount)
@@ -106,11 +106,11 @@ def webhook_secret(
     config: Config = None,
 ) -> None:
     """Print what signs the webhooks of a key's tasks, for whoever receives them to verify."""
-    from deployments.state.deliveries import DeliveryStore
-    from deployments.state.errors import KeyNotFound
-    from deployments.state.records import Records
-    from deployments.webhooks import shown
-    from pipelines.configuration import read_settings
+    from prosopon.deployments.state.database import Records
+    from prosopon.deployments.state.errors import KeyNotFound
+    from prosopon.deployments.state.jobs.deliveries import DeliveryStore
+    from prosopon.deployments.web.webhooks import shown
+    from prosopon.pipelines.commands.support.configuration import read_settings
 
     settings = read_settings(config)
     deliveries = DeliveryStore(Records(settings.state.database), settings.webhooks)
@@ -121,8 +121,8 @@ def webhook_secret(
 
 
 def _store(config: Path | None) -> "KeyStore":
-    from deployments.state.keys import KeyStore
-    from deployments.state.records import Records
-    from pipelines.configuration import read_settings
+    from prosopon.deployments.state.database import Records
+    from prosopon.deployments.state.keys import KeyStore
+    from prosopon.pipelines.commands.support.configuration import read_settings
 
     return KeyStore(Records(read_settings(config).state.database))

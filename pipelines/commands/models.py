@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from configs.settings import ModelSettings
-    from models.artifacts import Artifact
+    from prosopon.configs.settings import ModelSettings
+    from prosopon.models.weights.catalogue import Artifact
 
 INSIGHTFACE = "insightface/"
 
@@ -29,9 +29,9 @@ def list_models(directory: Directory = None) -> None:
     """Every artifact of the catalogue, what it does and whether it is here."""
     from rich.table import Table
 
-    from models.artifacts import ARTIFACTS, PACKS
-    from models.registry import Registry
-    from pipelines.tables import show
+    from prosopon.models.weights.catalogue import ARTIFACTS, PACKS
+    from prosopon.models.weights.registry import Registry
+    from prosopon.pipelines.commands.support.tables import show
 
     settings = _settings(directory, None)
     registry = Registry.of(settings)
@@ -61,9 +61,9 @@ def pull(
     """
     from rich.console import Console
 
-    from models.checksums import ChecksumError
-    from models.fetch import FetchError
-    from models.pull import pull as pull_artifacts
+    from prosopon.models.weights.checksums import ChecksumError
+    from prosopon.models.weights.fetch import FetchError
+    from prosopon.models.weights.pull import pull as pull_artifacts
 
     console = Console(stderr=True)
     packs = [name for name in (*(names or []), pack or "") if name.startswith(INSIGHTFACE)]
@@ -87,8 +87,8 @@ def verify(names: Names = None, directory: Directory = None) -> None:
     """Read every file again and compare its sha256. Exit status 1: one is corrupt, or a named one missing."""
     from rich.console import Console
 
-    from models.artifacts import ARTIFACTS
-    from models.registry import Registry, State
+    from prosopon.models.weights.catalogue import ARTIFACTS
+    from prosopon.models.weights.registry import Registry, State
 
     registry = Registry.of(_settings(directory, None))
     bad = False
@@ -104,8 +104,8 @@ def licenses() -> None:
     """The licence of every artifact and whether it allows commercial use."""
     from rich.table import Table
 
-    from models.artifacts import ARTIFACTS
-    from pipelines.tables import show
+    from prosopon.models.weights.catalogue import ARTIFACTS
+    from prosopon.pipelines.commands.support.tables import show
 
     table = Table(title="Licences of weights")
     for column in ("name", "licence", "commercial use", "notice"):
@@ -117,14 +117,14 @@ def licenses() -> None:
 
 
 def _settings(directory: Path | None, mirror: Path | None) -> "ModelSettings":
-    from configs.settings import ModelSettings
+    from prosopon.configs.settings import ModelSettings
 
     given = {"directory": directory, "mirror": mirror}
     return ModelSettings.model_validate({key: path.absolute() for key, path in given.items() if path})
 
 
 def _selected(names: list[str], pack: str | None, roles: list[str]) -> "list[Artifact]":
-    from models.artifacts import CATALOGUE, PACKS
+    from prosopon.models.weights.catalogue import CATALOGUE, PACKS
 
     if unknown := [name for name in names if name not in CATALOGUE]:
         raise typer.BadParameter(f"no artifact is called {', '.join(unknown)}; see `prosopon models list`")
@@ -142,7 +142,7 @@ def _selected(names: list[str], pack: str | None, roles: list[str]) -> "list[Art
 
 
 def _pull_insightface(pack: str) -> None:
-    from models.insightface_pack import pull as pull_pack
+    from prosopon.models.faces.insightface_pack import pull as pull_pack
 
     typer.echo("InsightFace's models are for non-commercial research only.", err=True)
     pull_pack(pack)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from configs.settings import Settings
-    from models.roles import FaceDetector, FaceEmbedder
-    from models.types import Float32, RGBImage
+    from prosopon.configs.settings import Settings
+    from prosopon.models.faces.detections import Float32, RGBImage
+    from prosopon.models.roles import FaceDetector, FaceEmbedder
 
 
 def reembed(
@@ -23,12 +23,12 @@ def reembed(
 
     Needed after the embedder was changed. A run that was stopped goes on where it was.
     """
-    from deployments.state.errors import StateError
-    from deployments.state.maintenance import reembed as recompute
-    from models.load import load_detector, load_embedder
-    from models.session import Compute
-    from pipelines.configuration import read_settings
-    from pipelines.progress import progress_bar
+    from prosopon.deployments.state.errors import StateError
+    from prosopon.deployments.state.maintenance import reembed as recompute
+    from prosopon.models.load import load_detector, load_embedder
+    from prosopon.models.runtime.session import Compute
+    from prosopon.pipelines.commands.support.configuration import read_settings
+    from prosopon.pipelines.commands.support.progress import progress_bar
 
     settings, compute = read_settings(config), Compute()
     detector = load_detector(settings.models, settings.detection, compute)
@@ -59,7 +59,7 @@ def embed_biggest_faces(
     none."""
     import numpy as np
 
-    from models.crops import cut
+    from prosopon.models.pictures.crops import cut
 
     pictures = [_decode(image, settings) for image in images]
     decoded = [picture for picture in pictures if picture is not None]
@@ -75,7 +75,7 @@ def embed_biggest_faces(
 
 
 def _decode(image: bytes, settings: "Settings") -> "RGBImage | None":
-    from models.images import ImageError, decode
+    from prosopon.models.pictures.decoding import ImageError, decode
 
     try:
         return decode(image, settings.images)

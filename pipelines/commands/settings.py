@@ -5,6 +5,6 @@ import typer
 
 def settings() -> None:
     """Print every setting with its meaning and its default, in Markdown."""
-    from configs.tables import markdown
+    from prosopon.configs.tables import markdown
 
     typer.echo(markdown(), nl=False)

@@ -7,8 +7,8 @@ from uuid import UUID
 import typer
 
 if TYPE_CHECKING:
-    from deployments.state.deliveries import DeliveryStore
-    from deployments.state.tasks import TaskStore
+    from prosopon.deployments.state.jobs.deliveries import DeliveryStore
+    from prosopon.deployments.state.jobs.tasks import TaskStore
 
 app = typer.Typer(help="Face swap tasks: list, show, retry.", no_args_is_help=True)
 
@@ -31,8 +31,8 @@ def list_tasks(
 
     from rich.table import Table
 
-    from deployments.state.task_types import State
-    from pipelines.tables import show
+    from prosopon.deployments.state.jobs.task_types import State
+    from prosopon.pipelines.commands.support.tables import show
 
     if state not in (None, *STATES):
         raise typer.BadParameter(f"there are {', '.join(STATES)}")
@@ -60,7 +60,7 @@ def show(task: TaskId, config: Config = None) -> None:
     """A task and the webhook calls that told of it."""
     from rich.console import Console
 
-    from deployments.state.errors import TaskNotFound
+    from prosopon.deployments.state.errors import TaskNotFound
 
     tasks, deliveries = _stores(config)
     try:
@@ -80,7 +80,7 @@ def show(task: TaskId, config: Config = None) -> None:
 @app.command()
 def retry(task: TaskId, config: Config = None) -> None:
     """Have a failed task done again, at its points, or end the pause before a task's next attempt."""
-    from deployments.state.errors import StateError
+    from prosopon.deployments.state.errors import StateError
 
     try:
         _stores(config)[0].retry(task)
@@ -90,11 +90,11 @@ def retry(task: TaskId, config: Config = None) -> None:
 
 
 def _stores(config: Path | None) -> "tuple[TaskStore, DeliveryStore]":
-    from deployments.state.blobs import BlobStore
-    from deployments.state.deliveries import DeliveryStore
-    from deployments.state.records import Records
-    from deployments.state.tasks import TaskStore
-    from pipelines.configuration import read_settings
+    from prosopon.deployments.state.blobs import BlobStore
+    from prosopon.deployments.state.database import Records
+    from prosopon.deployments.state.jobs.deliveries import DeliveryStore
+    from prosopon.deployments.state.jobs.tasks import TaskStore
+    from prosopon.pipelines.commands.support.configuration import read_settings
 
     settings = read_settings(config)
     records = Records(settings.state.database)

@@ -12,9 +12,9 @@ from functools import partial
 import httpx
 import numpy as np
 
-from configs.settings import StateSettings
-from deployments.state import schema
-from deployments.state.records import Records, now
+from prosopon.configs.settings import StateSettings
+from prosopon.deployments.state import schema
+from prosopon.deployments.state.database import Records, now
 from tests.benchmarks.bare import Swap, pictures
 from tests.benchmarks.limits import limit
 from tests.benchmarks.serving import Server, serving

@@ -17,17 +17,23 @@ from pathlib import Path
 import numpy as np
 import sqlalchemy as sa
 
-from configs.settings import ModelSettings, StateSettings
-from deployments.state import schema
-from deployments.state.face_archive import ArchivedFace, archive_gallery
-from deployments.state.galleries import GalleryStore
-from deployments.state.records import Records
-from deployments.state.source_ledger import SeenFace, SourceFaces, SourceLedger, digest, source_id
-from deployments.state.types import Query
-from models.load import load_embedder
-from models.session import Compute
-from models.types import Float32
-from models.vectors import normalize
+from prosopon.configs.settings import ModelSettings, StateSettings
+from prosopon.deployments.state import schema
+from prosopon.deployments.state.database import Records
+from prosopon.deployments.state.galleries.face_archive import ArchivedFace, archive_gallery
+from prosopon.deployments.state.galleries.faces import Query
+from prosopon.deployments.state.galleries.source_ledger import (
+    SeenFace,
+    SourceFaces,
+    SourceLedger,
+    digest,
+    source_id,
+)
+from prosopon.deployments.state.galleries.store import GalleryStore
+from prosopon.models.faces.detections import Float32
+from prosopon.models.load import load_embedder
+from prosopon.models.matching.vectors import normalize
+from prosopon.models.runtime.session import Compute
 from tests.benchmarks.server import resident
 from tests.benchmarks.serving import serving_at
 
@@ -176,7 +182,7 @@ def main() -> None:
         records.close()
         with serving_at(home, {"apis": ["facecheck"]}) as server:
             print(f"server ready after {server.started_seconds:.1f} s", flush=True)
-            from pipelines.joining import HANDLE_ENVIRONMENT, join
+            from prosopon.pipelines.running import HANDLE_ENVIRONMENT, join
 
             os.environ.update(HANDLE_ENVIRONMENT)
             join(home=home)

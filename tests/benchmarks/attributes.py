@@ -17,15 +17,15 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from configs.settings import DetectionSettings
-from models.age import DlibAge, age_range, calibrate, expected_age
-from models.centerface import CenterFace
-from models.crops import CropSpec, cut
-from models.gender import DlibGender
-from models.landmarks import DlibLandmarks68, five_points
-from models.roles import Chips
-from models.session import Compute
-from models.types import Detections, Float32, RGBImage
+from prosopon.configs.settings import DetectionSettings
+from prosopon.models.faces.age import DlibAge, age_range, calibrate, expected_age
+from prosopon.models.faces.centerface import CenterFace
+from prosopon.models.faces.detections import Detections, Float32, RGBImage
+from prosopon.models.faces.gender import DlibGender
+from prosopon.models.faces.landmarks import DlibLandmarks68, five_points
+from prosopon.models.pictures.crops import CropSpec, cut
+from prosopon.models.roles import Chips
+from prosopon.models.runtime.session import Compute
 from tests.paths import DATA
 from tests.weights import weights
 

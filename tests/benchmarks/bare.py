@@ -7,14 +7,20 @@ from typing import Literal
 
 import numpy as np
 
-from configs.settings import DetectionSettings, GenerationSettings, ImageLimits, ModelSettings, SwapSettings
-from models.crops import cut
-from models.face_generator import Faces
-from models.face_swap import FaceSwap
-from models.images import decode
-from models.latents import Part, latent_of_seed
-from models.load import load_detector, load_embedder, load_generator, load_mapper
-from models.session import Compute
+from prosopon.configs.settings import (
+    DetectionSettings,
+    GenerationSettings,
+    ImageLimits,
+    ModelSettings,
+    SwapSettings,
+)
+from prosopon.models.generation.face_generator import Faces
+from prosopon.models.generation.latents import Part, latent_of_seed
+from prosopon.models.load import load_detector, load_embedder, load_generator, load_mapper
+from prosopon.models.pictures.crops import cut
+from prosopon.models.pictures.decoding import decode
+from prosopon.models.runtime.session import Compute
+from prosopon.models.swap.face_swap import FaceSwap
 from tests.paths import DATA
 
 Device = Literal["cpu", "cuda"]

@@ -1,4 +1,4 @@
-"""Make `models/calibration.json`: python -m tests.benchmarks.calibrate
+"""Make `models/matching/calibration.json`: python -m tests.benchmarks.calibrate
 
 Pairs of two people are all pairs of `data/fairface`: about 1,200 people in the wild, of all ages and of
 seven ethnic groups. Pairs of one person are the neutral and the smiling picture of every second person of
@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.calibration import fit
-from models.session import Compute
+from prosopon.models.matching.calibration import fit
+from prosopon.models.runtime.session import Compute
 from tests.benchmarks.embeddings import (
     EMBEDDERS,
     detector,

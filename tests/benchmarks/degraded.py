@@ -5,7 +5,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from models.types import Detections, RGBImage
+from prosopon.models.faces.detections import Detections, RGBImage
 
 Degradation = Callable[[RGBImage, Detections, np.random.Generator], RGBImage]
 

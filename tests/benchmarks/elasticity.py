@@ -138,7 +138,7 @@ def failed(asked: Iterable[Asked]) -> Counter[int]:
 _OBSERVER = """
 import json, sys, time
 from pathlib import Path
-from pipelines.joining import join
+from prosopon.pipelines.running import join
 join(home=Path(sys.argv[1]))
 from ray import serve
 while True:
@@ -250,7 +250,7 @@ async def change_settings(
     change(config)
     changed = server.home / "changed.yaml"
     changed.write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "pipelines.cli", "deploy", str(changed)]
+    command = [sys.executable, "-m", "prosopon.pipelines.cli", "deploy", str(changed)]
     async with crowd(server) as people:
         await people.resize(clients)
         await asyncio.sleep(2)

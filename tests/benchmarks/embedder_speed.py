@@ -11,8 +11,8 @@ from collections.abc import Callable
 import dlib
 import numpy as np
 
-from models.crops import cut
-from models.session import Compute
+from prosopon.models.pictures.crops import cut
+from prosopon.models.runtime.session import Compute
 from tests.benchmarks.embeddings import detector, embedder, portraits
 from tests.paths import DATA
 from tests.weights import weights

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.settings import DetectionSettings, ImageLimits, ModelSettings
-from models.crops import cut
-from models.images import decode
-from models.load import load_detector, load_embedder
-from models.roles import FaceDetector, FaceEmbedder
-from models.session import Compute
-from models.types import Detections, Float32, RGBImage
-from models.vectors import normalize
+from prosopon.configs.settings import DetectionSettings, ImageLimits, ModelSettings
+from prosopon.models.faces.detections import Detections, Float32, RGBImage
+from prosopon.models.load import load_detector, load_embedder
+from prosopon.models.matching.vectors import normalize
+from prosopon.models.pictures.crops import cut
+from prosopon.models.pictures.decoding import decode
+from prosopon.models.roles import FaceDetector, FaceEmbedder
+from prosopon.models.runtime.session import Compute
 from tests.weights import model_settings, weights
 
 EMBEDDERS = ("dlib-resnet29", "face-reidentification-retail-0095", "mobilefacenet-y1")

@@ -6,8 +6,8 @@ compressed, half covered, each made three times), in a gallery of their neutral 
 its pictures alone: all of them, the one that is chosen for its quality, and the one that ranks best, which only
 hindsight knows. Intervals are of 95 %, from resampling the people (bootstrap).
 
-The constants of `models.scores` are chosen on every second person; all other figures are of the others. The space is
-learnt from other people (`tests.benchmarks.scores`), by copies that are made worse in the same five ways.
+The constants of `models.matching.scores` are chosen on every second person; all other figures are of the others. The
+space is learnt from other people (`tests.benchmarks.scores`), by copies that are made worse in the same five ways.
 """
 
 import itertools
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from models.scores import BANDS, FaceSpace, Probe, combined, load_space
-from models.session import Compute
-from models.types import Float32
-from models.vectors import normalize
+from prosopon.models.faces.detections import Float32
+from prosopon.models.matching.scores import BANDS, FaceSpace, Probe, combined, load_space
+from prosopon.models.matching.vectors import normalize
+from prosopon.models.runtime.session import Compute
 from tests.benchmarks.calibrate import london
 from tests.benchmarks.embeddings import EMBEDDERS, detector, embed, embedder, portraits
 from tests.benchmarks.scores import degraded

@@ -16,15 +16,15 @@ from uuid import uuid4
 import numpy as np
 import sqlalchemy as sa
 
-from configs.settings import StateSettings
-from deployments.state import schema
-from deployments.state.blobs import Blob
-from deployments.state.galleries import GalleryStore, NewFace, Query
-from deployments.state.keys import KeyStore
-from deployments.state.maintenance import reindex
-from deployments.state.records import Records, now
-from models.types import Float32
-from models.vectors import normalize
+from prosopon.configs.settings import StateSettings
+from prosopon.deployments.state import schema
+from prosopon.deployments.state.blobs import Blob
+from prosopon.deployments.state.database import Records, now
+from prosopon.deployments.state.galleries.store import GalleryStore, NewFace, Query
+from prosopon.deployments.state.keys import KeyStore
+from prosopon.deployments.state.maintenance import reindex
+from prosopon.models.faces.detections import Float32
+from prosopon.models.matching.vectors import normalize
 
 DIM = 128
 FINGERPRINT = "benchmark"

@@ -15,7 +15,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from pipelines.commands.serve import ray_environment
+from prosopon.pipelines.commands.serve import ray_environment
 from tests.benchmarks.loadgen import closed_loop, post
 from tests.benchmarks.serving import Server, free_port
 

@@ -21,15 +21,15 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from models.calibration import SimilarityCurve
-from models.cohort import GeneratedStrangers, cohort_path, compute_cohort
-from models.identification import OpenSetClassifier, fit
-from models.load import load_similarity
-from models.roles import Chips, FaceEmbedder
-from models.session import Compute
-from models.types import Float32
-from models.vectors import normalize
-from pipelines.progress import progress_bar
+from prosopon.models.faces.detections import Float32
+from prosopon.models.load import load_similarity
+from prosopon.models.matching.calibration import SimilarityCurve
+from prosopon.models.matching.cohort import GeneratedStrangers, cohort_path, compute_cohort
+from prosopon.models.matching.identification import OpenSetClassifier, fit
+from prosopon.models.matching.vectors import normalize
+from prosopon.models.roles import Chips, FaceEmbedder
+from prosopon.models.runtime.session import Compute
+from prosopon.pipelines.commands.support.progress import progress_bar
 from tests.benchmarks.calibrate import london
 from tests.benchmarks.embeddings import EMBEDDERS, detector, distances, embedder, portraits, settings
 from tests.paths import DATA
@@ -70,7 +70,7 @@ def chips_of(folder: str, pattern: str, model: FaceEmbedder, find: object) -> Ch
 
 
 def cut_face(picture: np.ndarray, faces: object, model: FaceEmbedder) -> np.ndarray:
-    from models.crops import cut
+    from prosopon.models.pictures.crops import cut
 
     return cut(picture, faces.boxes[0], faces.landmarks[0], model.crop).pixels  # type: ignore[attr-defined]
 

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 import sqlalchemy as sa
 
-from configs.settings import StateSettings
-from deployments.state import schema
-from deployments.state.records import Records
+from prosopon.configs.settings import StateSettings
+from prosopon.deployments.state import schema
+from prosopon.deployments.state.database import Records
 from tests.benchmarks.bare import Recognise
 from tests.benchmarks.limits import limit
 from tests.paths import DATA
@@ -92,7 +92,7 @@ def ingest(files: Sequence[Path], folder: Path) -> float:
     clock, began = Clock(folder / "home"), time.monotonic()
     clock.start()
     ended = subprocess.run(
-        [sys.executable, "-m", "pipelines.cli", "ingest", str(manifest)],
+        [sys.executable, "-m", "prosopon.pipelines.cli", "ingest", str(manifest)],
         env=environment,
         capture_output=True,
         text=True,

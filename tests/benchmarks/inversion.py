@@ -16,16 +16,16 @@ import numpy as np
 from PIL import Image
 from skimage.metrics import structural_similarity
 
-from configs.settings import DetectionSettings, GenerationSettings, ImageLimits
-from models.crops import cut
-from models.face_inverter import FaceInverter
-from models.images import decode
-from models.inversion_types import SIDE, Schedule, Target
-from models.latents import Latent, between, latent_of_seed, seed_of
-from models.load import load_detector
-from models.reid import RetailReidentification
-from models.session import Compute
-from models.types import Float32, RGBImage
+from prosopon.configs.settings import DetectionSettings, GenerationSettings, ImageLimits
+from prosopon.models.faces.detections import Float32, RGBImage
+from prosopon.models.faces.retail_reidentification import RetailReidentification
+from prosopon.models.generation.latents import Latent, between, latent_of_seed, seed_of
+from prosopon.models.inversion.face_inverter import FaceInverter
+from prosopon.models.inversion.target import SIDE, Schedule, Target
+from prosopon.models.load import load_detector
+from prosopon.models.pictures.crops import cut
+from prosopon.models.pictures.decoding import decode
+from prosopon.models.runtime.session import Compute
 from tests.benchmarks.bare import compute_of, generator
 from tests.paths import DATA, ROOT, smiling
 from tests.weights import model_settings, weights

@@ -10,11 +10,11 @@ import numpy as np
 import typer
 from PIL import Image, ImageOps
 
-from configs.settings import DetectionSettings
-from models.centerface import CenterFace
-from models.crops import cut
-from models.minifasnet import MiniFASNetEnsemble
-from models.session import Compute
+from prosopon.configs.settings import DetectionSettings
+from prosopon.models.faces.centerface import CenterFace
+from prosopon.models.faces.minifasnet import MiniFASNetEnsemble
+from prosopon.models.pictures.crops import cut
+from prosopon.models.runtime.session import Compute
 from tests.paths import DATA, require
 from tests.weights import weights
 

@@ -20,12 +20,12 @@ import numpy as np
 import typer
 from PIL import Image, ImageOps
 
-from configs.settings import DetectionSettings
-from models.centerface import CenterFace
-from models.crops import cut
-from models.mask import CLASSES, WEIGHTS, MaskClassifierNet
-from models.session import Compute
-from models.types import RGBImage
+from prosopon.configs.settings import DetectionSettings
+from prosopon.models.faces.centerface import CenterFace
+from prosopon.models.faces.detections import RGBImage
+from prosopon.models.faces.mask import CLASSES, WEIGHTS, MaskClassifierNet
+from prosopon.models.pictures.crops import cut
+from prosopon.models.runtime.session import Compute
 from tests.paths import DATA, require
 from tests.weights import weights
 

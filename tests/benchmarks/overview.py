@@ -11,15 +11,15 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from configs.settings import DetectionSettings, ImageLimits, ModelSettings, SwapSettings
-from models.crops import cut
-from models.face_swap import FaceSwap
-from models.images import decode
-from models.latents import between, latent_of_seed, seed_of
-from models.load import load_age, load_detector, load_embedder, load_similarity
-from models.session import Compute
-from models.types import RGBImage
-from models.vectors import normalize
+from prosopon.configs.settings import DetectionSettings, ImageLimits, ModelSettings, SwapSettings
+from prosopon.models.faces.detections import RGBImage
+from prosopon.models.generation.latents import between, latent_of_seed, seed_of
+from prosopon.models.load import load_age, load_detector, load_embedder, load_similarity
+from prosopon.models.matching.vectors import normalize
+from prosopon.models.pictures.crops import cut
+from prosopon.models.pictures.decoding import decode
+from prosopon.models.runtime.session import Compute
+from prosopon.models.swap.face_swap import FaceSwap
 from tests.benchmarks.bare import generator
 from tests.paths import DATA, ROOT, require
 

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from configs.settings import ModelSettings
-from models.mobile_stylegan import MobileStyleGan, MobileStyleGanMapper
-from models.mobile_stylegan_network import Synthesis, load_synthesis
-from models.mobile_stylegan_shape import RESOLUTION, STYLES
-from models.registry import resolve
-from models.session import Compute
+from prosopon.configs.settings import ModelSettings
+from prosopon.models.generation.mobile_stylegan import MobileStyleGan, MobileStyleGanMapper
+from prosopon.models.generation.mobile_stylegan_network import Synthesis, load_synthesis
+from prosopon.models.generation.mobile_stylegan_shape import RESOLUTION, STYLES
+from prosopon.models.runtime.session import Compute
+from prosopon.models.weights.registry import resolve
 
 FITTED, JUDGED = 18, 6
 PSI = 0.7

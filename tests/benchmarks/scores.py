@@ -1,6 +1,6 @@
 """FaceCheck's scores: how often strangers reach each band, and how often the same person does.
 
-    python -m tests.benchmarks.scores            # judge models/scores.json
+    python -m tests.benchmarks.scores            # judge models/matching/scores.json
     python -m tests.benchmarks.scores --write    # calibrate, write it, and judge it
 
 Calibrated on people that the judgement does not see: pairs of two people are all pairs of 6,000 chips of FairFace's
@@ -27,8 +27,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from models.roles import FaceDetector, FaceEmbedder
-from models.scores import (
+from prosopon.models.faces.detections import Detections, Float32, RGBImage
+from prosopon.models.matching.scores import (
     BANDS,
     CERTAIN,
     PARTS,
@@ -40,8 +40,8 @@ from models.scores import (
     load_space,
     plain_space,
 )
-from models.session import Compute
-from models.types import Detections, Float32, RGBImage
+from prosopon.models.roles import FaceDetector, FaceEmbedder
+from prosopon.models.runtime.session import Compute
 from tests.benchmarks.calibrate import london
 from tests.benchmarks.degraded import DEGRADATIONS
 from tests.benchmarks.embeddings import EMBEDDERS, detector, embed, embedder, portraits
@@ -102,7 +102,7 @@ def shares(curve: ScoreCurve, found: Float32) -> list[str]:
 
 
 def write(find: FaceDetector, models: dict[str, FaceEmbedder]) -> None:
-    """What `models.scores` reads."""
+    """What `models.matching.scores` reads."""
     strangers = list(chips(find))
     worse = [face for found in degraded(strangers[::_EVERY], find).values() for face in found]
     place = {path: number for number, (path, _, _) in enumerate(strangers)}

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from pipelines.commands.serve import is_free, is_ready
+from prosopon.pipelines.commands.serve import is_free, is_ready
 
 
 def free_port() -> int:
@@ -70,7 +70,7 @@ def launch(home: Path, args: dict[str, Any] | None = None) -> Server:
     application = {
         "name": "prosopon",
         "route_prefix": "/",
-        "import_path": "pipelines.app:build",
+        "import_path": "prosopon.pipelines.app:build",
         "args": {"state": state, **(args or {})},
     }
     config.write_text(
@@ -79,7 +79,7 @@ def launch(home: Path, args: dict[str, Any] | None = None) -> Server:
     log = home / "serve.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.cli", "serve", str(config), "--no-dashboard"],
+            [sys.executable, "-m", "prosopon.pipelines.cli", "serve", str(config), "--no-dashboard"],
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -16,15 +16,15 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from models.crops import cut
-from models.head_pose import head_pose
-from models.reid import RetailReidentification
-from models.session import Compute
-from models.swap.geometry import interocular
-from models.swap.types import FaceGeometry, Replacement, SourceFace
-from models.swap.warp import WarpSwapper
-from models.types import Float32, RGBImage
-from models.vectors import normalize
+from prosopon.models.faces.detections import Float32, RGBImage
+from prosopon.models.faces.head_pose import head_pose
+from prosopon.models.faces.retail_reidentification import RetailReidentification
+from prosopon.models.matching.vectors import normalize
+from prosopon.models.pictures.crops import cut
+from prosopon.models.runtime.session import Compute
+from prosopon.models.swap.geometry import interocular
+from prosopon.models.swap.types import FaceGeometry, Replacement, SourceFace
+from prosopon.models.swap.warp import WarpSwapper
 from tests.faces import around, face_near, portrait
 from tests.paths import ROOT
 from tests.weights import weights

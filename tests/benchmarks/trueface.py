@@ -15,11 +15,11 @@ from typing import Literal, get_args
 import httpx
 import numpy as np
 
-from configs.settings import DetectionSettings, ImageLimits
-from models.crops import cut
-from models.images import decode
-from models.load import load_detector, load_liveness
-from models.session import Compute
+from prosopon.configs.settings import DetectionSettings, ImageLimits
+from prosopon.models.load import load_detector, load_liveness
+from prosopon.models.pictures.crops import cut
+from prosopon.models.pictures.decoding import decode
+from prosopon.models.runtime.session import Compute
 from tests.benchmarks.bare import pictures
 from tests.benchmarks.limits import limit
 from tests.benchmarks.loadgen import closed_loop, post

@@ -16,12 +16,12 @@ from uuid import uuid4
 
 import numpy as np
 
-from configs.settings import StateSettings, VectorIndexSettings
-from deployments.state.galleries import GalleryStore
-from deployments.state.keys import KeyStore
-from deployments.state.types import NewFace, Query
-from deployments.state.vectors import ServerIndex, build_parameters, search_parameters
-from models.types import Float32
+from prosopon.configs.settings import StateSettings, VectorIndexSettings
+from prosopon.deployments.state.galleries.faces import NewFace, Query
+from prosopon.deployments.state.galleries.store import GalleryStore
+from prosopon.deployments.state.keys import KeyStore
+from prosopon.deployments.state.vectors.index import ServerIndex, build_parameters, search_parameters
+from prosopon.models.faces.detections import Float32
 from tests.benchmarks.archive import around, centres_of, people
 from tests.benchmarks.serving import free_port
 from tests.integration.processes import accepts, wait_until

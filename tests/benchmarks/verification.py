@@ -11,9 +11,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from models.load import load_similarity
-from models.session import Compute
-from models.types import Float32
+from prosopon.models.faces.detections import Float32
+from prosopon.models.load import load_similarity
+from prosopon.models.runtime.session import Compute
 from tests.benchmarks.calibrate import london
 from tests.benchmarks.embeddings import EMBEDDERS, detector, distances, embed, embedder, portraits
 

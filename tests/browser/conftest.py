@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deployments.state.face_archive import ArchivedFace
+from prosopon.deployments.state.galleries.face_archive import ArchivedFace
 from tests.benchmarks.serving import Server, serving_at
 from tests.browser.chromium import browser
 from tests.browser.console import Console, console, folder_of_shots

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from deployments.state.keys import SCOPES
+from prosopon.deployments.state.keys import SCOPES
 from tests.benchmarks.serving import Server
 from tests.browser.conftest import OpenConsole
 from tests.browser.console import PHONE, Console

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deployments.state.keys import SCOPES
+from prosopon.deployments.state.keys import SCOPES
 from tests.benchmarks.serving import Server
 from tests.browser.conftest import OpenConsole
 from tests.browser.console import PHONE, Console

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image, ImageChops
 
-from deployments.state.keys import SCOPES
+from prosopon.deployments.state.keys import SCOPES
 from tests.benchmarks.serving import Server
 from tests.browser.conftest import OpenConsole
 from tests.browser.console import PHONE, Console

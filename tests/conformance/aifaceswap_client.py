@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx
 
-from configs.settings import StateSettings, WebhookSettings
-from deployments.state.deliveries import DeliveryStore
-from deployments.state.keys import KeyStore
-from deployments.state.records import Records
+from prosopon.configs.settings import StateSettings, WebhookSettings
+from prosopon.deployments.state.database import Records
+from prosopon.deployments.state.jobs.deliveries import DeliveryStore
+from prosopon.deployments.state.keys import KeyStore
 from tests.benchmarks.serving import Server
 from tests.conformance.client import keys_of
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 
-from configs.settings import StateSettings
-from deployments.state.keys import KeyStore, Scope
-from deployments.state.records import Records
+from prosopon.configs.settings import StateSettings
+from prosopon.deployments.state.database import Records
+from prosopon.deployments.state.keys import KeyStore, Scope
 from tests.benchmarks.serving import Server
 
 

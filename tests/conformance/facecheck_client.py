@@ -11,14 +11,14 @@ from typing import Any
 import httpx
 from PIL import Image
 
-from configs.settings import StateSettings
-from deployments.state.blobs import Blob
-from deployments.state.face_archive import ArchivedFace, archive_gallery
-from deployments.state.galleries import GalleryStore
-from deployments.state.keys import Key
-from deployments.state.types import NewFace
-from models.crops import cut
-from models.thumbnails import MEDIA_TYPE, THUMBNAIL, encode_thumbnail
+from prosopon.configs.settings import StateSettings
+from prosopon.deployments.state.blobs import Blob
+from prosopon.deployments.state.galleries.face_archive import ArchivedFace, archive_gallery
+from prosopon.deployments.state.galleries.faces import NewFace
+from prosopon.deployments.state.galleries.store import GalleryStore
+from prosopon.deployments.state.keys import Key
+from prosopon.models.pictures.crops import cut
+from prosopon.models.pictures.thumbnails import MEDIA_TYPE, THUMBNAIL, encode_thumbnail
 from tests.benchmarks.embeddings import detector, embed, embedder, portraits
 from tests.conformance.client import keys_of
 

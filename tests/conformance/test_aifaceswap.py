@@ -230,7 +230,7 @@ def test_the_command_line_shows_tasks_and_the_secret_of_webhooks(
     config = ["--config", str(server.home / "serve_config.yaml")]
 
     def prosopon(*arguments: str) -> str:
-        command = [sys.executable, "-m", "pipelines.cli", *arguments, *config]
+        command = [sys.executable, "-m", "prosopon.pipelines.cli", *arguments, *config]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     assert task_id in prosopon("tasks", "list", "--state", "succeeded")

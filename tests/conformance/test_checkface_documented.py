@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.latents import Morph
+from prosopon.models.generation.latents import Morph
 from tests.benchmarks.serving import Server
 from tests.paths import ROOT, SHARED, require
 
@@ -66,7 +66,7 @@ def test_hashdata_of_the_example_to_the_last_digit(api: httpx.Client) -> None:
 
 @pytest.mark.parametrize("value", ["", "こんにちは 🙂", "a&b=c/d?e#f%", "é" * 5000, "x" * 10_000])
 def test_any_text_has_a_latent(api: httpx.Client, value: str) -> None:
-    from models.latents import latent_of_seed, seed_of
+    from prosopon.models.generation.latents import latent_of_seed, seed_of
 
     document = get(api, "hashdata", value=value).json()
     assert document["seed"] == seed_of(value)
@@ -224,12 +224,12 @@ def test_another_process_makes_the_same_bytes(api: httpx.Client) -> None:
     served = get(api, "face", value="prosopon", dim=200, format="png").content
     program = """
 import sys
-from configs.settings import GenerationSettings, ModelSettings
-from models.face_generator import Faces
-from models.latents import Part, latent_of_seed, seed_of
-from models.load import load_generator, load_mapper
-from models.pictures import encode_picture
-from models.session import Compute
+from prosopon.configs.settings import GenerationSettings, ModelSettings
+from prosopon.models.generation.face_generator import Faces
+from prosopon.models.generation.latents import Part, latent_of_seed, seed_of
+from prosopon.models.load import load_generator, load_mapper
+from prosopon.models.pictures.encoding import encode_picture
+from prosopon.models.runtime.session import Compute
 models, compute, psi = ModelSettings(), Compute(), GenerationSettings()
 faces = Faces(load_mapper(models, compute), load_generator(models, compute), psi.truncation_psi, psi.truncated_pixels)
 (picture,) = faces.pictures([((Part(latent_of_seed(seed_of("prosopon"))),), 200)])

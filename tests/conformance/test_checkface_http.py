@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from configs.settings import Settings
+from prosopon.configs.settings import Settings
 from tests.benchmarks.serving import Server
 from tests.conformance.checkface_client import settled
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs.settings import Settings
+from prosopon.configs.settings import Settings
 from tests.benchmarks.serving import Server
 from tests.conformance.checkface_client import error_of, settled
 

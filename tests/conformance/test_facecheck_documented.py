@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from models.scores import CERTAIN
-from models.thumbnails import THUMBNAIL
+from prosopon.models.matching.scores import CERTAIN
+from prosopon.models.pictures.thumbnails import THUMBNAIL
 from tests.benchmarks.serving import Server
 from tests.conformance.conftest import PAGE, PEOPLE
 from tests.conformance.facecheck_client import UNLIMITED, FaceCheckClient, answer, new_token, webp

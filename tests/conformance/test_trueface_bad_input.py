@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from configs.settings import StateSettings
-from deployments.state.enrollments import gallery_of
-from deployments.state.records import Records
-from deployments.state.schema import enrollments
+from prosopon.configs.settings import StateSettings
+from prosopon.deployments.state.database import Records
+from prosopon.deployments.state.galleries.enrollments import gallery_of
+from prosopon.deployments.state.schema import enrollments
 from tests.benchmarks.serving import Server
 from tests.conformance.client import keys_of
 from tests.conformance.trueface_client import (

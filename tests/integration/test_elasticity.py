@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pipelines.commands.serve import is_ready
+from prosopon.pipelines.commands.serve import is_ready
 from tests.benchmarks import elasticity
 from tests.benchmarks.elasticity import Observer, failed
 from tests.benchmarks.serving import Server, serving

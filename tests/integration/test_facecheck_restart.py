@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deployments.state.face_archive import ArchivedFace
+from prosopon.deployments.state.galleries.face_archive import ArchivedFace
 from tests.benchmarks.serving import start, stop
 from tests.conformance.facecheck_client import FaceCheckClient, balance, fill_archive, new_token
 

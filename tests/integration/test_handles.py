@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.latents import Latent, Part, latent_of_seed
-from pipelines.handles import (
+from prosopon.models.generation.latents import Latent, Part, latent_of_seed
+from prosopon.pipelines.python.handles import (
     Answer,
     ImageError,
     LatentError,
@@ -117,7 +117,7 @@ def test_the_public_index_is_searched(
     for path in london[90:93]:
         (album / path.name).write_bytes(path.read_bytes())
     config = str(server.home / "serve_config.yaml")
-    command = [sys.executable, "-m", "pipelines.cli", "ingest", str(album), "--config", config]
+    command = [sys.executable, "-m", "prosopon.pipelines.cli", "ingest", str(album), "--config", config]
     subprocess.run(command, check=True, capture_output=True)
     best, *others = prosopon.search(london[91], smiling(london[91])).result()
     assert best.url and best.url.endswith(london[91].name)
@@ -200,8 +200,6 @@ def test_an_application_that_is_not_there_is_said_so(prosopon: Prosopon, tmp_pat
 
 
 def test_nobody_is_joined_where_nobody_serves(tmp_path: Path) -> None:
-    code = (
-        "from pathlib import Path; from pipelines.handles import Prosopon; Prosopon.connect(home=Path('.'))"
-    )
+    code = "from pathlib import Path; from pipelines.python.handles import Prosopon; Prosopon.connect(home=Path('.'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode and "NotRunning: nobody serves" in done.stderr

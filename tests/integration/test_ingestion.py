@@ -19,11 +19,11 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from configs.settings import StateSettings
-from deployments.state import schema
-from deployments.state.galleries import GalleryStore
-from deployments.state.records import Records
-from deployments.state.vectors import open_index
+from prosopon.configs.settings import StateSettings
+from prosopon.deployments.state import schema
+from prosopon.deployments.state.database import Records
+from prosopon.deployments.state.galleries.store import GalleryStore
+from prosopon.deployments.state.vectors.index import open_index
 from tests.benchmarks.serving import start, stop
 from tests.paths import DATA, ROOT, require
 
@@ -42,7 +42,7 @@ def command(home: Path, source: Path | str, *options: str) -> list[str]:
     return [
         sys.executable,
         "-m",
-        "pipelines.cli",
+        "prosopon.pipelines.cli",
         "ingest",
         str(source),
         "--report",
@@ -258,17 +258,17 @@ def nearest(home: Path, pictures: Path) -> list[tuple[str, float]]:
     program = """
 import asyncio, json, os, sys
 from pathlib import Path
-from pipelines.joining import HANDLE_ENVIRONMENT, join
+from prosopon.pipelines.running import HANDLE_ENVIRONMENT, join
 os.environ.update(HANDLE_ENVIRONMENT)
 import numpy as np, sqlalchemy as sa
 home = Path(sys.argv[1])
 join(home=home)
 from ray import serve
-from configs.settings import StateSettings
-from deployments.state import schema
-from deployments.state.face_archive import archive_gallery
-from deployments.state.records import Records
-from deployments.state.types import Query
+from prosopon.configs.settings import StateSettings
+from prosopon.deployments.state import schema
+from prosopon.deployments.state.galleries.face_archive import archive_gallery
+from prosopon.deployments.state.database import Records
+from prosopon.deployments.state.galleries.faces import Query
 records = Records(StateSettings(home=home).database)
 with records.read() as db:
     probe = db.execute(sa.select(schema.faces.c.embedding).limit(1)).scalar()

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from configs.settings import StateSettings
-from deployments.state import schema
-from deployments.state.face_archive import archive_gallery
-from deployments.state.galleries import GalleryStore
-from deployments.state.types import Query
+from prosopon.configs.settings import StateSettings
+from prosopon.deployments.state import schema
+from prosopon.deployments.state.galleries.face_archive import archive_gallery
+from prosopon.deployments.state.galleries.faces import Query
+from prosopon.deployments.state.galleries.store import GalleryStore
 from tests.benchmarks.embeddings import embedder
 from tests.integration.test_ingestion import ingest, with_settings
 from tests.integration.test_milvus_server import uri

@@ -12,14 +12,14 @@ import httpx
 import numpy as np
 import pytest
 
-from configs.settings import StateSettings, VectorIndexSettings
-from deployments.state.blobs import Blob
-from deployments.state.errors import FingerprintMismatch
-from deployments.state.galleries import FaceRecord, GalleryStore, NewFace, Query
-from deployments.state.keys import KeyStore
-from deployments.state.vectors import ServerIndex
-from models.types import Float32
-from models.vectors import normalize
+from prosopon.configs.settings import StateSettings, VectorIndexSettings
+from prosopon.deployments.state.blobs import Blob
+from prosopon.deployments.state.errors import FingerprintMismatch
+from prosopon.deployments.state.galleries.store import FaceRecord, GalleryStore, NewFace, Query
+from prosopon.deployments.state.keys import KeyStore
+from prosopon.deployments.state.vectors.index import ServerIndex
+from prosopon.models.faces.detections import Float32
+from prosopon.models.matching.vectors import normalize
 from tests.benchmarks.elasticity import Observer, crowd, failed, reached
 from tests.benchmarks.serving import free_port, serving
 from tests.conformance.client import Client, part

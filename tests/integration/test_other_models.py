@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from models.artifacts import CATALOGUE
+from prosopon.models.weights.catalogue import CATALOGUE
 from tests.benchmarks.serving import serving
 from tests.conformance.client import Client, new_client, part
 from tests.paths import smiling

@@ -20,13 +20,13 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from configs.settings import StateSettings
-from deployments.state import schema
-from deployments.state.blobs import Blob
-from deployments.state.errors import FingerprintMismatch, NotEnoughCredits
-from deployments.state.galleries import FaceRecord, GalleryStore, NewFace, Query
-from deployments.state.keys import KeyStore
-from deployments.state.records import Records
+from prosopon.configs.settings import StateSettings
+from prosopon.deployments.state import schema
+from prosopon.deployments.state.blobs import Blob
+from prosopon.deployments.state.database import Records
+from prosopon.deployments.state.errors import FingerprintMismatch, NotEnoughCredits
+from prosopon.deployments.state.galleries.store import FaceRecord, GalleryStore, NewFace, Query
+from prosopon.deployments.state.keys import KeyStore
 from tests.benchmarks.serving import free_port
 from tests.integration.processes import wait_until
 from tests.paths import ROOT
@@ -140,7 +140,7 @@ def test_migrations_build_the_declared_tables(url: str) -> None:
 
 
 def test_processes_that_open_a_new_database_together_all_succeed(url: str) -> None:
-    program = "import sys; from deployments.state.records import Records; Records(sys.argv[1]).close()"
+    program = "import sys; from deployments.state.database import Records; Records(sys.argv[1]).close()"
     processes = [subprocess.Popen([sys.executable, "-c", program, url], cwd=ROOT) for _ in range(4)]
     assert [process.wait(60) for process in processes] == [0] * 4
 

@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from deployments.state.collection_store import TrainingSet
-from deployments.state.galleries import GalleryStore
+from prosopon.deployments.state.galleries.collections import TrainingSet
+from prosopon.deployments.state.galleries.store import GalleryStore
 from tests.integration.test_postgres import server, store, url
 from tests.unit import test_enrollments as on_sqlite
 from tests.unit.test_enrollments import MODEL, State, embedding, tenant

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from deployments.state.blobs import BlobStore
-from deployments.state.records import Records
+from prosopon.deployments.state.blobs import BlobStore
+from prosopon.deployments.state.database import Records
 from tests.integration.test_postgres import server, url
 from tests.unit import test_searches as on_sqlite
 from tests.unit.test_searches import State

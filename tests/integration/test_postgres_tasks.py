@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.state.records import Records
+from prosopon.deployments.state.database import Records
 from tests.integration.test_postgres import server, url
 from tests.unit import test_tasks as on_sqlite
 from tests.unit.test_tasks import State, state_over

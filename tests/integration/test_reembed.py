@@ -9,9 +9,9 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from configs.settings import StateSettings
-from deployments.state import schema
-from deployments.state.galleries import GalleryStore
+from prosopon.configs.settings import StateSettings
+from prosopon.deployments.state import schema
+from prosopon.deployments.state.galleries.store import GalleryStore
 from tests.benchmarks.embeddings import embedder
 from tests.benchmarks.serving import serving_at
 from tests.conformance.client import new_client, part
@@ -81,7 +81,7 @@ def test_another_embedder_searches_after_prosopon_reembed_and_not_before(
         refused = searched(FaceCheckClient(http, token), smiling(london[0]))
         assert "prosopon reembed" in refused["error"] and not refused.get("output")
 
-    command = [sys.executable, "-m", "pipelines.cli", "reembed", "--config", str(config)]
+    command = [sys.executable, "-m", "prosopon.pipelines.cli", "reembed", "--config", str(config)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     assert f"{PEOPLE + len(enrolled)} faces embedded by {OTHER}" in done.stdout
     faces = stored(home)

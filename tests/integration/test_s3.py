@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
 
-from configs.settings import StateSettings
-from deployments.state.blobs import Blob
-from deployments.state.errors import BlobCorrupt, BlobMissing
-from deployments.state.galleries import GalleryStore, NewFace
-from deployments.state.keys import KeyStore
+from prosopon.configs.settings import StateSettings
+from prosopon.deployments.state.blobs import Blob
+from prosopon.deployments.state.errors import BlobCorrupt, BlobMissing
+from prosopon.deployments.state.galleries.store import GalleryStore, NewFace
+from prosopon.deployments.state.keys import KeyStore
 
 
 @pytest.fixture

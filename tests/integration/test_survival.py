@@ -14,10 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from configs.settings import StateSettings
-from deployments.state import schema
-from deployments.state.records import Records
-from pipelines.commands.serve import is_ready
+from prosopon.configs.settings import StateSettings
+from prosopon.deployments.state import schema
+from prosopon.deployments.state.database import Records
+from prosopon.pipelines.commands.serve import is_ready
 from tests.benchmarks.serving import Server, start, stop
 from tests.conformance.client import Client, new_key
 

@@ -18,10 +18,10 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
-from configs.settings import StateSettings
-from deployments.state import schema
-from deployments.state.records import Records
-from pipelines.commands.serve import is_ready
+from prosopon.configs.settings import StateSettings
+from prosopon.deployments.state import schema
+from prosopon.deployments.state.database import Records
+from prosopon.pipelines.commands.serve import is_ready
 from tests.benchmarks.serving import Server, start, stop
 from tests.conformance.aifaceswap_client import BASE, Swapper, new_swapper
 from tests.integration.test_survival import replicas

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import httpx
 
-from configs.settings import StateSettings
-from deployments.state import schema
-from deployments.state.blobs import Blob, BlobStore
-from deployments.state.deliveries import DeliveryStore
-from deployments.state.keys import KeyStore
-from deployments.state.records import Records
-from deployments.state.task_types import NewTask, TaskInput
-from deployments.state.tasks import TaskStore
+from prosopon.configs.settings import StateSettings
+from prosopon.deployments.state import schema
+from prosopon.deployments.state.blobs import Blob, BlobStore
+from prosopon.deployments.state.database import Records
+from prosopon.deployments.state.jobs.deliveries import DeliveryStore
+from prosopon.deployments.state.jobs.task_types import NewTask, TaskInput
+from prosopon.deployments.state.jobs.tasks import TaskStore
+from prosopon.deployments.state.keys import KeyStore
 from tests.integration.task_processes import SWAP, WEBHOOKS
 from tests.loopback import loopback
 from tests.paths import ROOT

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from configs.settings import ModelSettings
+from prosopon.configs.settings import ModelSettings
 from tests.benchmarks.serving import Server, serving
 from tests.conformance.client import new_client, part
 from tests.conformance.trueface_client import TruefaceClient, b64, new_trueface_client

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from configs.settings import DetectionSettings
-from models.roles import FaceDetector
+from prosopon.configs.settings import DetectionSettings
+from prosopon.models.roles import FaceDetector
 from tests.samples import missed, noses, sample
 
 THRESHOLD = DetectionSettings().score_threshold

@@ -9,8 +9,8 @@ import orjson
 import pytest
 from starlette.requests import Request
 
-from pipelines.aifaceswap_fields import FieldError, Fields, PictureField, read_fields
-from pipelines.uploads import BodyError, BodyTooLarge
+from prosopon.pipelines.apis.aifaceswap.fields import FieldError, Fields, PictureField, read_fields
+from prosopon.pipelines.http.uploads import BodyError, BodyTooLarge
 
 URL = "https://pictures.example/a.png"
 

@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
-from configs.settings import DetectionSettings
-from models import dlib_chips
-from models.age import YEARS, DlibAge, age_range, calibrate, expected_age
-from models.centerface import CenterFace
-from models.crops import CropSpec, cut
-from models.gender import DlibGender
-from models.session import Compute
+from prosopon.configs.settings import DetectionSettings
+from prosopon.models.faces import dlib_chips
+from prosopon.models.faces.age import YEARS, DlibAge, age_range, calibrate, expected_age
+from prosopon.models.faces.centerface import CenterFace
+from prosopon.models.faces.gender import DlibGender
+from prosopon.models.pictures.crops import CropSpec, cut
+from prosopon.models.runtime.session import Compute
 from tests.paths import DATA, require
 from tests.weights import weights
 

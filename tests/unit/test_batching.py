@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from configs.settings import DeploymentSettings
-from deployments.batching import Batched
+from prosopon.configs.settings import DeploymentSettings
+from prosopon.deployments.serving.batching import Batched
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from deployments.state import schema
-from deployments.state.blobs import Blob, BlobStore
-from deployments.state.errors import BlobCorrupt, BlobMissing
-from deployments.state.records import Records
+from prosopon.deployments.state import schema
+from prosopon.deployments.state.blobs import Blob, BlobStore
+from prosopon.deployments.state.database import Records
+from prosopon.deployments.state.errors import BlobCorrupt, BlobMissing
 
 
 @pytest.fixture

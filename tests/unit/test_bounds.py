@@ -2,9 +2,9 @@
 
 import pytest
 
-from configs.settings import DeploymentSettings
-from deployments.calls import Overloaded
-from pipelines.bounds import Bound
+from prosopon.configs.settings import DeploymentSettings
+from prosopon.deployments.serving.calls import Overloaded
+from prosopon.pipelines.http.concurrency import Bound
 
 
 def test_one_too_many_is_refused_until_another_has_ended() -> None:

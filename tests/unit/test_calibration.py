@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.calibration import (
+from prosopon.models.matching.calibration import (
     GENUINE_SIMILARITY,
     NotCalibrated,
     SimilarityCurve,
@@ -11,7 +11,7 @@ from models.calibration import (
     fit,
     load_similarity,
 )
-from models.vectors import normalize
+from prosopon.models.matching.vectors import normalize
 
 CURVE = SimilarityCurve(c0=0.8, c1=5.0)
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from deployments.calls import call
-from deployments.messages import Rejected
-from models.images import ImageError, RejectionReason
+from prosopon.deployments.serving.calls import call
+from prosopon.deployments.serving.messages import Rejected
+from prosopon.models.pictures.decoding import ImageError, RejectionReason
 
 
 class Answering:

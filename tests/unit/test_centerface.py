@@ -4,10 +4,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from configs.settings import DetectionSettings
-from models.centerface import CenterFace, decode, make_dynamic
-from models.roles import FaceDetector
-from models.session import Compute, create_session, run
+from prosopon.configs.settings import DetectionSettings
+from prosopon.models.faces.centerface import CenterFace, decode, make_dynamic
+from prosopon.models.roles import FaceDetector
+from prosopon.models.runtime.session import Compute, create_session, run
 from tests.unit.detector_contract import DetectorContract
 from tests.weights import weights
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from rich.table import Table
 
-from models.artifacts import ARTIFACTS
-from pipelines.commands.models import licenses, list_models
-from pipelines.tables import show
+from prosopon.models.weights.catalogue import ARTIFACTS
+from prosopon.pipelines.commands.models import licenses, list_models
+from prosopon.pipelines.commands.support.tables import show
 
 
 @pytest.fixture

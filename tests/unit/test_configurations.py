@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from ray.serve import Application
 from ray.serve.schema import ServeDeploySchema
 
-from configs.settings import DeploymentSettings, Settings
-from pipelines.app import build
+from prosopon.configs.settings import DeploymentSettings, Settings
+from prosopon.pipelines.app import build
 from tests.paths import ROOT
 
 SERVER = {
@@ -52,7 +52,9 @@ CLUSTERS = ("configs/cluster.yaml", "configs/kubernetes.yaml")
 @pytest.mark.parametrize("name", ALL)
 def test_a_configuration_is_one_that_ray_serve_deploys(name: str, servers: None) -> None:
     schema = ServeDeploySchema.model_validate(document(name))
-    assert [application.import_path for application in schema.applications] == ["pipelines.app:build"]
+    assert [application.import_path for application in schema.applications] == [
+        "prosopon.pipelines.app:build"
+    ]
     assert isinstance(build(settings_of(name)), Application)
 
 
@@ -162,7 +164,7 @@ def test_an_image_serves_without_being_root(name: str) -> None:
     assert kinds[-1] == "CMD" and "USER" in kinds and "HEALTHCHECK" in kinds
     assert [text for kind, text in instructions(name) if kind == "USER"][-1] == "prosopon"
     environment = " ".join(text for kind, text in instructions(name) if kind == "ENV")
-    from pipelines.joining import HANDLE_ENVIRONMENT
+    from prosopon.pipelines.running import HANDLE_ENVIRONMENT
 
     assert all(f"{key}={value}" in environment for key, value in HANDLE_ENVIRONMENT.items())
 

@@ -8,11 +8,11 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from configs.settings import ModelSettings, Settings
-from pipelines import console
+from prosopon.configs.settings import ModelSettings, Settings
+from prosopon.pipelines.http import pages as console
 from tests.paths import ROOT
 
-FILES = Path(console.__file__).parent / "console"
+FILES = Path(console.__file__).parent.parent / "console"
 
 
 class Client:
@@ -101,7 +101,7 @@ def test_every_file_is_part_of_the_package() -> None:
     import tomllib
 
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    patterns = settings["tool"]["setuptools"]["package-data"]["pipelines"]
+    patterns = settings["tool"]["setuptools"]["package-data"]["prosopon.pipelines"]
     packaged = {path for pattern in patterns for path in FILES.parent.glob(pattern)}
     assert {path for path in FILES.rglob("*") if path.is_file()} <= packaged
 

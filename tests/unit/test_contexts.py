@@ -4,7 +4,7 @@ import contextvars
 
 from ray.serve import context as serve_context
 
-from deployments.contexts import context_apart
+from prosopon.deployments.serving.contexts import context_apart
 
 SEEN = contextvars.ContextVar("SEEN", default="nothing")
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from configs.settings import FetchSettings, StateSettings, SwapSettings, WebhookSettings
-from deployments import courier
-from deployments.state.deliveries import DeliveryRecord
-from deployments.state.records import Records
-from deployments.web_client import Reply, Unreachable, WebClient
+from prosopon.configs.settings import FetchSettings, StateSettings, SwapSettings, WebhookSettings
+from prosopon.deployments import courier
+from prosopon.deployments.state.database import Records
+from prosopon.deployments.state.jobs.deliveries import DeliveryRecord
+from prosopon.deployments.web.client import Reply, Unreachable, WebClient
 from tests.unit.test_tasks import HOOK, state_over
 
 WEBHOOKS = WebhookSettings(max_attempts=3, first_pause_seconds=0.01, max_pause_seconds=0.01)

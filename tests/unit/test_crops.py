@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from models import dlib_chips
-from models.crops import CropSpec, crop_matrix, cut, similarity_transform
-from models.dlib_resnet import DlibResNet29
-from models.session import Compute
-from models.types import Float32, RGBImage
-from models.vectors import normalize
+from prosopon.models.faces import dlib_chips
+from prosopon.models.faces.detections import Float32, RGBImage
+from prosopon.models.faces.dlib_resnet import DlibResNet29
+from prosopon.models.matching.vectors import normalize
+from prosopon.models.pictures.crops import CropSpec, crop_matrix, cut, similarity_transform
+from prosopon.models.runtime.session import Compute
 from tests.samples import sample
 from tests.weights import weights
 

@@ -7,17 +7,17 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from configs.settings import (
+from prosopon.configs.settings import (
     DeploymentSettings,
     DetectionSettings,
     FaceRole,
     ImageLimits,
     ModelSettings,
 )
-from deployments.detector import Detector
-from deployments.messages import DetectRequest, FacesFound, ModelCard, Rejected
-from models.load import available
-from pipelines.app import FACE_DEPLOYMENTS
+from prosopon.deployments.detector import Detector
+from prosopon.deployments.serving.messages import DetectRequest, FacesFound, ModelCard, Rejected
+from prosopon.models.load import available
+from prosopon.pipelines.app import FACE_DEPLOYMENTS
 from tests.paths import DATA, require
 
 

@@ -6,13 +6,20 @@ import dlib
 import numpy as np
 import pytest
 
-from configs.settings import DetectionSettings
-from models.centerface import CenterFace
-from models.crops import cut
-from models.dlib_format import Affine, Convolution, FormatError, FullyConnected, Reader, read_metric_network
-from models.dlib_resnet import DlibResNet29
-from models.roles import Chips
-from models.session import Compute
+from prosopon.configs.settings import DetectionSettings
+from prosopon.models.convert.dlib_format import (
+    Affine,
+    Convolution,
+    FormatError,
+    FullyConnected,
+    Reader,
+    read_metric_network,
+)
+from prosopon.models.faces.centerface import CenterFace
+from prosopon.models.faces.dlib_resnet import DlibResNet29
+from prosopon.models.pictures.crops import cut
+from prosopon.models.roles import Chips
+from prosopon.models.runtime.session import Compute
 from tests.samples import sample
 from tests.weights import weights
 

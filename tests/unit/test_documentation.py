@@ -2,12 +2,12 @@
 
 import re
 
-from pipelines.cli import app
+from prosopon.pipelines.cli import app
 from tests.paths import ROOT
 
 
 def test_the_page_of_settings_is_up_to_date() -> None:
-    from configs.tables import markdown
+    from prosopon.configs.tables import markdown
 
     page = (ROOT / "docs" / "configuration.md").read_text()
     assert page == markdown(), "run `prosopon settings > docs/configuration.md`"

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from configs.settings import Settings
-from pipelines import aifaceswap, compreface, trueface
+from prosopon.configs.settings import Settings
+from prosopon.pipelines.apis.aifaceswap import routes as aifaceswap
+from prosopon.pipelines.apis.compreface import routes as compreface
+from prosopon.pipelines.apis.trueface import routes as trueface
 
 NOTHING = SimpleNamespace()
 SERVICES = SimpleNamespace(

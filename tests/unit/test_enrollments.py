@@ -16,12 +16,9 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 
-from configs.settings import StateSettings
-from deployments.state import collection_store
-from deployments.state.blobs import Blob
-from deployments.state.collection_store import CollectionStore
-from deployments.state.enrollments import EnrolledPicture, EnrollmentStore, gallery_of
-from deployments.state.errors import (
+from prosopon.configs.settings import StateSettings
+from prosopon.deployments.state.blobs import Blob
+from prosopon.deployments.state.errors import (
     BlobMissing,
     CollectionEmpty,
     CollectionNotFound,
@@ -29,9 +26,12 @@ from deployments.state.errors import (
     EnrollmentNotFound,
     InvalidEmbedding,
 )
-from deployments.state.galleries import GalleryStore
-from deployments.state.spoof_checks import SpoofChecks
-from models.types import Float32
+from prosopon.deployments.state.galleries import collections as collection_store
+from prosopon.deployments.state.galleries.collections import CollectionStore
+from prosopon.deployments.state.galleries.enrollments import EnrolledPicture, EnrollmentStore, gallery_of
+from prosopon.deployments.state.galleries.store import GalleryStore
+from prosopon.deployments.state.spoof_checks import SpoofChecks
+from prosopon.models.faces.detections import Float32
 from tests.paths import ROOT
 from tests.unit.test_galleries import check_agreement, settle
 
@@ -313,8 +313,8 @@ def test_spoof_checks_are_their_tenants(store: GalleryStore) -> None:
 _ENROLLING = """
 import json, sys, uuid
 import numpy as np
-from configs.settings import StateSettings
-from deployments.state.galleries import GalleryStore
+from prosopon.configs.settings import StateSettings
+from prosopon.deployments.state.galleries.store import GalleryStore
 from tests.unit.test_enrollments import MODEL, State, embedding
 store = GalleryStore(StateSettings(home=sys.argv[1]), MODEL, 16)
 state = State(store, int(sys.argv[2]))

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.state.face_archive import ArchivedFace, archive_gallery
-from deployments.state.records import Records
-from deployments.state.schema import MAX_SUBJECT_LENGTH
+from prosopon.deployments.state.database import Records
+from prosopon.deployments.state.galleries.face_archive import ArchivedFace, archive_gallery
+from prosopon.deployments.state.schema import MAX_SUBJECT_LENGTH
 
 
 def test_the_gallery_is_made_once(tmp_path: Path) -> None:

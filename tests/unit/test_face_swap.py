@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs.settings import DetectionSettings, ImageLimits, SwapSettings
-from models.face_swap import FaceSwap, NoSwap
-from models.images import ImageError
-from models.session import Compute
+from prosopon.configs.settings import DetectionSettings, ImageLimits, SwapSettings
+from prosopon.models.pictures.decoding import ImageError
+from prosopon.models.runtime.session import Compute
+from prosopon.models.swap.face_swap import FaceSwap, NoSwap
 from tests.weights import model_settings, weights
 
 

@@ -5,11 +5,11 @@ from uuid import UUID
 
 import pytest
 
-from deployments.state.search_runs import GIVEN_UP
-from pipelines.face_search import Found, SearchHit
-from pipelines.facecheck_errors import Code
-from pipelines.facecheck_wire import BrowserJsonResponse, data_uri, message_of, results_of
-from pipelines.searches import FAILED
+from prosopon.deployments.state.jobs.search_runs import GIVEN_UP
+from prosopon.pipelines.apis.facecheck.errors import Code
+from prosopon.pipelines.apis.facecheck.wire import BrowserJsonResponse, data_uri, message_of, results_of
+from prosopon.pipelines.graphs.face_search import Found, SearchHit
+from prosopon.pipelines.graphs.searches import FAILED
 
 
 def test_without_an_output_the_field_is_left_out_or_null_as_configured() -> None:

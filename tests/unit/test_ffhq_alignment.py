@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
-from configs.settings import DetectionSettings
-from models.crops import cut
-from models.face_generator import Faces
-from models.ffhq_alignment import FIVE_POINTS, ffhq_chip, ffhq_matrix, mapped
-from models.latents import Part, latent_of_seed
-from models.load import load_detector, load_generator, load_landmarks, load_mapper
-from models.session import Compute
-from models.types import Float32, RGBImage
+from prosopon.configs.settings import DetectionSettings
+from prosopon.models.faces.detections import Float32, RGBImage
+from prosopon.models.generation.face_generator import Faces
+from prosopon.models.generation.latents import Part, latent_of_seed
+from prosopon.models.inversion.ffhq_alignment import FIVE_POINTS, ffhq_chip, ffhq_matrix, mapped
+from prosopon.models.load import load_detector, load_generator, load_landmarks, load_mapper
+from prosopon.models.pictures.crops import cut
+from prosopon.models.runtime.session import Compute
 from tests.weights import model_settings, weights
 
 SIDE = 512

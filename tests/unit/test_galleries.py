@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from configs.settings import StateSettings
-from deployments.state import schema
-from deployments.state.blobs import Blob
-from deployments.state.errors import (
+from prosopon.configs.settings import StateSettings
+from prosopon.deployments.state import schema
+from prosopon.deployments.state.blobs import Blob
+from prosopon.deployments.state.errors import (
     FingerprintMismatch,
     GalleryNotFound,
     ImageIdTaken,
@@ -31,9 +31,9 @@ from deployments.state.errors import (
     SubjectExists,
     SubjectNotFound,
 )
-from deployments.state.galleries import FaceRecord, GalleryStore, NewFace, Query
-from deployments.state.keys import KeyStore
-from models.types import Float32
+from prosopon.deployments.state.galleries.store import FaceRecord, GalleryStore, NewFace, Query
+from prosopon.deployments.state.keys import KeyStore
+from prosopon.models.faces.detections import Float32
 from tests.paths import ROOT
 
 DIM = 16
@@ -381,7 +381,7 @@ def test_one_process_at_a_time_holds_a_milvus_lite_file(
     open_store: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_store()
-    monkeypatch.setattr("deployments.state.vectors._LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("prosopon.deployments.state.vectors.index._LOCK_SECONDS", 0.2)
     with pytest.raises(StateError, match="in use"):
         GalleryStore(StateSettings(home=tmp_path), "model-1", DIM)
 
@@ -391,10 +391,10 @@ import json, sys
 from pathlib import Path
 from uuid import uuid4
 import numpy as np
-from configs.settings import StateSettings
-from deployments.state.blobs import Blob
-from deployments.state.galleries import GalleryStore, NewFace
-from deployments.state.keys import KeyStore
+from prosopon.configs.settings import StateSettings
+from prosopon.deployments.state.blobs import Blob
+from prosopon.deployments.state.galleries.store import GalleryStore, NewFace
+from prosopon.deployments.state.keys import KeyStore
 store = GalleryStore(StateSettings(home=Path(sys.argv[1])), "model-1", 16)
 gallery, rng = int(sys.argv[2]), np.random.default_rng()
 print("ready", flush=True)

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.mobile_stylegan import MobileStyleGanMapper
-from models.mobile_stylegan_network import load_synthesis, on_card
-from models.mobile_stylegan_previews import HEADS, load_previews
-from models.mobile_stylegan_shape import STYLES
-from models.session import Compute
-from models.stylegan2_network import synthesis_of
-from models.stylegan2_pickle import read_generator
+from prosopon.models.convert.stylegan2_pickle import read_generator
+from prosopon.models.generation.mobile_stylegan import MobileStyleGanMapper
+from prosopon.models.generation.mobile_stylegan_network import load_synthesis, on_card
+from prosopon.models.generation.mobile_stylegan_previews import HEADS, load_previews
+from prosopon.models.generation.mobile_stylegan_shape import STYLES
+from prosopon.models.generation.stylegan2_network import synthesis_of
+from prosopon.models.runtime.session import Compute
 from tests.unit.test_stylegan2 import (
     generator_of,
     nvidia,  # noqa: F401  # The fixture that lets a test write NVIDIA's format.

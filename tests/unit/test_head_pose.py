@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
-from configs.settings import DetectionSettings
-from models.centerface import CenterFace
-from models.crops import cut
-from models.head_pose import FACE_MODEL, camera_matrix, head_pose, rotation_matrix
-from models.landmarks import DlibLandmarks68
-from models.roles import HeadPose
-from models.session import Compute
-from models.types import RGBImage
+from prosopon.configs.settings import DetectionSettings
+from prosopon.models.faces.centerface import CenterFace
+from prosopon.models.faces.detections import RGBImage
+from prosopon.models.faces.head_pose import FACE_MODEL, camera_matrix, head_pose, rotation_matrix
+from prosopon.models.faces.landmarks import DlibLandmarks68
+from prosopon.models.pictures.crops import cut
+from prosopon.models.roles import HeadPose
+from prosopon.models.runtime.session import Compute
 from tests.paths import DATA, require
 from tests.weights import weights
 

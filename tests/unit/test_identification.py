@@ -5,14 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs.settings import DetectionSettings
-from models.calibration import SimilarityCurve
-from models.cohort import Cohort, GeneratedStrangers, cohort_path, compute_cohort, load_cohort
-from models.identification import FEWEST_STRANGERS, OpenSetClassifier, fit
-from models.load import load_detector, load_embedder
-from models.session import Compute
-from models.types import Float32, RGBImage
-from models.vectors import normalize
+from prosopon.configs.settings import DetectionSettings
+from prosopon.models.faces.detections import Float32, RGBImage
+from prosopon.models.load import load_detector, load_embedder
+from prosopon.models.matching.calibration import SimilarityCurve
+from prosopon.models.matching.cohort import (
+    Cohort,
+    GeneratedStrangers,
+    cohort_path,
+    compute_cohort,
+    load_cohort,
+)
+from prosopon.models.matching.identification import FEWEST_STRANGERS, OpenSetClassifier, fit
+from prosopon.models.matching.vectors import normalize
+from prosopon.models.runtime.session import Compute
 from tests.weights import model_settings, weights
 
 DIM = 64

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs.settings import ImageLimits
-from models.images import ImageError, RejectionReason, decode
-from models.types import RGBImage
+from prosopon.configs.settings import ImageLimits
+from prosopon.models.faces.detections import RGBImage
+from prosopon.models.pictures.decoding import ImageError, RejectionReason, decode
 from tests.paths import DATA, require
 
 LIMITS = ImageLimits()

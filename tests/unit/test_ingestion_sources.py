@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.ingestion_sources import Item, Malformed, SourceError, read_source
+from prosopon.pipelines.ingestion.sources import Item, Malformed, SourceError, read_source
 
 PAGE = "https://example.org/page"
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)

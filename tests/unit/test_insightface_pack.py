@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from insightface.model_zoo.scrfd import SCRFD
 
-from configs.settings import DetectionSettings
-from models import insightface_pack
-from models.crops import cut
-from models.registry import ModelUnavailable
-from models.session import Compute
-from models.types import RGBImage
+from prosopon.configs.settings import DetectionSettings
+from prosopon.models.faces import insightface_pack
+from prosopon.models.faces.detections import RGBImage
+from prosopon.models.pictures.crops import cut
+from prosopon.models.runtime.session import Compute
+from prosopon.models.weights.registry import ModelUnavailable
 from tests.paths import DATA, require
 from tests.weights import insightface_pack_of_two, weights
 

@@ -11,17 +11,17 @@ import pytest
 from numpy.testing import assert_allclose
 from onnx import TensorProto, helper, numpy_helper
 
-from configs.settings import ModelSettings, Role
-from models import insightface_pack
-from models.crops import cut
-from models.load import ModelUnavailable, UnknownModel, available, load_swapper
-from models.openvino_ir import read as read_ir
-from models.openvino_ir import to_onnx
-from models.reid import RetailReidentification
-from models.session import Compute
-from models.swap.inswapper import INSwapper128
-from models.swap.types import Replacement, SourceFace
-from models.vectors import normalize
+from prosopon.configs.settings import ModelSettings, Role
+from prosopon.models.convert.openvino_ir import read as read_ir
+from prosopon.models.convert.openvino_ir import to_onnx
+from prosopon.models.faces import insightface_pack
+from prosopon.models.faces.retail_reidentification import RetailReidentification
+from prosopon.models.load import ModelUnavailable, UnknownModel, available, load_swapper
+from prosopon.models.matching.vectors import normalize
+from prosopon.models.pictures.crops import cut
+from prosopon.models.runtime.session import Compute
+from prosopon.models.swap.inswapper import INSwapper128
+from prosopon.models.swap.types import Replacement, SourceFace
 from tests.faces import around, portrait
 from tests.paths import MIRROR, require
 from tests.unit.test_swap import changed

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from configs.settings import DetectionSettings, ModelSettings
-from models.differentiable import DifferentiableMobileStyleGan
-from models.face_inverter import FaceInverter
-from models.inversion_encoder import SIDE as ENCODER_SIDE
-from models.inversion_encoder import InversionEncoder, load_encoder, save_encoder
-from models.inversion_loss import CHIP, chip_grid
-from models.inversion_types import SIDE, NoFace, Schedule, Target
-from models.latent_prior import LatentPrior
-from models.latents import Part, latent_of_seed
-from models.load import load_generator, load_mapper
-from models.mobile_stylegan_shape import STYLES
-from models.session import Compute
-from models.types import RGBImage
+from prosopon.configs.settings import DetectionSettings, ModelSettings
+from prosopon.models.faces.detections import RGBImage
+from prosopon.models.generation.differentiable import DifferentiableMobileStyleGan
+from prosopon.models.generation.latents import Part, latent_of_seed
+from prosopon.models.generation.mobile_stylegan_shape import STYLES
+from prosopon.models.inversion.encoder import SIDE as ENCODER_SIDE
+from prosopon.models.inversion.encoder import InversionEncoder, load_encoder, save_encoder
+from prosopon.models.inversion.face_inverter import FaceInverter
+from prosopon.models.inversion.latent_prior import LatentPrior
+from prosopon.models.inversion.loss import CHIP, chip_grid
+from prosopon.models.inversion.target import SIDE, NoFace, Schedule, Target
+from prosopon.models.load import load_generator, load_mapper
+from prosopon.models.runtime.session import Compute
 from tests.weights import model_settings, weights
 
 FOR_EVER = 1e6
@@ -43,7 +43,7 @@ def inverter(models: ModelSettings) -> FaceInverter:
 @pytest.fixture(scope="module")
 def picture(models: ModelSettings) -> RGBImage:
     """A face of 512 px that the generator made."""
-    from models.face_generator import Faces
+    from prosopon.models.generation.face_generator import Faces
 
     faces = Faces(load_mapper(models, Compute()), load_generator(models, Compute()), 0.7, 32)
     return faces.pictures([((Part(latent_of_seed(1)),), 512)])[0]

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from configs.settings import DetectionSettings
-from models.differentiable import DifferentiableStyleGan2
-from models.face_inverter import FaceInverter
-from models.inversion_types import Schedule
-from models.latents import Latent
-from models.session import Compute
-from models.stylegan2 import StyleGan2
+from prosopon.configs.settings import DetectionSettings
+from prosopon.models.generation.differentiable import DifferentiableStyleGan2
+from prosopon.models.generation.latents import Latent
+from prosopon.models.generation.stylegan2 import StyleGan2
+from prosopon.models.inversion.face_inverter import FaceInverter
+from prosopon.models.inversion.target import Schedule
+from prosopon.models.runtime.session import Compute
 from tests.unit.test_stylegan2 import (
     generator_of,
     nvidia,  # noqa: F401  # The fixture that lets a test write NVIDIA's format.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.joining import AlreadyServed, occupy
+from prosopon.pipelines.running import AlreadyServed, occupy
 
 
 def test_a_home_is_one_servers_until_it_ends(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_a_home_is_one_servers_until_it_ends(tmp_path: Path) -> None:
 
 
 def test_a_killed_server_leaves_its_home_free(tmp_path: Path) -> None:
-    source = "import sys, time; from pathlib import Path; from pipelines.joining import occupy"
+    source = "import sys, time; from pathlib import Path; from pipelines.running import occupy"
     source += "; lock = occupy(Path(sys.argv[1])); print('here', flush=True); time.sleep(60)"
     server = subprocess.Popen(
         [sys.executable, "-c", source, str(tmp_path)], stdout=subprocess.PIPE, text=True

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from deployments.state.errors import KeyNotFound, NotEnoughCredits, StateError
-from deployments.state.keys import SCOPES, KeyStore, give_back_credits
-from deployments.state.records import Records
+from prosopon.deployments.state.database import Records
+from prosopon.deployments.state.errors import KeyNotFound, NotEnoughCredits, StateError
+from prosopon.deployments.state.keys import SCOPES, KeyStore, give_back_credits
 
 
 @pytest.fixture

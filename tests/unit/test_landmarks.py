@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
-from configs.settings import DetectionSettings
-from models.centerface import CenterFace
-from models.crops import cut
-from models.landmarks import DlibLandmarks68, five_points
-from models.session import Compute
-from models.types import Detections, Float32, RGBImage
+from prosopon.configs.settings import DetectionSettings
+from prosopon.models.faces.centerface import CenterFace
+from prosopon.models.faces.detections import Detections, Float32, RGBImage
+from prosopon.models.faces.landmarks import DlibLandmarks68, five_points
+from prosopon.models.pictures.crops import cut
+from prosopon.models.runtime.session import Compute
 from tests.paths import DATA, require
 from tests.weights import weights
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.latents import (
+from prosopon.models.generation.latents import (
     MAX_SEED,
     Latent,
     LatentError,

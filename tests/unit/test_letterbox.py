@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.letterbox import STRIDE, batches, fit, place, shrink
+from prosopon.models.pictures.letterbox import STRIDE, batches, fit, place, shrink
 
 
 @pytest.mark.parametrize(

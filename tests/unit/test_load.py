@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from configs.settings import DetectionSettings, ModelSettings, Role
-from models.load import (
+from prosopon.configs.settings import DetectionSettings, ModelSettings, Role
+from prosopon.models.load import (
     ModelUnavailable,
     UnknownModel,
     load_detector,
@@ -16,7 +16,7 @@ from models.load import (
     load_mapper,
     load_mask,
 )
-from models.session import Compute
+from prosopon.models.runtime.session import Compute
 from tests.paths import ROOT
 from tests.weights import model_settings, weights
 
@@ -69,7 +69,7 @@ def test_models_import_without_ray_torch_or_fastapi() -> None:
     load_generator(settings(), Compute())
     code = (
         "import sys; from tests.unit.test_load import settings; from models.load import *;"
-        "from models.session import Compute; from configs.settings import DetectionSettings;"
+        "from models.runtime.session import Compute; from configs.settings import DetectionSettings;"
         "load_detector(settings(), DetectionSettings(), Compute()); load_embedder(settings(), Compute());"
         "load_mapper(settings(), Compute()); load_generator(settings(), Compute());"
         "print({'ray', 'torch', 'fastapi'} & set(sys.modules))"

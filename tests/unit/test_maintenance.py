@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from configs.settings import Settings, StateSettings
-from deployments.state.blobs import Blob
-from deployments.state.errors import FingerprintMismatch, StateError
-from deployments.state.galleries import FaceRecord, GalleryStore, NewFace, Query
-from deployments.state.keys import KeyStore
-from deployments.state.maintenance import reembed, reindex
-from models.load import load_detector, load_embedder
-from models.pull import pull_missing
-from models.session import Compute
-from models.types import Float32
-from models.vectors import normalize
-from pipelines.commands.reembed import embed_biggest_faces
+from prosopon.configs.settings import Settings, StateSettings
+from prosopon.deployments.state.blobs import Blob
+from prosopon.deployments.state.errors import FingerprintMismatch, StateError
+from prosopon.deployments.state.galleries.store import FaceRecord, GalleryStore, NewFace, Query
+from prosopon.deployments.state.keys import KeyStore
+from prosopon.deployments.state.maintenance import reembed, reindex
+from prosopon.models.faces.detections import Float32
+from prosopon.models.load import load_detector, load_embedder
+from prosopon.models.matching.vectors import normalize
+from prosopon.models.runtime.session import Compute
+from prosopon.models.weights.pull import pull_missing
+from prosopon.pipelines.commands.reembed import embed_biggest_faces
 from tests.paths import DATA, require
 from tests.weights import model_settings
 
@@ -68,7 +68,7 @@ def test_reindex_refuses_to_work_beside_a_server(tmp_path: Path, monkeypatch: py
     settings = StateSettings(home=tmp_path)
     fill(settings, "model-1", 16, [b"1"])
     store = GalleryStore(settings, "model-1", 16)
-    monkeypatch.setattr("deployments.state.vectors._LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("prosopon.deployments.state.vectors.index._LOCK_SECONDS", 0.2)
     with pytest.raises(StateError, match="in use"):
         reindex(settings, lambda done, total: None)
     store.close()

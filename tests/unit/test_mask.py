@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs.settings import DetectionSettings
-from models.centerface import CenterFace
-from models.crops import cut
-from models.mask import CLASSES, CROP, WEIGHTS, MaskClassifierNet
-from models.mask_training.faces import Landmarks68
-from models.mask_training.render import Wear, upright, wear_mask
-from models.session import Compute
-from models.types import Float32, RGBImage
+from prosopon.configs.settings import DetectionSettings
+from prosopon.models.faces.centerface import CenterFace
+from prosopon.models.faces.detections import Float32, RGBImage
+from prosopon.models.faces.mask import CLASSES, CROP, WEIGHTS, MaskClassifierNet
+from prosopon.models.pictures.crops import cut
+from prosopon.models.runtime.session import Compute
+from prosopon.models.training.mask.faces import Landmarks68
+from prosopon.models.training.mask.render import Wear, upright, wear_mask
 from tests.paths import DATA, require
 from tests.weights import weights
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from configs.settings import DetectionSettings
-from models.centerface import CenterFace
-from models.crops import CropSpec, crop_matrix, cut
-from models.minifasnet import MiniFASNetEnsemble, export, live_probability, network_input
-from models.minifasnet_network import ARCHITECTURES, MiniFASNet, load_network
-from models.session import Compute, create_session, run
-from models.types import RGBImage
+from prosopon.configs.settings import DetectionSettings
+from prosopon.models.convert.minifasnet_network import ARCHITECTURES, MiniFASNet, load_network
+from prosopon.models.faces.centerface import CenterFace
+from prosopon.models.faces.detections import RGBImage
+from prosopon.models.faces.minifasnet import MiniFASNetEnsemble, export, live_probability, network_input
+from prosopon.models.pictures.crops import CropSpec, crop_matrix, cut
+from prosopon.models.runtime.session import Compute, create_session, run
 from tests.paths import DATA, require
 from tests.weights import weights
 

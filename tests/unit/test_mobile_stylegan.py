@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from configs.settings import DetectionSettings
-from models.centerface import CenterFace
-from models.mobile_stylegan import MobileStyleGan, MobileStyleGanMapper, to_pixels
-from models.mobile_stylegan_network import inverse_haar, load_synthesis
-from models.mobile_stylegan_shape import STYLES
-from models.session import Compute
+from prosopon.configs.settings import DetectionSettings
+from prosopon.models.faces.centerface import CenterFace
+from prosopon.models.generation.mobile_stylegan import MobileStyleGan, MobileStyleGanMapper, to_pixels
+from prosopon.models.generation.mobile_stylegan_network import inverse_haar, load_synthesis
+from prosopon.models.generation.mobile_stylegan_shape import STYLES
+from prosopon.models.runtime.session import Compute
 from tests.weights import weights
 
 GOLDEN = np.load(Path(__file__).with_name("openvino_golden.npz"))

@@ -10,9 +10,9 @@ from onnx import TensorProto, helper
 from torch import nn
 
 import models
-from models.mask_training.network import MaskNet, to_onnx
-from models.onnx_export import drop_remarks, export
-from models.session import Compute, create_session, run
+from prosopon.models.convert.onnx_export import drop_remarks, export
+from prosopon.models.runtime.session import Compute, create_session, run
+from prosopon.models.training.mask.network import MaskNet, to_onnx
 
 COMMITTED = sorted((Path(models.__file__).parent / "weights").glob("*.onnx"))
 

@@ -10,8 +10,8 @@ import onnxruntime
 import pytest
 import torch
 
-from models.openvino_ir import Graph, IrError, read, to_onnx
-from models.openvino_ir.torch_graph import TorchGraph
+from prosopon.models.convert.openvino_ir import Graph, IrError, read, to_onnx
+from prosopon.models.convert.openvino_ir.torch_graph import TorchGraph
 from tests.paths import MIRROR, require
 from tests.weights import weights
 

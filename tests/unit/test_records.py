@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from deployments.state import schema
-from deployments.state.records import Records
+from prosopon.deployments.state import schema
+from prosopon.deployments.state.database import Records
 from tests.paths import ROOT
 
 
@@ -35,7 +35,7 @@ def test_migrations_build_the_declared_tables(tmp_path: Path) -> None:
 
 
 def test_processes_that_open_a_new_database_together_all_succeed(tmp_path: Path) -> None:
-    program = "import sys; from deployments.state.records import Records; Records(sys.argv[1]).close()"
+    program = "import sys; from deployments.state.database import Records; Records(sys.argv[1]).close()"
     url = f"sqlite:///{tmp_path / 'sub' / 'records.db'}"
     processes = [subprocess.Popen([sys.executable, "-c", program, url], cwd=ROOT) for _ in range(4)]
     assert [process.wait(60) for process in processes] == [0] * 4

@@ -13,14 +13,22 @@ from zipfile import ZipFile
 import pytest
 from typer.testing import CliRunner
 
-from configs.settings import ModelSettings
-from models import fetch
-from models.artifacts import ARTIFACTS, CATALOGUE, PACKS, Artifact, File, WheelMember, in_pack
-from models.checksums import ChecksumError, sha256_of
-from models.fetch import Fetcher, FetchError, download
-from models.prepared import prepare
-from models.registry import ModelUnavailable, Registry, State, UnknownModel, resolve
-from pipelines.cli import app
+from prosopon.configs.settings import ModelSettings
+from prosopon.models.runtime.prepared import prepare
+from prosopon.models.weights import fetch
+from prosopon.models.weights.catalogue import (
+    ARTIFACTS,
+    CATALOGUE,
+    PACKS,
+    Artifact,
+    File,
+    WheelMember,
+    in_pack,
+)
+from prosopon.models.weights.checksums import ChecksumError, sha256_of
+from prosopon.models.weights.fetch import Fetcher, FetchError, download
+from prosopon.models.weights.registry import ModelUnavailable, Registry, State, UnknownModel, resolve
+from prosopon.pipelines.cli import app
 from tests.paths import MIRROR, require
 
 CONTENT = bytes(range(256)) * 4096

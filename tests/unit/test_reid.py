@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from configs.settings import DetectionSettings
-from models.centerface import CenterFace
-from models.crops import cut
-from models.reid import RetailReidentification
-from models.session import Compute
+from prosopon.configs.settings import DetectionSettings
+from prosopon.models.faces.centerface import CenterFace
+from prosopon.models.faces.retail_reidentification import RetailReidentification
+from prosopon.models.pictures.crops import cut
+from prosopon.models.runtime.session import Compute
 from tests.paths import DATA, require, smiling
 from tests.weights import weights
 

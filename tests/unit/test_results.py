@@ -10,12 +10,12 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from deployments.state.blobs import Blob, BlobStore
-from deployments.state.latents import LatentStore
-from deployments.state.records import Records, now
-from deployments.state.results import CLAIM, ResultCache
-from models.latents import Latent, latent_of_seed
-from pipelines.results import Results
+from prosopon.deployments.state.blobs import Blob, BlobStore
+from prosopon.deployments.state.database import Records, now
+from prosopon.deployments.state.latents import LatentStore
+from prosopon.deployments.state.results import CLAIM, ResultCache
+from prosopon.models.generation.latents import Latent, latent_of_seed
+from prosopon.pipelines.graphs.results import Results
 
 
 class Clock:

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from configs.settings import Deployments, DeploymentSettings
-from deployments.scaling import by_backlog
+from prosopon.configs.settings import Deployments, DeploymentSettings
+from prosopon.deployments.serving.scaling import by_backlog
 from tests.integration import test_elasticity, test_milvus_server, test_scaling
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.calibration import NotCalibrated, curves
-from models.scores import (
+from prosopon.models.matching.calibration import NotCalibrated, curves
+from prosopon.models.matching.scores import (
     BANDS,
     GENUINE,
     FaceSpace,
@@ -22,7 +22,7 @@ from models.scores import (
     load_space,
     plain_space,
 )
-from models.vectors import normalize
+from prosopon.models.matching.vectors import normalize
 
 distances = st.floats(0, 4, width=32)
 few = settings(max_examples=25)

@@ -16,10 +16,11 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from configs.settings import FaceCheckSettings
-from deployments.state import schema
-from deployments.state.blobs import Blob, BlobStore
-from deployments.state.errors import (
+from prosopon.configs.settings import FaceCheckSettings
+from prosopon.deployments.state import schema
+from prosopon.deployments.state.blobs import Blob, BlobStore
+from prosopon.deployments.state.database import Records, now
+from prosopon.deployments.state.errors import (
     NotEnoughCredits,
     SearchNotFound,
     SearchPictureNotFound,
@@ -28,11 +29,10 @@ from deployments.state.errors import (
     StateError,
     TooManySearchPictures,
 )
-from deployments.state.keys import Key, KeyStore
-from deployments.state.records import Records, now
-from deployments.state.search_runs import GIVEN_UP, MAX_ATTEMPTS, SearchRuns
-from deployments.state.searches import CLAIM, NewSearchPicture, Search, SearchStore
-from pipelines.searches import Searches
+from prosopon.deployments.state.jobs.search_runs import GIVEN_UP, MAX_ATTEMPTS, SearchRuns
+from prosopon.deployments.state.jobs.searches import CLAIM, NewSearchPicture, Search, SearchStore
+from prosopon.deployments.state.keys import Key, KeyStore
+from prosopon.pipelines.graphs.searches import Searches
 
 KEEP = timedelta(hours=1)
 PRICE = 3

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from configs.settings import Settings
-from pipelines.cli import app
-from pipelines.commands.serve import _LOOPBACK_HAPROXY, first_steps, is_ready
+from prosopon.configs.settings import Settings
+from prosopon.pipelines.cli import app
+from prosopon.pipelines.commands.serve import _LOOPBACK_HAPROXY, first_steps, is_ready
 
 
 def test_a_taken_port_is_refused_before_the_home_is_touched(tmp_path: Path) -> None:

@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs.settings import StateSettings
-from deployments.state.blobs import Blob
-from deployments.state.errors import StateError
-from deployments.state.face_archive import ArchivedFace, archive_gallery
-from deployments.state.galleries import GalleryStore, Query
-from deployments.state.source_ledger import (
+from prosopon.configs.settings import StateSettings
+from prosopon.deployments.state.blobs import Blob
+from prosopon.deployments.state.errors import StateError
+from prosopon.deployments.state.galleries.face_archive import ArchivedFace, archive_gallery
+from prosopon.deployments.state.galleries.source_ledger import (
     Outcome,
     SeenFace,
     SourceFaces,
@@ -20,6 +19,7 @@ from deployments.state.source_ledger import (
     known_sources,
     source_id,
 )
+from prosopon.deployments.state.galleries.store import GalleryStore, Query
 
 DIM = 8
 PAGE = ArchivedFace("https://example.org/a", "Ann")

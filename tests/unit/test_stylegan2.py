@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from configs.settings import ModelSettings
-from models.load import load_generator, load_mapper
-from models.session import Compute
-from models.stylegan2 import StyleGan2, StyleGan2Mapper
-from models.stylegan2_network import filtered, modulated_convolution, upsampled
-from models.stylegan2_pickle import StyleGanFileError, read_generator
+from prosopon.configs.settings import ModelSettings
+from prosopon.models.convert.stylegan2_pickle import StyleGanFileError, read_generator
+from prosopon.models.generation.stylegan2 import StyleGan2, StyleGan2Mapper
+from prosopon.models.generation.stylegan2_network import filtered, modulated_convolution, upsampled
+from prosopon.models.load import load_generator, load_mapper
+from prosopon.models.runtime.session import Compute
 
 RESOLUTION, WIDTH, DIM = 32, 12, 512
 BLOCKS = int(math.log2(RESOLUTION)) - 1

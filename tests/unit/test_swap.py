@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from models.swap.geometry import interocular
-from models.swap.types import FaceGeometry, Replacement, SourceFace
-from models.swap.warp import WarpSwapper
-from models.types import RGBImage
+from prosopon.models.faces.detections import RGBImage
+from prosopon.models.swap.geometry import interocular
+from prosopon.models.swap.types import FaceGeometry, Replacement, SourceFace
+from prosopon.models.swap.warp import WarpSwapper
 from tests.faces import around, face_near, faces_of, portrait, read
 from tests.paths import DATA, require
 

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from models.head_pose import rotation_matrix
-from models.roles import HeadPose
-from models.swap import geometry
-from models.swap.identity import with_proportions, yaw
-from models.swap.region import region_around
-from models.types import Float32
+from prosopon.models.faces.detections import Float32
+from prosopon.models.faces.head_pose import rotation_matrix
+from prosopon.models.roles import HeadPose
+from prosopon.models.swap import geometry
+from prosopon.models.swap.identity import with_proportions, yaw
+from prosopon.models.swap.region import region_around
 
 SHAPE = geometry.mean_face()
 

@@ -11,10 +11,10 @@ from uuid import uuid4
 
 import pytest
 
-from configs.settings import SwapSettings, WebhookSettings
-from deployments.state.blobs import Blob, BlobStore
-from deployments.state.deliveries import DeliveryStore, enqueue
-from deployments.state.errors import (
+from prosopon.configs.settings import SwapSettings, WebhookSettings
+from prosopon.deployments.state.blobs import Blob, BlobStore
+from prosopon.deployments.state.database import Records, now
+from prosopon.deployments.state.errors import (
     CannotRetry,
     KeyNotFound,
     NotEnoughCredits,
@@ -23,11 +23,11 @@ from deployments.state.errors import (
     TaskNotFound,
     TooManyTasks,
 )
-from deployments.state.keys import Key, KeyStore
-from deployments.state.records import Records, now
-from deployments.state.task_expiry import TaskExpiry
-from deployments.state.task_types import ClaimedTask, NewTask, TaskInput
-from deployments.state.tasks import TaskStore
+from prosopon.deployments.state.jobs.deliveries import DeliveryStore, enqueue
+from prosopon.deployments.state.jobs.task_expiry import TaskExpiry
+from prosopon.deployments.state.jobs.task_types import ClaimedTask, NewTask, TaskInput
+from prosopon.deployments.state.jobs.tasks import TaskStore
+from prosopon.deployments.state.keys import Key, KeyStore
 
 RESULTS = "https://faces.example/results/"
 HOOK = "https://client.example/hook"

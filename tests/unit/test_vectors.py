@@ -9,11 +9,17 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from configs.settings import VectorIndexSettings
-from deployments.state.errors import IndexUnavailable
-from deployments.state.vectors import MAX_RESULTS, Ids, IndexWriter, LiteIndex, search_parameters
-from models.types import Float32
-from models.vectors import normalize
+from prosopon.configs.settings import VectorIndexSettings
+from prosopon.deployments.state.errors import IndexUnavailable
+from prosopon.deployments.state.vectors.index import (
+    MAX_RESULTS,
+    Ids,
+    IndexWriter,
+    LiteIndex,
+    search_parameters,
+)
+from prosopon.models.faces.detections import Float32
+from prosopon.models.matching.vectors import normalize
 
 DIM = 24
 

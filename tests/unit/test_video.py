@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.latents import Morph
-from models.types import FilmFormat, RGBImage
-from models.video import FilmWriter, Spool
+from prosopon.models.faces.detections import FilmFormat, RGBImage
+from prosopon.models.generation.latents import Morph
+from prosopon.models.pictures.video import FilmWriter, Spool
 from tests.paths import DATA, require
 
 FORMATS: list[FilmFormat] = ["mp4", "gif", "webp"]

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from deployments.state.codes import Codes
-from deployments.state.vectors import Ids
-from deployments.state.views import GalleryView
-from models.types import Float32
-from models.vectors import normalize
+from prosopon.deployments.state.vectors.index import Ids
+from prosopon.deployments.state.vectors.memory import GalleryView
+from prosopon.deployments.state.vectors.quantiser import Codes
+from prosopon.models.faces.detections import Float32
+from prosopon.models.matching.vectors import normalize
 
 DIM = 24
 
@@ -78,7 +78,7 @@ def check(view: GalleryView, plain: Plain, rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("block", [16, 100, 500, 65_536])
 def test_a_view_finds_what_brute_force_finds(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deployments.state.views._BLOCK", block)
+    monkeypatch.setattr("prosopon.deployments.state.vectors.memory._BLOCK", block)
     rng = np.random.default_rng(block)
     view, plain = GalleryView(DIM), Plain()
     check(view, plain, rng)
@@ -156,7 +156,7 @@ def coded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         searched.append(len(probes))
         return search(codes, probes, count)
 
-    monkeypatch.setattr("deployments.state.views._BLOCK", 1_000)
+    monkeypatch.setattr("prosopon.deployments.state.vectors.memory._BLOCK", 1_000)
     monkeypatch.setattr(Codes, "search", counted)
     yield searched
     assert searched
@@ -198,7 +198,7 @@ def test_codes_leave_nothing_out_wherever_embeddings_lie(seed: int, spread: floa
     noise[:, 0] = 0
     embeddings = normalize(unit(rng, 1, dim) + spread * noise)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("deployments.state.views._BLOCK", 1_000)
+        patch.setattr("prosopon.deployments.state.vectors.memory._BLOCK", 1_000)
         view = GalleryView(dim)
         view.add(np.arange(2_000), np.arange(2_000), embeddings[:2_000])
         for probes in (embeddings[2_000:2_001], embeddings[2_000:]):

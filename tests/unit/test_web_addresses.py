@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from deployments.web_addresses import AddressPolicy, is_public
+from prosopon.deployments.web.addresses import AddressPolicy, is_public
 
 FORBIDDEN = [
     "0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "100.100.100.200", "127.0.0.1", "127.255.255.254",

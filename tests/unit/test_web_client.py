@@ -12,8 +12,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from configs.settings import FetchSettings
-from deployments.web_client import (
+from prosopon.configs.settings import FetchSettings
+from prosopon.deployments.web.client import (
     MAX_URL,
     BadAnswer,
     Fetched,

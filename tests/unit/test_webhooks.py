@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from configs.settings import WebhookSettings
-from deployments.webhooks import headers, pause_after, shown, signature
+from prosopon.configs.settings import WebhookSettings
+from prosopon.deployments.web.webhooks import headers, pause_after, shown, signature
 
 DELIVERY = UUID(int=7)
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from configs.settings import DetectionSettings
-from models.roles import FaceDetector
-from models.session import Compute
-from models.yunet import YuNet
+from prosopon.configs.settings import DetectionSettings
+from prosopon.models.faces.yunet import YuNet
+from prosopon.models.roles import FaceDetector
+from prosopon.models.runtime.session import Compute
 from tests.unit.detector_contract import DetectorContract
 from tests.weights import weights
 

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from deployments.state.schema import metadata
+from prosopon.deployments.state.schema import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 context.run_migrations()

@@ -1,0 +1,1 @@
+"""What all deployments share: batching, calls, messages, scaling."""

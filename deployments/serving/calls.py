@@ -1,0 +1,66 @@
+"""Calling deployments: what may be tried again is, and what cannot be had is said in one of two ways."""
+
+import asyncio
+from typing import Any
+
+import grpc
+from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
+
+from prosopon.deployments.serving.messages import Rejected
+from prosopon.deployments.state.errors import StateError
+
+# A killed replica is back within a few seconds (process start, imports, model load).
+_PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 2.0, 4.0)
+_REPLICA_GONE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+
+
+class Overloaded(Exception):
+    """More requests wait than the operator allows: try again in `retry_after` seconds."""
+
+    retry_after = 1
+
+
+class Unavailable(Exception):
+    """A model or a store did not come back in time."""
+
+    retry_after = 5
+
+
+class ModelFailed(Exception):
+    """A model raised: the details are in the log, not in the answer."""
+
+
+async def call(method: Any, *args: Any) -> Any:
+    """Await a deployment's method, again where its replica died meanwhile.
+
+    Every call is safe to repeat: reads are, and writes carry the identity of what they write.
+    Raises `Overloaded`, `Unavailable`, `ModelFailed`, the `StateError` that the deployment raised, or `ImageError` for
+    its `Rejected`. Cancelled, it cancels the deployment's work too.
+    """
+    for pause in (*_PAUSES, None):
+        response = method.remote(*args)
+        try:
+            answer = await response
+        except asyncio.CancelledError:
+            # Whoever asked is gone: what was asked for need not be made.
+            response.cancel()
+            raise
+        except BackPressureError as error:
+            raise Overloaded(str(error)) from error
+        except (RayActorError, DeploymentUnavailableError, ReplicaUnavailableError, grpc.RpcError) as error:
+            if isinstance(error, grpc.RpcError) and error.code() not in _REPLICA_GONE:
+                raise ModelFailed(str(error)) from error
+            if pause is None:
+                raise Unavailable(str(error)) from error
+            await asyncio.sleep(pause)
+        except RayTaskError as error:
+            cause = error.cause
+            if isinstance(cause, (StateError, Overloaded, Unavailable)):
+                raise cause from None
+            raise ModelFailed(str(cause)) from error
+        else:
+            if isinstance(answer, Rejected):
+                raise answer.error()
+            return answer
+    raise AssertionError("unreachable")

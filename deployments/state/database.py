@@ -1,0 +1,156 @@
+"""The records: a SQL database that is the source of truth for everything but the bytes of images.
+
+SQLite is opened in WAL mode, so that readers never wait for the writer, with synchronous=FULL: in WAL mode
+NORMAL survives a killed process but may forget the last commits when the power fails, and an acknowledged
+write must not be forgotten. The price is one fsync a transaction, which the batches of the write path
+share.
+
+A writing transaction takes SQLite's lock when it begins (BEGIN IMMEDIATE). One that began by reading could
+not be upgraded once another process has written, and would fail instead of waiting.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from sqlite3 import Connection as SQLiteConnection
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from prosopon.deployments.state import schema
+
+_BUSY_SECONDS = 30
+_VERSIONS = Path(__file__).parent / "migrations" / "versions"
+"""Each file's name begins with its revision, the newest with the highest."""
+_REVISION = sa.table("alembic_version", sa.column("version_num", sa.String))
+_MIGRATION_LOCK = 0x70726F736F706F6E  # "prosopon"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Records:
+    """Connections to the database, with its schema brought up to date when it is opened.
+
+    Thread-safe; any number of processes may open one database, also at the same moment.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine = _engine(url)
+        self._migrate()
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A transaction that only reads."""
+        with self.engine.connect() as db:
+            yield db
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A transaction that is committed when the block ends and rolled back when it raises."""
+        with self.engine.connect() as connection:
+            db = connection.execution_options(writes=True)
+            with db.begin():
+                yield db
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    def insert_missing(self, db: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+        """Insert the rows whose unique columns are not taken yet."""
+        insert = sqlite.insert if self.is_sqlite else postgresql.insert
+        if rows:
+            db.execute(insert(table).on_conflict_do_nothing(), rows)
+
+    def ensure_tenant(self, db: sa.Connection, name: str) -> int:
+        """Id of the tenant, which is made if it is not there."""
+        self.insert_missing(db, schema.tenants, [{"name": name, "created": now()}])
+        return int(
+            db.execute(sa.select(schema.tenants.c.id).where(schema.tenants.c.name == name)).scalar_one()
+        )
+
+    def ensure_gallery(self, db: sa.Connection, tenant: int, kind: str, name: str) -> int:
+        """Id of the tenant's gallery, which is made if it is not there."""
+        table = schema.galleries
+        row = {"tenant_id": tenant, "kind": kind, "name": name, "created": now()}
+        self.insert_missing(db, table, [row])
+        named = sa.select(table.c.id).where(
+            table.c.tenant_id == tenant, table.c.kind == kind, table.c.name == name
+        )
+        return int(db.execute(named).scalar_one())
+
+    def _migrate(self) -> None:
+        """`alembic upgrade head`, one process at a time."""
+        if self._revision() == max(path.stem for path in _VERSIONS.glob("[0-9]*.py")).partition("_")[0]:
+            return
+        # Every replica opens the database, and the first of them all has something to bring up to date.
+        from alembic import command
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(_VERSIONS.parent).replace("%", "%%"))
+        with self.write() as db:
+            if not self.is_sqlite:
+                db.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            config.attributes["connection"] = db
+            command.upgrade(config, "head")
+
+    def _revision(self) -> str | None:
+        with self.read() as db:
+            if not sa.inspect(db).has_table(_REVISION.name):
+                return None
+            return db.execute(sa.select(_REVISION.c.version_num)).scalar_one_or_none()
+
+
+def _engine(url: str) -> sa.Engine:
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = sa.create_engine(
+            parsed,
+            connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
+            pool_size=8,
+            max_overflow=32,
+        )
+        sa.event.listen(engine, "connect", _configure_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    return sa.create_engine(parsed, pool_pre_ping=True)
+
+
+def _configure_sqlite(connection: SQLiteConnection, _: object) -> None:
+    connection.isolation_level = None  # transactions are begun by _begin_sqlite, not guessed by the driver
+    cursor = connection.cursor()
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-65536", "mmap_size=1073741824"):
+        cursor.execute(f"PRAGMA {pragma}")
+    _set_wal(cursor)
+    cursor.close()
+
+
+def _set_wal(cursor: Any) -> None:
+    """SQLite answers "locked" at once, without its busy timeout, when two processes switch a new file to
+    WAL."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except Exception as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def _begin_sqlite(db: sa.Connection) -> None:
+    db.exec_driver_sql("BEGIN IMMEDIATE" if db.get_execution_options().get("writes") else "BEGIN")

@@ -1,0 +1,1 @@
+"""Galleries: faces of people, and what is told apart by them."""

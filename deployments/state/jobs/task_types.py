@@ -1,0 +1,69 @@
+"""What goes into tasks and what is known of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from prosopon.deployments.state.blobs import Blob
+
+Kind = Literal["faceswap", "multi_faceswap"]
+State = Literal["waiting", "running", "succeeded", "failed"]
+TYPES: dict[Kind, Literal[1, 2]] = {"faceswap": 1, "multi_faceswap": 2}
+"""What clients and webhooks are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInput:
+    """A picture: a stored blob's SHA-256, or a URL that the worker fetches."""
+
+    blob: str | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """inputs: the picture to change, then the faces to put in. indices: which face each of these replaces, None for
+    the biggest. uploads: the bytes of the inputs' blobs. results_url: under which results are found by their name."""
+
+    tenant: int
+    key: int
+    kind: Kind
+    points: int
+    inputs: tuple[TaskInput, ...]
+    results_url: str
+    indices: tuple[int, ...] | None = None
+    webhook: str | None = None
+    uploads: Mapping[str, Blob] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedTask:
+    """What a worker is to do. attempt: counts from 1."""
+
+    id: UUID
+    kind: Kind
+    inputs: tuple[TaskInput, ...]
+    indices: tuple[int, ...] | None
+    attempt: int
+    claimant: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """result_url: None before there is a result and after it expired."""
+
+    id: UUID
+    tenant: int
+    key: int
+    kind: Kind
+    state: State
+    points: int
+    attempts: int
+    message: str | None
+    webhook: str | None
+    result_url: str | None
+    expires: datetime | None
+    created: datetime
+    finished: datetime | None

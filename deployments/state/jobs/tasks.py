@@ -1,0 +1,332 @@
+"""Tasks: work that is done after the answer. What is on record is done once, whatever dies meanwhile.
+
+- A task is accepted in one transaction: its key is charged and the task with its inputs is inserted.
+- A worker claims it for a limited time and renews the claim while it works. The claim of a worker that died runs out,
+  and another begins anew.
+- It ends in one transaction, which only the claim that holds may make: the end state, the result or the refund, and
+  the webhook that is owed. So a task has one result and one end, and pictures that two workers made meanwhile are one
+  picture too many, never two results.
+"""
+
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+import orjson
+import sqlalchemy as sa
+
+from prosopon.configs.settings import SwapSettings
+from prosopon.deployments.state import schema
+from prosopon.deployments.state.blobs import Blob, BlobStore
+from prosopon.deployments.state.database import Records, now
+from prosopon.deployments.state.errors import (
+    CannotRetry,
+    NotEnoughCredits,
+    ResultExpired,
+    TaskNotFound,
+    TooManyTasks,
+    TooManyTasksOfTenant,
+)
+from prosopon.deployments.state.jobs.deliveries import enqueue
+from prosopon.deployments.state.jobs.task_types import (
+    TYPES,
+    ClaimedTask,
+    Kind,
+    NewTask,
+    State,
+    TaskInput,
+    TaskRecord,
+)
+from prosopon.deployments.state.keys import give_back_credits, take_credits
+
+_NAME_BYTES = 32
+_MAX_MESSAGE = 500
+_tasks, _inputs = schema.tasks, schema.task_inputs
+_OPEN = sa.select(sa.func.count()).select_from(_tasks).where(_tasks.c.due.is_not(None))
+
+
+class TaskStore:
+    """Thread-safe; any number of processes may share one database and one blob store."""
+
+    def __init__(
+        self,
+        records: Records,
+        blobs: BlobStore,
+        settings: SwapSettings,
+        clock: Callable[[], datetime] = now,
+    ) -> None:
+        self._records, self._blobs, self._settings, self._now = records, blobs, settings, clock
+        self._lease = timedelta(seconds=settings.lease_seconds)
+
+    # ---------------------------------------------------------------------------------------------- accepting
+
+    def accept(self, task: NewTask) -> UUID:
+        """The new task's id: from now on it is done. Raises NotEnoughCredits, KeyNotFound, TooManyTasks."""
+        with self._records.read() as db:  # What is refused anyway need not be written first.
+            self._check_room(db, task.tenant)
+            credits = db.execute(
+                sa.select(schema.keys.c.credits).where(schema.keys.c.id == task.key)
+            ).scalar()
+        if credits is not None and credits < task.points:
+            raise NotEnoughCredits(f"key {task.key}")
+        self._blobs.stage(task.uploads)
+        try:
+            return self._insert(task)
+        except BaseException:
+            self._blobs.sweep(list(task.uploads))
+            raise
+
+    def _insert(self, task: NewTask) -> UUID:
+        identity, moment = uuid4(), self._now()
+        row = {
+            "id": identity,
+            "tenant_id": task.tenant,
+            "key_id": task.key,
+            "kind": task.kind,
+            "parameters": {"indices": task.indices},
+            "points": task.points,
+            "webhook": task.webhook,
+            "results_url": task.results_url,
+            "state": "waiting",
+            "attempts": 0,
+            "due": moment,
+            "created": moment,
+        }
+        inputs = [
+            {"task_id": identity, "position": position, "blob": item.blob, "url": item.url}
+            for position, item in enumerate(task.inputs)
+        ]
+        counts = {sha256: sum(item.blob == sha256 for item in task.inputs) for sha256 in task.uploads}
+        with self._records.write() as db:
+            self._check_room(db, task.tenant)
+            take_credits(db, task.key, task.points)
+            self._blobs.reference(db, counts, task.uploads)
+            db.execute(sa.insert(_tasks), row)
+            db.execute(sa.insert(_inputs), inputs)
+        return identity
+
+    def count_open(self) -> int:
+        """Tasks that have not ended."""
+        with self._records.read() as db:
+            return int(db.execute(_OPEN).scalar_one())
+
+    def _check_room(self, db: sa.Connection, tenant: int) -> None:
+        if db.execute(_OPEN).scalar_one() >= self._settings.max_waiting:
+            raise TooManyTasks("more tasks are waiting than this server takes")
+        of_tenant = _OPEN.where(_tasks.c.tenant_id == tenant)
+        if db.execute(of_tenant).scalar_one() >= self._settings.max_waiting_per_tenant:
+            raise TooManyTasksOfTenant("more of your tasks are waiting than this server takes")
+
+    # ------------------------------------------------------------------------------------------------ working
+
+    def claim(self) -> ClaimedTask | None:
+        """The task that has been due for longest, or None where none is."""
+        moment, claimant = self._now(), uuid4()
+        due = _tasks.c.due <= moment
+        with self._records.read() as db:
+            if not db.execute(sa.select(_tasks.c.id).where(due).limit(1)).first():
+                return None
+        first = sa.select(_tasks.c.id).where(due).order_by(_tasks.c.due).limit(1)
+        with self._records.write() as db:
+            task = db.execute(first.with_for_update(skip_locked=True)).scalar_one_or_none()
+            if task is None:
+                return None
+            row = db.execute(
+                sa.update(_tasks)
+                .where(_tasks.c.id == task)
+                .values(
+                    state="running",
+                    due=moment + self._lease,
+                    claimant=claimant,
+                    attempts=_tasks.c.attempts + 1,
+                )
+                .returning(_tasks.c.kind, _tasks.c.parameters, _tasks.c.attempts)
+            ).one()
+            inputs = db.execute(
+                sa.select(_inputs.c.blob, _inputs.c.url)
+                .where(_inputs.c.task_id == task)
+                .order_by(_inputs.c.position)
+            ).all()
+        indices = row.parameters["indices"]
+        return ClaimedTask(
+            id=task,
+            kind=row.kind,
+            inputs=tuple(TaskInput(item.blob, item.url) for item in inputs),
+            indices=None if indices is None else tuple(indices),
+            attempt=row.attempts,
+            claimant=claimant,
+        )
+
+    def renew(self, task: ClaimedTask) -> bool:
+        """To be called well within the lease while the work goes on. False where the claim is lost."""
+        with self._records.write() as db:
+            renewed = db.execute(
+                sa.update(_tasks).where(_held_by(task)).values(due=self._now() + self._lease)
+            )
+        return renewed.rowcount == 1
+
+    def postpone(self, task: ClaimedTask, pause: timedelta, message: str) -> None:
+        """Give the claim up; the task is due again after the pause."""
+        self._give_up(task, self._now() + pause, task.attempt, message)
+
+    def put_back(self, task: ClaimedTask, message: str) -> None:
+        """Give the claim up, the task is due at once: an attempt that a stopping worker breaks off does not count."""
+        self._give_up(task, self._now(), task.attempt - 1, message)
+
+    def _give_up(self, task: ClaimedTask, due: datetime, attempts: int, message: str) -> None:
+        values = {"state": "waiting", "due": due, "claimant": None, "attempts": attempts}
+        with self._records.write() as db:
+            db.execute(
+                sa.update(_tasks).where(_held_by(task)).values(**values, message=message[:_MAX_MESSAGE])
+            )
+
+    def read(self, item: TaskInput) -> bytes:
+        """The bytes of an input that is a blob. Raises BlobMissing and BlobCorrupt."""
+        assert item.blob is not None
+        return self._blobs.read(item.blob)
+
+    def succeed(self, task: ClaimedTask, result: Blob, suffix: str) -> bool:
+        """End the task with a result, whose name will end in `suffix`. False where the claim is lost, and then
+        nothing is changed."""
+        sha256, name = result.sha256, f"{secrets.token_urlsafe(_NAME_BYTES)}{suffix}"
+        self._blobs.stage({sha256: result})
+        with self._records.write() as db:
+            ended = self._end(db, task, "succeeded", None, name)
+            if ended:
+                self._blobs.reference(db, {sha256: 1}, {sha256: result})
+                db.execute(sa.update(_tasks).where(_tasks.c.id == task.id).values(result=sha256))
+        if not ended:
+            self._blobs.sweep([sha256])
+        return ended
+
+    def fail(self, task: ClaimedTask, message: str) -> bool:
+        """End the task without a result and give its points back. False where the claim is lost."""
+        with self._records.write() as db:
+            return self._end(db, task, "failed", message[:_MAX_MESSAGE], None)
+
+    def _end(
+        self, db: sa.Connection, task: ClaimedTask, state: State, message: str | None, name: str | None
+    ) -> bool:
+        moment = self._now()
+        row = db.execute(
+            sa.update(_tasks)
+            .where(_held_by(task))
+            .values(
+                state=state,
+                message=message,
+                result_name=name,
+                due=None,
+                claimant=None,
+                finished=moment,
+                expires=moment + timedelta(hours=self._settings.result_hours),
+            )
+            .returning(
+                _tasks.c.key_id, _tasks.c.points, _tasks.c.webhook, _tasks.c.results_url, _tasks.c.kind
+            )
+        ).one_or_none()
+        if row is None:
+            return False
+        if state == "failed":
+            give_back_credits(db, row.key_id, row.points)
+        if row.webhook:
+            url = f"{row.results_url}{name}" if name else ""
+            body = notification(task.id, row.kind, url, message)
+            enqueue(db, task.id, row.key_id, row.webhook, body, moment)
+        return True
+
+    # ------------------------------------------------------------------------------------------------ looking
+
+    def find(self, task: UUID, tenant: int | None = None) -> TaskRecord:
+        """A task of any tenant, or of the one that is named. Raises TaskNotFound."""
+        query = sa.select(_tasks).where(_tasks.c.id == task)
+        if tenant is not None:
+            query = query.where(_tasks.c.tenant_id == tenant)
+        with self._records.read() as db:
+            row = db.execute(query).mappings().one_or_none()
+        if row is None:
+            raise TaskNotFound(f"no task {task.hex}")
+        return _record(row)
+
+    def list(self, state: State | None = None, limit: int = 50) -> Sequence[TaskRecord]:
+        """The newest tasks first."""
+        query = sa.select(_tasks).order_by(_tasks.c.created.desc()).limit(limit)
+        if state:
+            query = query.where(_tasks.c.state == state)
+        with self._records.read() as db:
+            return [_record(row) for row in db.execute(query).mappings()]
+
+    def result(self, name: str) -> Blob:
+        """A result by its name. Raises TaskNotFound, ResultExpired."""
+        query = (
+            sa.select(_tasks.c.result, _tasks.c.expires, schema.blobs.c.media_type)
+            .join_from(_tasks, schema.blobs, isouter=True)
+            .where(_tasks.c.result_name == name)
+        )
+        with self._records.read() as db:
+            row = db.execute(query).one_or_none()
+        if row is None:
+            raise TaskNotFound("no result has that name")
+        if row.result is None or row.expires is None or row.expires <= self._now():
+            raise ResultExpired("the result was kept for its time and is deleted")
+        return Blob(self._blobs.read(row.result), row.media_type)
+
+    # --------------------------------------------------------------------------------------------- operating
+
+    def retry(self, task: UUID) -> None:
+        """Have a failed task done again, charged again; one that waits for its next attempt is due at once.
+
+        Raises TaskNotFound, CannotRetry, NotEnoughCredits.
+        """
+        moment = self._now()
+        with self._records.write() as db:
+            row = db.execute(sa.select(_tasks).where(_tasks.c.id == task).with_for_update()).one_or_none()
+            if row is None:
+                raise TaskNotFound(f"no task {task.hex}")
+            if row.state == "succeeded":
+                raise CannotRetry("the task has succeeded")
+            values: dict[str, object] = {"due": moment}
+            if row.state == "failed":
+                if row.expires is None or row.expires <= moment:
+                    raise CannotRetry("the pictures of the task are deleted")
+                take_credits(db, row.key_id, row.points)
+                values |= {"state": "waiting", "attempts": 0, "finished": None, "expires": None}
+            elif row.state == "running":
+                raise CannotRetry("a worker is at it")
+            db.execute(sa.update(_tasks).where(_tasks.c.id == task).values(values))
+
+
+def notification(task: UUID, kind: Kind, result_url: str, message: str | None) -> bytes:
+    """What the webhook is sent: aifaceswap's document. message: why there is no result."""
+    document: dict[str, object] = {
+        "success": int(message is None),
+        "type": TYPES[kind],
+        "task_id": task.hex,
+        "result_image": result_url,
+    }
+    if message is not None:
+        document["message"] = message
+    return orjson.dumps(document)
+
+
+def _held_by(task: ClaimedTask) -> sa.ColumnElement[bool]:
+    return sa.and_(_tasks.c.id == task.id, _tasks.c.claimant == task.claimant, _tasks.c.due.is_not(None))
+
+
+def _record(row: sa.RowMapping) -> TaskRecord:
+    url = f"{row['results_url']}{row['result_name']}" if row["result"] else None
+    return TaskRecord(
+        id=row["id"],
+        tenant=row["tenant_id"],
+        key=row["key_id"],
+        kind=row["kind"],
+        state=row["state"],
+        points=row["points"],
+        attempts=row["attempts"],
+        message=row["message"],
+        webhook=row["webhook"],
+        result_url=url,
+        expires=row["expires"],
+        created=row["created"],
+        finished=row["finished"],
+    )

@@ -1,0 +1,1 @@
+"""Other people's servers: which addresses may be called, and calling them."""

@@ -1,0 +1,1 @@
+"""Models of faces: detectors, embedders, attributes, landmarks, pose."""

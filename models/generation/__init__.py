@@ -1,0 +1,1 @@
+"""Faces that nobody has: latents and generators."""

@@ -1,0 +1,147 @@
+"""Open-set identification: which of some people a face belongs to, or to none of them.
+
+A classifier over exemplars. The evidence e of a person is the logit of the calibrated similarity to the nearest of
+the person's pictures. A softmax over everybody's evidence, with strangers in it where they were learnt, gives the
+posterior p of each person, and the confidence is
+
+    sigmoid(e + BETA * log p),   p_i = exp(KAPPA e_i) / (sum_j exp(KAPPA e_j) + N * mean_c exp(KAPPA e_c))
+
+over the N people j and the strangers c. Alone in a collection a person's confidence is the similarity itself; every
+lookalike, enrolled or stranger, lowers it. That is why 0.5 keeps its meaning as a collection grows, where the
+nearest neighbour of N people is falsely accepted N times as often.
+
+The strangers' mass N follows the collection's size, as their number does. The form is that of cohort normalisation
+in speaker and face verification (Auckenthaler et al. 2000; Tax and Duin 2008 for the rejecting class).
+"""
+
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logsumexp
+
+from prosopon.models.faces.detections import Float32
+from prosopon.models.matching.calibration import SimilarityCurve
+
+KAPPA = 2.0
+BETA = 4.5
+"""KAPPA and BETA were chosen on every second person of `data/london` (sorted, from the first) among FairFace and faker
+strangers; `tests/benchmarks/identification.py` judges on the others."""
+
+FEWEST_STRANGERS = 200
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """confidence: 0 to 1; below 0.5 it is more likely that the face belongs to nobody enrolled."""
+
+    label: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSetClassifier:
+    """Immutable. labels: of the people; owners: ``(M,)`` position of each picture's person in them.
+
+    embeddings ``(M, D)`` and strangers ``(S, D)``: float32, unit norm; S is 0 where no strangers were learnt.
+    """
+
+    curve: SimilarityCurve
+    labels: tuple[str, ...]
+    owners: NDArray[np.int32]
+    embeddings: Float32
+    strangers: Float32
+
+    def rank(self, probe: Float32) -> list[Candidate]:
+        """Everybody, the most likely first. probe: ``(D,)`` float32, unit norm."""
+        confidences = self.confidences(probe[np.newaxis])[0]
+        order = np.argsort(-confidences, kind="stable")
+        return [Candidate(self.labels[place], float(confidences[place])) for place in order.tolist()]
+
+    def confidences(self, probes: Float32) -> Float32:
+        """Of each person: probes ``(P, D)`` float32, unit norm, to ``(P, N)`` float32."""
+        confidences: Float32 = expit(self.log_odds(probes))
+        return confidences
+
+    def log_odds(self, probes: Float32) -> Float32:
+        """As `confidences`, before the sigmoid: what to compare where confidences are too near 0 or 1."""
+        of_pictures = self._evidence(probes, self.embeddings)
+        people = np.full((len(probes), len(self.labels)), -np.inf)
+        np.maximum.at(people.T, self.owners, of_pictures.T)
+        everybody = logsumexp(KAPPA * people, axis=1)
+        if len(self.strangers):
+            strangers = logsumexp(KAPPA * self._evidence(probes, self.strangers), axis=1)
+            mass = math.log(len(self.labels) / len(self.strangers))
+            everybody = np.logaddexp(everybody, strangers + mass)
+        log_odds: Float32 = people + BETA * (KAPPA * people - everybody[:, np.newaxis])
+        return log_odds.astype(np.float32)
+
+    def _evidence(self, probes: Float32, exemplars: Float32) -> NDArray[np.float64]:
+        """``(P, M)`` logits of the similarity: with CompreFace's curve they are linear in the distance."""
+        products = probes.astype(np.float64) @ exemplars.T.astype(np.float64)
+        distances = np.sqrt(np.maximum(0, 2 - 2 * products))
+        evidence: NDArray[np.float64] = 2 * self.curve.c1 * (self.curve.c0 - distances)
+        return evidence
+
+    def to_bytes(self) -> bytes:
+        """The same classifier always gives the same bytes, so that two trainers agree."""
+        stream = io.BytesIO()
+        header = {
+            "format": _FORMAT,
+            "c0": self.curve.c0,
+            "c1": self.curve.c1,
+            "labels": self.labels,
+        }
+        arrays = (
+            np.frombuffer(json.dumps(header).encode(), np.uint8),
+            self.owners,
+            self.embeddings,
+            self.strangers,
+        )
+        for array in arrays:
+            np.save(stream, array, allow_pickle=False)
+        return stream.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "OpenSetClassifier":
+        """Raises ValueError for what `to_bytes` did not write."""
+        stream = io.BytesIO(data)
+        text, owners, embeddings, strangers = (np.load(stream, allow_pickle=False) for _ in range(4))
+        header = json.loads(text.tobytes())
+        if header["format"] != _FORMAT:
+            raise ValueError(f"a classifier of format {header['format']}, not {_FORMAT}")
+        curve = SimilarityCurve(header["c0"], header["c1"])
+        return cls(curve, tuple(header["labels"]), owners, embeddings, strangers)
+
+
+def fit(
+    labels: Sequence[str], embeddings: Float32, curve: SimilarityCurve, strangers: Float32 | None = None
+) -> OpenSetClassifier:
+    """A classifier of the people with these pictures.
+
+    labels: the person of each row of embeddings ``(M, D)``; strangers: ``(S, D)`` of people who are nobody enrolled,
+    all float32 of unit norm. As many strangers are used as there are people, but not fewer than
+    `FEWEST_STRANGERS` where there are so many: the first ones, so that the result is always the same.
+
+    Raises ValueError without a picture.
+    """
+    if not len(labels):
+        raise ValueError("a classifier needs at least one picture")
+    people = tuple(dict.fromkeys(labels))
+    place = {label: index for index, label in enumerate(people)}
+    owners = np.array([place[label] for label in labels], np.int32)
+    if strangers is None:
+        strangers = np.empty((0, embeddings.shape[1]), np.float32)
+    used = strangers[: max(FEWEST_STRANGERS, len(people))]
+    return OpenSetClassifier(
+        curve,
+        people,
+        owners,
+        np.ascontiguousarray(embeddings, np.float32),
+        np.ascontiguousarray(used, np.float32),
+    )

@@ -1,0 +1,1 @@
+"""Pictures in and out: decoding within bounds, crops, letterbox, thumbnails, encodings."""

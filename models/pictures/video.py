@@ -1,0 +1,323 @@
+"""Films: frames to mp4, gif or webp, one frame at a time and the same bytes for the same frames.
+
+FFmpeg does the work (through PyAV), one thread to a film: with several, x264's output depends on their number.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import av.container
+import av.filter
+import av.video
+import numpy as np
+
+from prosopon.models.faces.detections import FilmFormat, RGBImage
+
+MEDIA_TYPES: dict[FilmFormat, str] = {"mp4": "video/mp4", "gif": "image/gif", "webp": "image/webp"}
+
+VERSION = "films-2-" + "-".join(
+    f"{name}-{'.'.join(map(str, version))}" for name, version in sorted(av.library_versions.items())
+)
+"""Changes whenever the same frames may give other bytes."""
+
+_X264 = {
+    "preset": "medium",
+    "threads": "1",
+    # Better than this nobody sees: a still film does not have to fill the bit rate.
+    "qmin": "10",
+}
+_WEBP = {"quality": "85", "compression_level": "2"}
+_BITEXACT = {"fflags": "+bitexact"}
+_GIF_DITHER = "sierra2_4a:diff_mode=rectangle"
+
+
+class Spool:
+    """Frames kept on disk, to be shown again. A context manager: the file is gone with it."""
+
+    def __init__(self, dim: int) -> None:
+        self._shape = (dim, dim, 3)
+        self._size = dim * dim * 3
+        self._file = tempfile.TemporaryFile(prefix="prosopon-film-")  # noqa: SIM115 - closed by __exit__
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def append(self, frame: RGBImage) -> None:
+        self._file.seek(self._count * self._size)
+        self._file.write(np.ascontiguousarray(frame).data)
+        self._count += 1
+
+    def __getitem__(self, index: int) -> RGBImage:
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        self._file.seek(index * self._size)
+        return np.frombuffer(self._file.read(self._size), np.uint8).reshape(self._shape)
+
+    def __enter__(self) -> "Spool":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+class FilmWriter:
+    """Makes one film. A context manager: what it holds on disk is gone with it.
+
+    Pictures are added as they are made; `order` says which picture each frame shows. A frame is encoded as soon as
+    its picture is there (a gif's when the last picture is, because its palette is that of all of them). Pictures that
+    are shown again come from disk, so that memory holds a few frames however long the film is.
+    """
+
+    def __init__(
+        self, format: FilmFormat, dim: int, fps: int, order: Sequence[int], kbitrate: int = 2400
+    ) -> None:
+        """dim: of the square frames, in pixels. kbitrate: of an mp4, in 1000 bits a second, at most.
+
+        order: picture of each frame; picture k is shown for the first time before picture k + 1.
+        """
+        self._dim, self._fps, self._order = dim, fps, order
+        self._shown = 0
+        self._pictures = len(set(order))
+        self._spool = Spool(dim)
+        self._folder = tempfile.TemporaryDirectory(prefix="prosopon-film-")
+        self._path = Path(self._folder.name) / f"film.{format}"
+        self._palette = _Palette(dim) if format == "gif" else None
+        open_sink: dict[FilmFormat, Callable[[], _Sink]] = {
+            "mp4": lambda: _mp4(self._path, dim, fps, kbitrate),
+            "gif": lambda: _gif(self._path, dim, fps),
+            "webp": lambda: _webp(self._path, dim, fps),
+        }
+        self._sink = open_sink[format]()
+
+    def add(self, picture: RGBImage) -> None:
+        """The next picture, ``(dim, dim, 3)`` uint8 RGB."""
+        if picture.shape != (self._dim, self._dim, 3):
+            raise ValueError(f"the film has {self._dim} x {self._dim} pixels, not {picture.shape}")
+        again = self._palette is not None or self._pictures < len(self._order)
+        if again:
+            self._spool.append(picture)
+        if self._palette is not None:
+            self._palette.add(picture)
+            if len(self._spool) == self._pictures:
+                self._sink.palette = self._palette.finish()
+                self._show_spooled()
+        else:
+            self._sink.show(picture, self._shown)
+            self._shown += 1
+            if again:
+                self._show_spooled()
+
+    def finish(self) -> bytes:
+        """The file, once every picture has been added."""
+        if self._shown != len(self._order):
+            raise ValueError(f"{self._shown} of {len(self._order)} frames are there")
+        self._sink.close()
+        return self._path.read_bytes()
+
+    def _show_spooled(self) -> None:
+        """Every frame whose picture is there already."""
+        while self._shown < len(self._order) and self._order[self._shown] < len(self._spool):
+            self._sink.show(self._spool[self._order[self._shown]], self._shown)
+            self._shown += 1
+
+    def __enter__(self) -> "FilmWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._sink.abort()
+        self._spool.__exit__(kind, error, trace)
+        self._folder.cleanup()
+
+
+class _Sink:
+    """A container with one video stream."""
+
+    def __init__(
+        self,
+        path: Path,
+        format: str,
+        codec: str,
+        size: int,
+        fps: int,
+        *,
+        pixels: str,
+        codec_options: dict[str, str],
+        container_options: dict[str, str],
+        bit_rate: int | None = None,
+        time_base: Fraction | None = None,
+        colours: av.video.reformatter.Colorspace = av.video.reformatter.Colorspace.ITU709,
+    ) -> None:
+        self._container = av.open(str(path), "w", format=format, options={**_BITEXACT, **container_options})
+        stream = self._container.add_stream(codec, rate=fps, options=codec_options)
+        assert isinstance(stream, av.video.VideoStream)
+        self._stream = stream
+        stream.width = stream.height = size
+        stream.pix_fmt = pixels
+        stream.codec_context.thread_count = 1
+        stream.codec_context.flags |= av.codec.context.Flags.bitexact
+        self._tick = time_base or Fraction(1, fps)
+        stream.time_base = stream.codec_context.time_base = self._tick
+        if bit_rate:
+            stream.bit_rate = bit_rate
+        self._fps = fps
+        self._size = size
+        self._colours = colours
+        self._open = True
+        self.palette: av.VideoFrame | None = None
+        self._graph: _PaletteUse | None = None
+
+    def show(self, picture: RGBImage, number: int) -> None:
+        frame = av.VideoFrame.from_ndarray(self._padded(picture), format="rgb24")
+        if self.palette is not None:
+            self._graph = self._graph or _PaletteUse(len(picture), self.palette)
+            frame = self._graph(frame)
+        frame.pts = round(Fraction(number, self._fps) / self._tick)
+        frame.time_base = self._tick
+        if self._stream.pix_fmt == "yuv420p":
+            frame = _yuv420(frame, self._colours)
+        self._container.mux(self._stream.encode(frame))
+
+    def _padded(self, picture: RGBImage) -> RGBImage:
+        missing = self._size - len(picture)
+        return np.pad(picture, ((0, missing), (0, missing), (0, 0)), "edge") if missing else picture
+
+    def close(self) -> None:
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+        self._open = False
+
+    def abort(self) -> None:
+        if self._open:
+            self._container.close()
+            self._open = False
+
+
+def _yuv420(frame: av.VideoFrame, colours: av.video.reformatter.Colorspace) -> av.VideoFrame:
+    """Limited range: what decoders assume."""
+    pts, tick = frame.pts, frame.time_base
+    converted = frame.reformat(
+        format="yuv420p",
+        dst_colorspace=colours,
+        dst_color_range=av.video.reformatter.ColorRange.MPEG,
+    )
+    converted.pts, converted.time_base = pts, tick
+    return converted
+
+
+def _mp4(path: Path, dim: int, fps: int, kbitrate: int) -> _Sink:
+    """H.264 in yuv420p, BT.709. Two pixels share a colour, so an odd side gets one more of its last pixels."""
+    sink = _Sink(
+        path,
+        "mp4",
+        "libx264",
+        dim + dim % 2,
+        fps,
+        pixels="yuv420p",
+        codec_options={
+            **_X264, "maxrate": f"{2 * kbitrate}k", "bufsize": f"{4 * kbitrate}k",
+        },
+        container_options={"movflags": "+faststart"},
+        bit_rate=kbitrate * 1000,
+    )  # fmt: skip
+    context = sink._stream.codec_context
+    context.color_primaries = context.color_trc = context.colorspace = 1  # BT.709
+    context.color_range = 1  # limited
+    return sink
+
+
+def _gif(path: Path, dim: int, fps: int) -> _Sink:
+    """Loops for ever. A gif's clock ticks 100 times a second: each frame stays until the next one's rounded time."""
+    return _Sink(
+        path,
+        "gif",
+        "gif",
+        dim,
+        fps,
+        pixels="pal8",
+        codec_options={},
+        container_options={"loop": "0"},
+        time_base=Fraction(1, 100),
+    )
+
+
+def _webp(path: Path, dim: int, fps: int) -> _Sink:
+    """Loops for ever. A webp's colours are those of BT.601 (RFC 9649)."""
+    return _Sink(
+        path,
+        "webp",
+        "libwebp_anim",
+        dim,
+        fps,
+        pixels="yuv420p",
+        codec_options=_WEBP,
+        container_options={"loop": "0"},
+        time_base=Fraction(1, 1000),
+        colours=av.video.reformatter.Colorspace.ITU601,
+    )
+
+
+class _Palette:
+    """The 256 colours that serve all pictures best (FFmpeg's palettegen: median cut over their histogram)."""
+
+    def __init__(self, dim: int) -> None:
+        graph = av.filter.Graph()
+        source = graph.add_buffer(
+            width=dim, height=dim, format=av.VideoFormat("rgb24"), time_base=Fraction(1, 100)
+        )
+        generate = graph.add("palettegen", "reserve_transparent=0")
+        sink = graph.add("buffersink")
+        source.link_to(generate)
+        generate.link_to(sink)
+        graph.configure()
+        self._graph, self._source, self._sink, self._count = graph, source, sink, 0
+
+    def add(self, picture: RGBImage) -> None:
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+        frame.pts, frame.time_base = self._count, Fraction(1, 100)
+        self._count += 1
+        self._source.push(frame)
+
+    def finish(self) -> av.VideoFrame:
+        self._source.push(None)
+        frame = self._sink.pull()
+        assert isinstance(frame, av.VideoFrame)
+        return frame
+
+
+class _PaletteUse:
+    """Pictures in the colours of one palette, with error diffusion (FFmpeg's paletteuse)."""
+
+    def __init__(self, dim: int, palette: av.VideoFrame) -> None:
+        graph = av.filter.Graph()
+        tick = Fraction(1, 100)
+        source = graph.add_buffer(width=dim, height=dim, format=av.VideoFormat("rgb24"), time_base=tick)
+        colours = graph.add_buffer(
+            width=palette.width, height=palette.height, format=palette.format, time_base=tick
+        )
+        use = graph.add("paletteuse", f"dither={_GIF_DITHER}")
+        sink = graph.add("buffersink")
+        source.link_to(use, 0, 0)
+        colours.link_to(use, 0, 1)
+        use.link_to(sink)
+        graph.configure()
+        palette.pts, palette.time_base = 0, tick
+        colours.push(palette)
+        colours.push(None)
+        self._graph, self._source, self._sink, self._count = graph, source, sink, 0
+
+    def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
+        frame.pts, frame.time_base = self._count, Fraction(1, 100)
+        self._count += 1
+        self._source.push(frame)
+        coloured = self._sink.pull()
+        assert isinstance(coloured, av.VideoFrame)
+        return coloured

@@ -1,0 +1,1 @@
+"""Sessions, devices and threads; prepared forms of files; fingerprints."""

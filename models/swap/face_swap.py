@@ -1,0 +1,152 @@
+"""detect -> swap on whole files: what a swap worker runs, and what its speed is measured against."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from prosopon.configs.settings import DetectionSettings, ImageLimits, ModelSettings, SwapSettings
+from prosopon.models.faces.detections import Detections, RGBImage
+from prosopon.models.load import load_detector, load_landmarks, load_swapper
+from prosopon.models.pictures.decoding import ImageError, check, decode
+from prosopon.models.roles import FaceDetector, FaceSwapper, LandmarkPredictor
+from prosopon.models.runtime.session import Compute
+from prosopon.models.swap.types import DENSE, FaceGeometry, Replacement, SourceFace, face_geometries
+
+_DENSE_LANDMARKS = "dlib-landmarks68"
+# Quality 95 keeps the chroma of skin; PNG with OpenCV's own choice of filter and level, the fastest of its levels.
+_ENCODINGS: dict[str, tuple[str, str, list[int]]] = {
+    "png": (".png", "image/png", []),
+    "webp": (".webp", "image/webp", [cv2.IMWRITE_WEBP_QUALITY, 95]),
+    "jpg": (".jpg", "image/jpeg", [cv2.IMWRITE_JPEG_QUALITY, 95]),
+}
+_MAX_SIDE = {"webp": 16383, "jpg": 65500}
+_OF_SOURCE = {"image/jpeg": "jpg", "image/webp": "webp"}
+
+
+class NoSwap(ValueError):
+    """The pictures are whole, but the swap asked for cannot be made. The message is fit for the client."""
+
+
+@dataclass(frozen=True, slots=True)
+class SwappedPicture:
+    """A file. suffix: for its name, with the dot."""
+
+    data: bytes
+    media_type: str
+    suffix: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFaces:
+    """boxes: x1 y1 x2 y2 in whole pixels inside the picture, in the order in which swaps count faces."""
+
+    width: int
+    height: int
+    boxes: tuple[tuple[int, int, int, int], ...]
+
+
+class FaceSwap:
+    """Thread-safe as far as its models are. Pictures must be files that `models.pictures.decoding.decode` takes."""
+
+    def __init__(
+        self,
+        detector: FaceDetector,
+        landmarks: LandmarkPredictor,
+        swapper: FaceSwapper,
+        detection: DetectionSettings,
+        limits: ImageLimits,
+        settings: SwapSettings,
+    ) -> None:
+        self._detector, self._landmarks, self._swapper = detector, landmarks, swapper
+        self._threshold, self._limits, self._settings = detection.score_threshold, limits, settings
+        self.name = swapper.name
+
+    @classmethod
+    def load(
+        cls,
+        models: ModelSettings,
+        detection: DetectionSettings,
+        limits: ImageLimits,
+        settings: SwapSettings,
+        compute: Compute,
+    ) -> "FaceSwap":
+        """Raises what `models.load` raises."""
+        landmarks = load_landmarks(models, compute)
+        if landmarks.count != DENSE:
+            overrides = {**models.overrides, "landmarks": _DENSE_LANDMARKS}
+            landmarks = load_landmarks(models.model_copy(update={"overrides": overrides}), compute)
+        detector = load_detector(models, detection, compute)
+        return cls(detector, landmarks, load_swapper(models, compute), detection, limits, settings)
+
+    def faces(self, picture: bytes) -> FoundFaces:
+        """Raises `ImageError`."""
+        pixels = decode(picture, self._limits)
+        height, width = pixels.shape[:2]
+        corners = np.rint(self._detect(pixels).boxes).astype(int).clip(0, (width, height, width, height))
+        return FoundFaces(width, height, tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in corners.tolist()))
+
+    def swap(self, picture: bytes, faces: Sequence[bytes], indices: Sequence[int] | None) -> SwappedPicture:
+        """The picture with faces put in: each of `faces` (the biggest in its file) in place of the face of the
+        picture that its index counts, as `faces` orders them; without indices, one in place of the biggest.
+
+        Raises `ImageError`, `NoSwap`.
+        """
+        frame = self._decode(picture, "source_image")
+        targets = self._targets(frame, indices)
+        replacements = [
+            Replacement(target, self._source(face, name))
+            for target, face, name in zip(targets, faces, face_names(len(faces)), strict=True)
+        ]
+        return self._encode(self._swapper.swap(frame, replacements), picture)
+
+    def _targets(self, frame: RGBImage, indices: Sequence[int] | None) -> Sequence[FaceGeometry]:
+        found = self._detect(frame)
+        if not len(found):
+            raise NoSwap("no face is found in source_image")
+        if indices is None:
+            wanted = found.largest_first().take(np.arange(1))
+        else:
+            if max(indices) >= len(found):
+                raise NoSwap(
+                    f"index {max(indices)} is out of range: source_image has {len(found)} "
+                    f"face{'s' if len(found) > 1 else ''}, counted from 0"
+                )
+            wanted = found.take(np.array(indices, np.intp))
+        return face_geometries(frame, wanted, self._landmarks)
+
+    def _source(self, face: bytes, name: str) -> SourceFace:
+        pixels = self._decode(face, name)
+        found = self._detect(pixels)
+        if not len(found):
+            raise NoSwap(f"no face is found in {name}")
+        found = found.largest_first().take(np.arange(1))
+        return SourceFace(pixels, face_geometries(pixels, found, self._landmarks)[0])
+
+    def _decode(self, data: bytes, name: str) -> RGBImage:
+        try:
+            return decode(data, self._limits)
+        except ImageError as error:
+            raise ImageError(error.reason, f"{name}: {error}") from error
+
+    def _detect(self, pixels: RGBImage) -> Detections:
+        # One picture at a time: in a batch its padding could differ, and with it the order of faces.
+        return self._detector.detect([pixels], self._threshold)[0].left_to_right()
+
+    def _encode(self, pixels: RGBImage, source: bytes) -> SwappedPicture:
+        wanted: str = self._settings.format
+        if wanted == "source":
+            wanted = _OF_SOURCE.get(check(source, self._limits), "png")
+        if max(pixels.shape) > _MAX_SIDE.get(wanted, 1 << 30):
+            wanted = "png"  # The format holds no longer side.
+        suffix, media_type, options = _ENCODINGS[wanted]
+        encoded, data = cv2.imencode(suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
+        if not encoded:
+            raise RuntimeError(f"a picture of {pixels.shape} could not be written as {suffix}")
+        return SwappedPicture(data.tobytes(), media_type, suffix)
+
+
+def face_names(count: int) -> list[str]:
+    """What messages to clients call the faces that are put in."""
+    return ["face_image"] if count == 1 else [f"face_image number {number}" for number in range(1, count + 1)]

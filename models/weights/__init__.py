@@ -1,0 +1,1 @@
+"""Which weights there are, getting them, verifying them; and our own."""

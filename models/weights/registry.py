@@ -1,0 +1,181 @@
+"""The store of weights on this machine: what is there, what is verified, which file serves which role."""
+
+import contextlib
+import fcntl
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from prosopon.configs.settings import ModelSettings, Role
+from prosopon.models.weights.catalogue import (
+    CATALOGUE,
+    PACKS,
+    Artifact,
+    ArtifactRole,
+    File,
+    by_sha256,
+    in_pack,
+)
+from prosopon.models.weights.checksums import ChecksumError, sha256_of, verify
+from prosopon.models.weights.fetch import Fetcher
+
+FileProgress = Callable[[File, int, int], None]
+"""Called with a file, the bytes that are there and the bytes that will be."""
+
+
+class ModelUnavailable(RuntimeError):
+    """A role has no weights on this machine. The message names the command that brings them."""
+
+
+class UnknownModel(ValueError):
+    """A name that is neither in the catalogue nor a file."""
+
+
+class State(StrEnum):
+    MISSING = "missing"
+    READY = "ready"
+    CORRUPT = "corrupt"
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The verified files of one model. paths: in the catalogue's order.
+
+    artifact: None for a file of the operator's own.
+    """
+
+    name: str
+    role: ArtifactRole
+    paths: tuple[Path, ...]
+    artifact: Artifact | None
+
+    @property
+    def path(self) -> Path:
+        """The only, or the first, file."""
+        return self.paths[0]
+
+
+class Registry:
+    """A folder with one sub-folder per artifact. Any number of processes may pull into it at once."""
+
+    def __init__(self, directory: Path, mirror: Path | None = None) -> None:
+        self.directory = directory
+        self._mirror = mirror
+
+    @classmethod
+    def of(cls, settings: ModelSettings) -> "Registry":
+        return cls(settings.directory, settings.mirror)
+
+    def path(self, artifact: Artifact, file: File) -> Path:
+        """Where a file of the store lies, or will lie."""
+        return self.directory / artifact.name / file.name
+
+    def state(self, artifact: Artifact, fresh: bool = False) -> State:
+        """Whether the files are there and are the right ones. fresh: read them all again."""
+        paths = [self.path(artifact, file) for file in artifact.files]
+        if not all(path.exists() for path in paths):
+            return State.MISSING
+        for path, file in zip(paths, artifact.files, strict=True):
+            if path.stat().st_size != file.size or sha256_of(path, fresh) != file.sha256:
+                return State.CORRUPT
+        return State.READY
+
+    def weights(self, artifact: Artifact) -> Weights:
+        """The verified files of an artifact.
+
+        Raises `ModelUnavailable` where one is missing, `models.weights.checksums.ChecksumError` where one has other
+        content.
+        """
+        for file in artifact.files:
+            path = self.path(artifact, file)
+            if not path.exists():
+                raise ModelUnavailable(
+                    f"the weights of '{artifact.name}' ({artifact.role}) are not on this machine: "
+                    f"run `prosopon models pull {artifact.name}`"
+                )
+            verify(path, file.sha256)
+        paths = tuple(self.path(artifact, file) for file in artifact.files)
+        return Weights(artifact.name, artifact.role, paths, artifact)
+
+    def pull(self, artifacts: Iterable[Artifact], progress: FileProgress = lambda *_: None) -> None:
+        """Fetch what is missing or corrupt. Raises `models.weights.fetch.FetchError`."""
+        with Fetcher(self._mirror) as fetcher:
+            for artifact in artifacts:
+                for file in artifact.files:
+                    self._pull_file(fetcher, artifact, file, progress)
+
+    def _pull_file(self, fetcher: Fetcher, artifact: Artifact, file: File, progress: FileProgress) -> None:
+        path = self.path(artifact, file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(path.with_name(f".{file.name}.lock")):
+            # Another process may have brought it while this one waited.
+            with contextlib.suppress(OSError, ChecksumError):
+                verify(path, file.sha256)
+                progress(file, file.size, file.size)
+                return
+            partial = path.with_name(f".{file.name}.partial")
+            fetcher.fetch(file, partial, lambda done, total: progress(file, done, total))
+            partial.replace(path)
+            verify(path, file.sha256)
+
+
+# Roles that no pack fills, and what fills them once it has been pulled.
+_OUTSIDE_PACKS: dict[Role, str] = {"liveness": "minifasnet"}
+
+
+def artifact_for(settings: ModelSettings, role: Role) -> Artifact | None:
+    """The artifact that these settings name for a role; None where they name a file, or nothing.
+
+    Raises `UnknownModel` where the pack is not in the catalogue (those of insightface are not).
+    """
+    if override := settings.overrides.get(role):
+        return CATALOGUE.get(override)
+    if role in _OUTSIDE_PACKS:
+        return CATALOGUE[_OUTSIDE_PACKS[role]]
+    if settings.pack.startswith("insightface/"):
+        return None
+    if settings.pack not in PACKS:
+        raise UnknownModel(f"'{settings.pack}' is no pack: there are {', '.join(PACKS)} and insightface/NAME")
+    return in_pack(PACKS[settings.pack], role)
+
+
+def resolve(settings: ModelSettings, role: Role) -> Weights:
+    """The verified weights that serve a role under these settings.
+
+    Raises `ModelUnavailable` where the pack has no model for the role or its files are not on this machine,
+    `UnknownModel` where an override names nothing, `models.weights.checksums.ChecksumError` on wrong content.
+    """
+    if artifact := artifact_for(settings, role):
+        if artifact.role != role:
+            raise UnknownModel(f"'{artifact.name}' is for the role '{artifact.role}', not for '{role}'")
+        return Registry.of(settings).weights(artifact)
+    if override := settings.overrides.get(role):
+        return _own_file(role, Path(override).expanduser())
+    names = [artifact.name for artifact in CATALOGUE.values() if artifact.role == role]
+    hint = f": run `prosopon models pull {names[0]}` and set the override {role}: {names[0]}" if names else ""
+    raise ModelUnavailable(f"pack '{settings.pack}' has no model for the role '{role}'{hint}")
+
+
+def _own_file(role: Role, path: Path) -> Weights:
+    if not path.exists():
+        raise UnknownModel(
+            f"the override '{path}' for role '{role}' is neither an artifact (`prosopon models list`) "
+            "nor a file"
+        )
+    if path.is_dir():
+        return Weights(path.name, role, (path,), None)
+    known = by_sha256(sha256_of(path))
+    if known is not None and len(known.files) == 1:
+        return Weights(known.name, role, (path,), known)
+    # An OpenVINO graph keeps its tensors in a file of the same name.
+    tensors = path.with_suffix(".bin")
+    paths = (path, tensors) if path.suffix == ".xml" and tensors.exists() else (path,)
+    return Weights(known.name if known else path.stem, role, paths, known)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

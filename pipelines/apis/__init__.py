@@ -1,0 +1,1 @@
+"""One package for each API: its routes, wire types and errors."""

@@ -1,0 +1,1 @@
+"""The aifaceswap API (base ``/api/aifaceswap/v1``)."""

@@ -1,0 +1,1 @@
+"""The CheckFace API (base ``/api``)."""

@@ -1,0 +1,1 @@
+"""The CompreFace REST API (base ``/api/v1``)."""

@@ -1,0 +1,1 @@
+"""The FaceCheck API (base ``/api``)."""

@@ -1,0 +1,157 @@
+"""FaceCheck's wire types, as its OpenAPI document has them."""
+
+import base64
+from typing import Annotated, Any
+from urllib.parse import unquote
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
+from pydantic.json_schema import SkipJsonSchema
+from starlette.responses import Response
+
+from prosopon.pipelines.graphs.face_search import Found, counted
+
+MAX_INT32 = 2**31 - 1
+Int32 = Annotated[int, Field(json_schema_extra={"format": "int32"})]
+Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
+Double = Annotated[float, Field(json_schema_extra={"format": "double"})]
+
+
+class _Exact(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class SearchData(_Exact):
+    """with_progress: answer at once; otherwise when the search is done. status_only: start nothing. demo: search the
+    first 100,000 faces only. id_captcha is not used."""
+
+    id_search: StrictStr | None = None
+    with_progress: StrictBool | None = None
+    id_captcha: StrictStr | None = None
+    status_only: StrictBool | None = None
+    demo: StrictBool | None = None
+
+
+class InputImage(_Exact):
+    """An uploaded picture. base64: the face that is looked for, webp, as a data URI."""
+
+    base64: str | None = None
+    id_pic: str | None = None
+    url_source: str | None = None
+    svg_anim: str | None = None
+
+
+class SearchItem(_Exact):
+    """A face that was found. guid: its id; group: the same for faces of one person or page; index: its place among the
+    items; indexDB: its place in the index; base64: its thumbnail, webp, as a data URI."""
+
+    guid: str | None = None
+    score: Int32
+    group: Int32
+    base64: str | None = None
+    url: str | None = None
+    index: Int32
+    indexDB: Int64
+
+
+class Search_Results(_Exact):
+    """What was found, best first. images_in_bundle: pictures in the probe. freeRam is not told."""
+
+    demo: bool | None = None
+    items: list[SearchItem] | None = None
+    max_score: Annotated[Int32, Field(json_schema_extra={"format": "int32", "readOnly": True})] = 0
+    searchedFaces: Int32 | None = None
+    tookSeconds: Double | None = None
+    tookSecondsQueue: Double | None = None
+    tookSecondsDownload: Double | None = None
+    freeRam: Double | None = None
+    face_per_sec: Annotated[Int32 | None, Field(json_schema_extra={"readOnly": True})] = None
+    performance: Annotated[str | None, Field(json_schema_extra={"readOnly": True})] = None
+    images_in_bundle: Int32 = 0
+
+
+class BrowserJsonResponse(_Exact):
+    """The answer of every call but info. error, with its code: what went wrong; progress: 0 to 100."""
+
+    id_search: str | None = None
+    message: str | None = None
+    progress: Int32 | None = None
+    error: str | None = None
+    code: str | None = None
+    input: list[InputImage] | None = None
+    output: Search_Results | SkipJsonSchema[None] = None
+
+    def response(
+        self,
+        output: bytes | None = None,
+        *,
+        null_output: bool = False,
+        status: int = 200,
+        headers: dict[str, str] | None = None,
+    ) -> Response:
+        """output: a `Search_Results` document. Without one the field is left out, or null."""
+        document: dict[str, Any] = self.model_dump(exclude={"output"})
+        if output is not None or null_output:
+            document["output"] = orjson.Fragment(output) if output else None
+        return Response(orjson.dumps(document), status, headers, "application/json")
+
+
+class InfoResponse(_Exact):
+    """faces: in the index. remaining_credits: of the key; the largest number there is for one without limit."""
+
+    faces: Int32 | None = None
+    is_online: bool
+    remaining_credits: Int32
+    has_credits_to_search: bool
+
+
+def results_of(
+    found: Found, demo: bool, pictures: int, queued_seconds: float, show_files: bool
+) -> Search_Results:
+    """pictures: in the probe. queued_seconds: from when the search was paid to when it began. show_files: with their
+    folders."""
+    items = [
+        SearchItem(
+            guid=str(hit.id),
+            score=hit.score,
+            group=hit.group,
+            base64=data_uri(hit.thumbnail),
+            url=hit.url if show_files else _without_folders(hit.url),
+            index=index,
+            indexDB=hit.number,
+        )
+        for index, hit in enumerate(found.hits)
+    ]
+    rate = round(found.searched / max(found.match_seconds, 1e-6))
+    return Search_Results(
+        demo=demo,
+        items=items,
+        max_score=max((item.score for item in items), default=0),
+        searchedFaces=min(found.searched, MAX_INT32),
+        tookSeconds=round(found.seconds + queued_seconds, 4),
+        tookSecondsQueue=round(queued_seconds, 4),
+        tookSecondsDownload=round(found.collect_seconds, 4),
+        face_per_sec=min(rate, MAX_INT32),
+        performance=f"{counted(found.searched, 'face')} in {found.match_seconds:.3f} s",
+        images_in_bundle=pictures,
+    )
+
+
+def _without_folders(url: str | None) -> str | None:
+    """A file's name in place of its URL; others as they are."""
+    if url is None or not url.lower().startswith("file:"):
+        return url
+    return unquote(url.rpartition("/")[2])
+
+
+def message_of(found: Found) -> str:
+    """What came of a search, for people."""
+    if not found.searched:
+        return "The search is done: nothing was found, for the index is empty."
+    if not found.hits:
+        return f"The search is done: no similar face was found among {counted(found.searched, 'face')}."
+    return "The search is done."
+
+
+def data_uri(webp: bytes | None) -> str | None:
+    return None if webp is None else f"data:image/webp;base64,{base64.b64encode(webp).decode()}"

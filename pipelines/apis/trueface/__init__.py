@@ -1,0 +1,1 @@
+"""The Trueface (chui) API (base ``/v1``)."""

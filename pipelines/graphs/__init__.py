@@ -1,0 +1,1 @@
+"""The pipelines: detect, embed, match; latent, generate, encode; detect, swap; search. No word of an API."""

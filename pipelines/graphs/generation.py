@@ -1,0 +1,203 @@
+"""latent -> generate -> encode: pictures and films of faces that nobody has."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import cast
+from uuid import UUID
+
+from ray.serve.handle import DeploymentHandle
+
+from prosopon.configs.settings import Deployments, Settings
+from prosopon.deployments.serving.calls import call
+from prosopon.deployments.serving.messages import (
+    FaceMissing,
+    FilmRequest,
+    GeneratorCard,
+    InversionRequest,
+    PictureRequest,
+)
+from prosopon.deployments.state.blobs import Blob, BlobStore
+from prosopon.deployments.state.database import Records
+from prosopon.deployments.state.latents import LatentStore
+from prosopon.deployments.state.results import ResultCache
+from prosopon.models.faces.detections import Float32, PictureFormat, RGBImage
+from prosopon.models.generation.latents import Latent, LatentError, Mixture, Part, between
+from prosopon.models.inversion import target as inversion_types
+from prosopon.models.inversion.target import NoFace
+from prosopon.models.pictures import encoding as pictures
+from prosopon.models.pictures import link_preview, video
+from prosopon.models.pictures.encoding import encode_picture
+from prosopon.models.pictures.link_preview import LinkPreview
+from prosopon.pipelines.graphs.results import Results
+from prosopon.pipelines.http.concurrency import Bound
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorHandles:
+    """Handles of the deployments of this graph."""
+
+    generator: DeploymentHandle
+    video_encoder: DeploymentHandle
+    inverter: DeploymentHandle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What can be made. key: hex SHA-256 of everything that decides the bytes: latents, sizes, models, encoders."""
+
+    key: str
+    media_type: str
+    make: Callable[[], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Inversion:
+    """A photograph's latent. aligned: whether the photograph was turned and cut to that end."""
+
+    latent: UUID
+    aligned: bool
+
+
+class NoInversion(Exception):
+    """No inverter is deployed."""
+
+
+class Generation:
+    """One per process. `face`, `film` and `link_preview` say what is wanted, `get` brings it, made or found."""
+
+    def __init__(
+        self,
+        handles: GeneratorHandles,
+        card: GeneratorCard,
+        latents: LatentStore,
+        results: Results,
+        resources: Deployments,
+    ) -> None:
+        """resources: whose bounds this process keeps to on its own; Serve's let a few more through."""
+        self._handles, self._latents, self._results = handles, latents, results
+        self._films = Bound.of(resources.video_encoder, "films are being made or waited for", 15)
+        self._inversions = Bound.of(resources.inverter, "latents are being looked for or waited for", 30)
+        self.card = card
+
+    @classmethod
+    async def connect(cls, handles: GeneratorHandles, settings: Settings, records: Records) -> "Generation":
+        """Waits until the generator is loaded."""
+        card: GeneratorCard = await handles.generator.describe.remote()
+        blobs = BlobStore(records, settings.state.blobs)
+        results = Results(ResultCache(records, blobs, settings.generation.cache_bytes))
+        return cls(handles, card, LatentStore(records), results, settings.deployments)
+
+    # ------------------------------------------------------------------------------------------------- latents
+
+    async def register(self, latent: Latent, kind: str | None) -> UUID:
+        """Keep a latent under a new id. Raises `LatentError` where the generator takes no such latent."""
+        self._check(latent)
+        return await asyncio.to_thread(self._latents.add, latent, self.card.generator, kind)
+
+    async def registered(self, latent: UUID) -> Latent | None:
+        """The latent of an id. Raises `LatentError` where it is for another generator than the one in service."""
+        found = await asyncio.to_thread(self._latents.find, latent)
+        if found is None:
+            return None
+        if found.fingerprint not in (None, self.card.generator):
+            raise LatentError(f"the latent {latent} is for another generator than the one in service")
+        return found.latent
+
+    async def styles(self, mixture: Mixture) -> Float32:
+        """w+ ``(layers, 512)``. Raises what `call` raises."""
+        return cast(Float32, await call(self._handles.generator.styles, mixture))
+
+    async def pixels(self, request: PictureRequest) -> RGBImage:
+        """``(dim, dim, 3)`` uint8 RGB, made anew. Raises what `call` raises."""
+        return cast(RGBImage, await call(self._handles.generator.picture, request))
+
+    async def invert(self, image: bytes, align: bool = True) -> Inversion:
+        """The latent, in w+, whose face is that of a photograph; the same photograph has the same one.
+
+        image: a file's bytes. align: False where it is cut as the generator's pictures are. Raises `NoInversion`,
+        `ImageError` for what is no picture, `NoFace`, and what `call` raises.
+        """
+        inverter = self._handles.inverter
+        if inverter is None:
+            raise NoInversion
+
+        async def make() -> bytes:
+            with self._inversions:
+                answer = await call(inverter.invert, InversionRequest(image, align))
+            if isinstance(answer, FaceMissing):
+                raise NoFace(answer.message)
+            identity = await self.register(answer.latent, "inversion")
+            return json.dumps({"latent": str(identity), "aligned": answer.aligned}).encode()
+
+        key = self._key(inversion_types.VERSION, "inversion", hashlib.sha256(image).hexdigest(), align)
+        blob = await self._results.get(key, "application/json", make)
+        document = json.loads(blob.data)
+        return Inversion(UUID(document["latent"]), document["aligned"])
+
+    # ------------------------------------------------------------------------------------------------- results
+
+    async def get(self, recipe: Recipe) -> Blob:
+        """Raises what `call` raises. Cancelled, the work ends unless somebody else waits for it too."""
+        return await self._results.get(recipe.key, recipe.media_type, recipe.make)
+
+    async def computing(self) -> int:
+        """How many results are being computed or waited for."""
+        return await self._results.computing()
+
+    def face(self, mixture: Mixture, dim: int, format: PictureFormat) -> Recipe:
+        """A face of `dim` pixels."""
+        request = PictureRequest(mixture, dim, format)
+
+        async def make() -> bytes:
+            return cast(bytes, await call(self._handles.generator.picture, request))
+
+        key = self._key(pictures.VERSION, "face", _named(mixture), dim, format)
+        return Recipe(key, pictures.MEDIA_TYPES[format], make)
+
+    def film(self, film: FilmRequest) -> Recipe:
+        """A morph."""
+
+        async def make() -> bytes:
+            with self._films:
+                return cast(bytes, await call(self._handles.video_encoder.encode, film))
+
+        ends = [film.start.digest, film.end.digest]
+        bits = film.kbitrate if film.format == "mp4" else None
+        shape = [film.format, film.dim, film.fps, film.frames, film.linear, bits]
+        return Recipe(self._key(video.VERSION, "film", ends, shape), video.MEDIA_TYPES[film.format], make)
+
+    def link_preview(self, start: Latent, end: Latent, width: int) -> Recipe:
+        """start + end = midpoint, as a jpg."""
+        layout = LinkPreview(width)
+
+        async def make() -> bytes:
+            wanted = (
+                PictureRequest((Part(start),), layout.end),
+                PictureRequest((Part(end),), layout.end),
+                PictureRequest(between(start, end, 0.5), layout.midpoint),
+            )
+            faces: list[RGBImage] = await asyncio.gather(
+                *(call(self._handles.generator.picture, request) for request in wanted)
+            )
+            return await asyncio.to_thread(lambda: encode_picture(layout.draw(*faces), "jpg"))
+
+        versions = f"{pictures.VERSION} {link_preview.VERSION}"
+        key = self._key(versions, "link preview", [start.digest, end.digest], width)
+        return Recipe(key, pictures.MEDIA_TYPES["jpg"], make)
+
+    def _check(self, latent: Latent) -> None:
+        if latent.layers not in (0, self.card.layers):
+            raise LatentError(
+                f"the latent has {latent.layers} layers and the generator in service {self.card.layers}"
+            )
+
+    def _key(self, version: object, *description: object) -> str:
+        text = json.dumps([self.card.fingerprint, version, *description])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _named(mixture: Mixture) -> list[tuple[str, float]]:
+    return [(part.latent.digest, part.amount) for part in mixture]

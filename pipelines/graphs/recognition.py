@@ -1,0 +1,102 @@
+"""detect -> embed -> match: who is in a picture, and whether two faces are one person's."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import numpy as np
+from ray.serve.handle import DeploymentHandle
+
+from prosopon.configs.settings import StateSettings
+from prosopon.deployments.state.database import Records
+from prosopon.deployments.state.galleries.faces import Query
+from prosopon.models.faces.detections import Float32
+from prosopon.models.load import load_similarity
+from prosopon.models.matching.calibration import SimilarityCurve
+from prosopon.pipelines.graphs.enrollments import Enrollments
+from prosopon.pipelines.graphs.face_analysis import FaceAnalyzer, ModelHandles, Picture, Plugin
+from prosopon.pipelines.graphs.galleries import Galleries
+
+
+class NoFace(ValueError):
+    """No face is found in the given image."""
+
+
+class SeveralFaces(ValueError):
+    """More than one face is found where one is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Who a face may belong to: a subject, its most similar example, and how similar, 0..1 (0.5 is the border)."""
+
+    subject: str
+    image_id: UUID
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class RecognitionHandles:
+    """detect -> embed -> match: handles of its deployments."""
+
+    models: ModelHandles
+    index: DeploymentHandle
+    identifier: DeploymentHandle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """detect -> embed -> match: what routes use of it. enrollments: None where no API needs them."""
+
+    faces: FaceAnalyzer
+    similarity: SimilarityCurve
+    galleries: Galleries
+    enrollments: Enrollments | None = None
+
+    @classmethod
+    async def connect(
+        cls, handles: RecognitionHandles, state: StateSettings, records: Records
+    ) -> "Recognition":
+        """Waits until every model and the galleries are loaded."""
+        faces, _ = await asyncio.gather(FaceAnalyzer.connect(handles.models), handles.index.ready.remote())
+        enrollments = None
+        if handles.identifier:
+            enrollments = Enrollments(handles.index, handles.identifier, state, records)
+        return cls(
+            faces, load_similarity(faces.cards["embedder"].name), Galleries(handles.index), enrollments
+        )
+
+    async def one_face(
+        self, image: bytes, plugins: frozenset[Plugin], score_threshold: float | None = None
+    ) -> Picture:
+        """A picture with exactly one face. Raises `NoFace`, `SeveralFaces`, and what `FaceAnalyzer.analyze` raises."""
+        picture = await self.faces.analyze(image, plugins, limit=2, score_threshold=score_threshold)
+        if not picture.faces:
+            raise NoFace("No face is found in the given image")
+        if len(picture.faces) > 1:
+            raise SeveralFaces("Found more than one face")
+        return picture
+
+    async def candidates(
+        self, gallery: int, embeddings: Sequence[Float32], count: int
+    ) -> list[list[Candidate]]:
+        """For each embedding the nearest subjects of a gallery, at most `count`, the most similar first."""
+        found = await asyncio.gather(
+            *(self.galleries.search(Query(gallery, embedding, count)) for embedding in embeddings)
+        )
+        return [
+            [
+                Candidate(match.subject, match.image_id, float(similarity))
+                for match, similarity in zip(
+                    matches,
+                    self.similarity.similarity(np.array([match.distance for match in matches], np.float32)),
+                    strict=True,
+                )
+            ]
+            for matches in found
+        ]
+
+    def similarities(self, embedding: Float32, others: Float32) -> Float32:
+        """Of an embedding ``(D,)`` to others ``(N, D)``, all of unit norm: ``(N,)``, 0..1."""
+        return self.similarity.similarity(np.linalg.norm(others - embedding, axis=1).astype(np.float32))

@@ -1,0 +1,103 @@
+"""One computation for many who ask for the same: within this process they share a task, across processes a claim."""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from ray.util.metrics import Counter
+
+from prosopon.deployments.serving.contexts import context_apart
+from prosopon.deployments.state.blobs import Blob
+from prosopon.deployments.state.results import CLAIM, ResultCache
+
+_LOOK_AGAIN_SECONDS = 0.2
+_RENEW_SECONDS = CLAIM.total_seconds() / 3
+
+
+@dataclass(slots=True)
+class _Flight:
+    task: asyncio.Task[Blob]
+    waiters: int = 0
+
+
+class Results:
+    """Results by key, computed where they are not there. When the last who waits has gone, the work is cancelled."""
+
+    def __init__(self, cache: ResultCache) -> None:
+        self._cache = cache
+        self._flights: dict[str, _Flight] = {}
+        self._outcomes = Counter(
+            "prosopon_results",
+            "Pictures and films asked for: made, found in the cache, or shared with who asked a moment earlier.",
+            tag_keys=("outcome",),
+        )
+
+    async def get(self, key: str, media_type: str, make: Callable[[], Awaitable[bytes]]) -> Blob:
+        """The result. Raises what `make` raises."""
+        flight = self._flights.get(key)
+        if flight is not None:
+            self._outcomes.inc(tags={"outcome": "shared"})
+        else:
+            # This computation belongs to all who wait for it.
+            work = asyncio.get_running_loop().create_task(
+                self._find_or_make(key, media_type, make), context=context_apart()
+            )
+            flight = self._flights[key] = _Flight(work)
+            work.add_done_callback(lambda _: self._land(key, flight))
+        flight.waiters += 1
+        try:
+            return await asyncio.shield(flight.task)
+        finally:
+            flight.waiters -= 1
+            if not flight.waiters and not flight.task.done():
+                self._land(key, flight)
+                flight.task.cancel()
+
+    async def computing(self) -> int:
+        """How many results are being computed or waited for, in all processes."""
+        return await asyncio.to_thread(self._cache.computing)
+
+    def _land(self, key: str, flight: _Flight) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+
+    async def _find_or_make(self, key: str, media_type: str, make: Callable[[], Awaitable[bytes]]) -> Blob:
+        claimant = uuid.uuid4()
+        while True:
+            if found := await asyncio.to_thread(self._cache.find, key):
+                self._outcomes.inc(tags={"outcome": "found"})
+                return found
+            if await self._claim(key, claimant):
+                break
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        renewal = asyncio.create_task(self._renew(key, claimant))
+        try:
+            blob = Blob(await make(), media_type)
+            await asyncio.to_thread(self._cache.store, key, claimant, blob)
+            self._outcomes.inc(tags={"outcome": "made"})
+            return blob
+        except BaseException:
+            await asyncio.to_thread(self._cache.abandon, key, claimant)
+            raise
+        finally:
+            renewal.cancel()
+
+    async def _claim(self, key: str, claimant: uuid.UUID) -> bool:
+        """Cancelled, it gives back what the thread, which goes on, may get after all."""
+        claiming = asyncio.ensure_future(asyncio.to_thread(self._cache.claim, key, claimant))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            await asyncio.wait([claiming])
+            await asyncio.to_thread(self._cache.abandon, key, claimant)
+            raise
+
+    async def _renew(self, key: str, claimant: uuid.UUID) -> None:
+        while True:
+            await asyncio.sleep(_RENEW_SECONDS)
+            with contextlib.suppress(
+                Exception
+            ):  # The next renewal may succeed; a lost claim costs time only.
+                await asyncio.to_thread(self._cache.renew, key, claimant)

@@ -1,0 +1,280 @@
+"""Searches by face from where the routes are: uploads, runs that outlive their requests, and what is left of them."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+import numpy as np
+
+from prosopon.configs.settings import Settings
+from prosopon.deployments.serving.calls import ModelFailed, Overloaded, Unavailable
+from prosopon.deployments.serving.contexts import context_apart
+from prosopon.deployments.state.blobs import Blob, BlobStore
+from prosopon.deployments.state.database import Records, now
+from prosopon.deployments.state.errors import SearchRunning, StateError, TooManySearchPictures
+from prosopon.deployments.state.galleries.face_archive import FaceArchive
+from prosopon.deployments.state.galleries.store import GalleryStore
+from prosopon.deployments.state.jobs.search_runs import SearchRuns
+from prosopon.deployments.state.jobs.searches import (
+    CLAIM,
+    MAX_PICTURES,
+    NewSearchPicture,
+    Search,
+    SearchPicture,
+    SearchStore,
+)
+from prosopon.deployments.state.keys import Key, KeyStore
+from prosopon.models.faces.detections import Float32
+from prosopon.models.pictures.decoding import ImageError, media_type
+from prosopon.models.pictures.thumbnails import THUMBNAIL, encode_thumbnail
+from prosopon.pipelines.apis.facecheck.wire import message_of, results_of
+from prosopon.pipelines.graphs.face_analysis import FaceAnalyzer, Plugin
+from prosopon.pipelines.graphs.face_search import FaceSearch, counted
+from prosopon.pipelines.graphs.galleries import Galleries
+from prosopon.pipelines.graphs.side_by_side import all_of
+from prosopon.pipelines.http.uploads import Upload
+
+logger = logging.getLogger("ray.serve")
+
+FAILED = "FAILED"
+_LOOK_AGAIN_SECONDS = 0.2
+_RENEW_SECONDS = CLAIM.total_seconds() / 3
+_CARE_SECONDS = 3.0
+_EXPIRE_EVERY = 20
+_NOBODY = UUID(int=0)
+
+
+class NoFace(Exception):
+    """No face is in a picture. The message names it and is fit for the client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """notes: what the client should know of the pictures."""
+
+    search: Search
+    notes: tuple[str, ...]
+
+
+class Searches:
+    """What a tenant may do with searches. Methods raise what `call`, `SearchStore` and the analysis raise.
+
+    A run belongs to nobody's request: it goes on when the client has gone, and is taken up again, by any process, when
+    its own has died.
+    """
+
+    def __init__(
+        self, faces: FaceAnalyzer, galleries: Galleries, settings: Settings, records: Records
+    ) -> None:
+        self._settings = settings.facecheck
+        self._faces, self._galleries = faces, galleries
+        self._blobs = blobs = BlobStore(records, settings.state.blobs)
+        keep = timedelta(hours=self._settings.keep_hours)
+        self._keys = KeyStore(records)
+        self._store, self._runs = SearchStore(records, blobs, keep), SearchRuns(records, blobs, keep)
+        self._archive = FaceArchive(records, blobs)
+        self._search = FaceSearch(faces, galleries, self._archive, self._settings)
+        self._places = asyncio.Semaphore(self._settings.concurrent_searches)
+        self._flights: dict[UUID, asyncio.Task[None]] = {}
+        self._care = asyncio.create_task(self._take_care())
+
+    # ------------------------------------------------------------------------------------------------ what is asked
+
+    async def upload(self, tenant: int, search: UUID | None, uploads: Sequence[Upload]) -> Uploaded:
+        """Add pictures to a search, or to a new one: all of them or, where one has no face, none.
+
+        Raises `NoFace` and `ImageError`, which name the picture.
+        """
+        if search is not None:
+            there = await asyncio.to_thread(self._store.find, tenant, search)
+            if there.state == "running":
+                raise SearchRunning(str(search))
+            if len(there.pictures) + len(uploads) > MAX_PICTURES:
+                raise TooManySearchPictures(f"{len(there.pictures) + len(uploads)} pictures")
+        names = [_name(number, upload) for number, upload in enumerate(uploads, 1)]
+        analyzed = await all_of(map(self._analyze, names, uploads))
+        stored = await asyncio.to_thread(
+            lambda: self._store.add_pictures(
+                tenant, search or uuid.uuid4(), [picture for picture, _ in analyzed], new=search is None
+            )
+        )
+        return Uploaded(stored, tuple(note for _, note in analyzed if note))
+
+    async def find(self, tenant: int, search: UUID) -> Search:
+        return await asyncio.to_thread(self._store.find, tenant, search)
+
+    async def delete_picture(self, tenant: int, search: UUID, picture: UUID) -> Search:
+        return await asyncio.to_thread(self._store.delete_picture, tenant, search, picture)
+
+    async def output(self, search: Search) -> bytes:
+        """A `Search_Results` document."""
+        return await asyncio.to_thread(self._store.output, search)
+
+    async def start(self, key: Key, search: UUID, demo: bool | None) -> Search:
+        """Have the search running if it is not, or done; see `SearchStore.start`."""
+        if len(self._flights) >= self._settings.concurrent_searches + self._settings.max_waiting:
+            there = await self.find(key.tenant, search)
+            if there.state in ("open", "failed"):
+                raise Overloaded("too many searches are waiting")
+        # Shielded: what is paid for runs, also where the client leaves while it is put on record.
+        return await asyncio.shield(self._start(key, search, demo))
+
+    async def _start(self, key: Key, search: UUID, demo: bool | None) -> Search:
+        price = self._settings.demo_credits if demo else self._settings.search_credits
+        claimant = uuid.uuid4()
+        found = await asyncio.to_thread(self._store.start, key.tenant, search, key.id, price, claimant, demo)
+        if found.claimant == claimant:
+            self._fly(found, claimant)
+        return found
+
+    async def wait(self, tenant: int, search: UUID) -> Search:
+        """The search when it is not running any more."""
+        while True:
+            if flight := self._flights.get(search):
+                await asyncio.wait({flight})
+            found = await self.find(tenant, search)
+            if found.state != "running":
+                return found
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+    async def faces(self) -> int:
+        """How many faces are searched."""
+        return await asyncio.to_thread(self._archive.count)
+
+    async def is_online(self) -> bool:
+        """Whether the index answers."""
+        try:
+            async with asyncio.timeout(2):
+                await self._galleries.run(GalleryStore.face, self._archive.gallery, _NOBODY)
+        except (TimeoutError, Overloaded, Unavailable, ModelFailed, StateError):
+            return False
+        return True
+
+    async def balance(self, key: Key) -> int | None:
+        """Credits that are left; None for a key without limit."""
+        return await asyncio.to_thread(self._keys.balance, key.id)
+
+    # ----------------------------------------------------------------------------------------------------- pictures
+
+    async def _analyze(self, name: str, upload: Upload) -> tuple[NewSearchPicture, str | None]:
+        plugins = frozenset({Plugin.EMBEDDING})
+        try:
+            # One face more than is used, to know whether there are others.
+            picture = await self._faces.analyze(upload.data, plugins, limit=2, crops=(THUMBNAIL,))
+        except ImageError as error:
+            raise ImageError(error.reason, f"{name}: {error}") from None
+        if not picture.faces:
+            raise NoFace(f"No face is found in {name}.")
+        face = picture.faces[0]
+        assert face.embedding is not None
+        new = NewSearchPicture(
+            uuid.uuid4(),
+            face.embedding,
+            self._faces.card(Plugin.EMBEDDING).fingerprint,
+            await asyncio.to_thread(encode_thumbnail, face.crops[THUMBNAIL]),
+            Blob(upload.data, media_type(upload.data)),
+        )
+        several = len(picture.faces) > 1
+        return new, f"More than one face is in {name}: the biggest is used." if several else None
+
+    async def _embedding(self, picture: SearchPicture) -> Float32:
+        """Computed again from the picture where another model made the one that is stored."""
+        if picture.fingerprint == self._faces.card(Plugin.EMBEDDING).fingerprint:
+            return np.frombuffer(picture.embedding, "<f4").astype(np.float32)
+        image = await asyncio.to_thread(self._blobs.read, picture.blob)
+        plugins = frozenset({Plugin.EMBEDDING})
+        analyzed = await self._faces.analyze(image, plugins, limit=1)
+        if not analyzed.faces:
+            analyzed = await self._faces.analyze(image, plugins, whole_picture=True)
+        embedding = analyzed.faces[0].embedding
+        assert embedding is not None
+        return embedding
+
+    # --------------------------------------------------------------------------------------------------------- runs
+
+    def _fly(self, search: Search, claimant: UUID) -> None:
+        flight = asyncio.get_running_loop().create_task(self._run(search, claimant), context=context_apart())
+        self._flights[search.id] = flight
+        flight.add_done_callback(lambda _: self._land(search.id, flight))
+
+    def _land(self, search: UUID, flight: asyncio.Task[None]) -> None:
+        if self._flights.get(search) is flight:
+            del self._flights[search]
+
+    async def _run(self, search: Search, claimant: UUID) -> None:
+        """To the end, whatever it is; only the end of this process leaves it to another."""
+        renewal = asyncio.create_task(self._renew(search.id, claimant))
+
+        async def tell(progress: int, message: str) -> None:
+            await asyncio.to_thread(self._runs.proceed, search.id, claimant, progress, message)
+
+        try:
+            async with self._places:
+                assert search.started is not None
+                queued = max(0.0, (now() - search.started).total_seconds())
+                await tell(5, f"Combining {counted(len(search.pictures), 'picture')}")
+                embeddings = await asyncio.gather(*map(self._embedding, search.pictures))
+                found = await self._search.run(embeddings, search.demo, tell)
+            pictures, show_files = len(search.pictures), self._settings.show_files
+            results = results_of(found, search.demo, pictures, queued, show_files)
+            output = Blob(results.model_dump_json().encode(), "application/json")
+            await asyncio.to_thread(self._runs.finish, search.id, claimant, output, message_of(found))
+        except Exception as error:
+            logger.exception("search %s failed", search.id)
+            await self._fail(search.id, claimant, _reason(error))
+        finally:
+            renewal.cancel()
+
+    async def _fail(self, search: UUID, claimant: UUID, reason: str) -> None:
+        try:
+            await asyncio.to_thread(self._runs.fail, search, claimant, FAILED, reason)
+        except Exception:  # The claim runs out, and the search is taken up again.
+            logger.exception("the failure of search %s could not be recorded", search)
+
+    async def _renew(self, search: UUID, claimant: UUID) -> None:
+        while True:
+            await asyncio.sleep(_RENEW_SECONDS)
+            try:
+                await asyncio.to_thread(self._runs.proceed, search, claimant)
+            except Exception:  # The next renewal may succeed; a lost claim costs time only.
+                logger.exception("the claim of search %s could not be renewed", search)
+
+    async def _take_care(self) -> None:
+        """Take up what was interrupted and delete what has expired, for ever, from the start."""
+        turn = 0
+        while True:
+            try:
+                for search in await asyncio.to_thread(self._runs.interrupted):
+                    if (
+                        search in self._flights
+                    ):  # A stall of this process: its next renewal is late, not lost.
+                        continue
+                    claimant = uuid.uuid4()
+                    if taken := await asyncio.to_thread(self._runs.take_up, search, claimant):
+                        logger.info("search %s was interrupted and is taken up again", search)
+                        self._fly(taken, claimant)
+                if turn % _EXPIRE_EVERY == 0 and (gone := await asyncio.to_thread(self._runs.expire)):
+                    logger.info("%d searches have expired", gone)
+            except Exception:
+                logger.exception("looking after searches failed")
+            turn += 1
+            await asyncio.sleep(_CARE_SECONDS)
+
+
+def _name(number: int, upload: Upload) -> str:
+    return f"picture {number} ({upload.filename[:80]!r})" if upload.filename else f"picture {number}"
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case Overloaded():
+            return "Too many requests are waiting: try again. The search was not charged."
+        case Unavailable():
+            return "The index is restarting: try again. The search was not charged."
+        case StateError() | ImageError():
+            return f"{error} The search was not charged."
+    return "The search failed; the server's log says why. It was not charged."

@@ -1,0 +1,1 @@
+"""What the APIs share in HTTP: uploads, downloads, keys, documents, health, metrics."""

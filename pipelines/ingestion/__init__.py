@@ -1,0 +1,1 @@
+"""Bulk ingestion: pictures into the public index."""

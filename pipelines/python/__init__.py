@@ -1,0 +1,1 @@
+"""The pipelines from Python, without HTTP."""

@@ -1,0 +1,108 @@
+"""Joining a running application from another process: where it is, and with which settings of Ray one talks to it."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import secrets
+from pathlib import Path
+from typing import IO
+
+from prosopon.configs.settings import StateSettings
+
+_ADDRESS_FILE = "ray-address"
+_TOKEN_FILE = "ray-token"
+_LOCK_FILE = "server.lock"
+MAX_MESSAGE_BYTES = 256 << 20
+
+HANDLE_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    # That also holds back a thousand lines of each log, which a killed process would take with it.
+    "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
+    "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(MAX_MESSAGE_BYTES),
+}
+"""What both ends of a call must agree on. Ray Serve reads it when `ray.serve` is first imported."""
+
+
+class NotRunning(ConnectionError):
+    """No application of Prosopon is running where it was looked for."""
+
+
+class AlreadyServed(Exception):
+    """Another process serves with this home."""
+
+
+def occupy(home: Path) -> IO[str]:
+    """Keep others from serving with this home as long as the file that is returned is open: they would announce
+    themselves in our place. Raises `AlreadyServed`, which says who does."""
+    home.mkdir(parents=True, exist_ok=True)
+    lock = (home / _LOCK_FILE).open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.seek(0)
+        holder = lock.read().strip()
+        lock.close()
+        raise AlreadyServed(f"process {holder} serves with {home} already") from error
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
+
+
+def guard(home: Path) -> None:
+    """Let Ray ask everybody who joins for a token, which whoever may read the home has. Before Ray is started."""
+    home.mkdir(parents=True, exist_ok=True)
+    token = home / _TOKEN_FILE
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(token))
+
+
+def announce(home: Path) -> None:
+    """Write down where the Ray instance of this process is, for those who share its home."""
+    import ray
+
+    partial = home / f"{_ADDRESS_FILE}.{os.getpid()}"
+    partial.write_text(ray.get_runtime_context().gcs_address)
+    partial.replace(home / _ADDRESS_FILE)
+
+
+def announced(home: Path) -> str | None:
+    """The address of whoever served with this home last."""
+    file = home / _ADDRESS_FILE
+    return file.read_text() if file.exists() else None
+
+
+def join(address: str | None = None, home: Path | None = None) -> None:
+    """Join the Ray instance that serves, unless this process has joined one already.
+
+    address: of its GCS, ``host:port``; otherwise `RAY_ADDRESS`, and otherwise what `prosopon serve` announced in the
+    home (None: the configured one). Raises `NotRunning`.
+    """
+    import ray
+    import ray.serve  # Sets the level of its log, which is not to be that of a server.
+    from ray._raylet import Config  # type: ignore[attr-defined]
+
+    asked = address or home
+    home = home or StateSettings().home
+    address = address or os.environ.get("RAY_ADDRESS") or announced(home)
+    if ray.is_initialized():
+        joined = ray.get_runtime_context().gcs_address
+        if asked and joined != address:
+            raise NotRunning(f"this process is part of the Ray instance at {joined} and cannot join another")
+        return
+    if address is None:
+        raise NotRunning(f"nobody serves with {home}: start `prosopon serve`, or name an address")
+    if (home / _TOKEN_FILE).exists():
+        guard(home)
+        Config.initialize("")  # Ray has read its environment when it was imported.
+    try:
+        ray.init(address=address, namespace="serve", log_to_driver=False, logging_level="warning")
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise NotRunning(f"no application answers at {address}: {error}") from error
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
