@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.training.embedding.augment import Rng, view_of
-from models.training.embedding.teachers import ARCFACE, HINTS, RETAIL, similarity
+from prosopon.models.training.embedding.augment import Rng, view_of
+from prosopon.models.training.embedding.teachers import ARCFACE, HINTS, RETAIL, similarity
 
 HOLD_OUT = 14
 """One chip in so many is never trained on."""

@@ -1,6 +1,6 @@
 """What the two teachers say of every chip, computed once: embeddings and inner maps.
 
-    python -m models.training.embedding.teachers --chips fairface_chips.tar --labels fairface_chips.csv \\
+    python -m prosopon.models.training.embedding.teachers --chips fairface_chips.tar --labels fairface_chips.csv \\
         --mobilefacenet MobileFaceNet.tflite --retail face-reidentification-retail-0095.onnx \\
         --detector centerface.onnx --out /tmp/embedding
 
@@ -114,9 +114,9 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for the arrays")],
     threads: int = 1,
 ) -> None:
-    from configs.settings import DetectionSettings
-    from models.centerface import CenterFace
-    from models.session import Compute
+    from prosopon.configs.settings import DetectionSettings
+    from prosopon.models.faces.centerface import CenterFace
+    from prosopon.models.runtime.session import Compute
 
     out.mkdir(parents=True, exist_ok=True)
     pictures: dict[str, np.ndarray] = {}

@@ -1,6 +1,6 @@
 """Train the student; what was learnt is never thrown away: a run goes on from its last checkpoint.
 
-    python -m models.training.embedding.train --teachers /tmp/embedding --labels fairface_chips.csv --out /tmp/student
+    python -m prosopon.models.training.embedding.train --teachers /tmp/embedding --labels fairface_chips.csv --out /tmp/student
 
 Per view: the distance to the teachers' common embedding; how far the view is nearer to its own face's embedding
 than to those of all other faces (cross-entropy over the training set, Wu et al. 2018); the similarities within the
@@ -22,10 +22,10 @@ import torch.nn.functional as F
 import typer
 from torch import Tensor
 
-from models.training.embedding.data import Batch, Faces
-from models.training.embedding.muon import Muon
-from models.training.embedding.network import Adaptors, Student, parameters, smoothed
-from models.training.embedding.teachers import HINTS
+from prosopon.models.training.embedding.data import Batch, Faces
+from prosopon.models.training.embedding.muon import Muon
+from prosopon.models.training.embedding.network import Adaptors, Student, parameters, smoothed
+from prosopon.models.training.embedding.teachers import HINTS
 
 TEMPERATURE = 1 / 16
 KEEP = 0.998
