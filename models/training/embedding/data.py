@@ -4,12 +4,13 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from prosopon.models.training.embedding.augment import Rng, view_of
-from prosopon.models.training.embedding.teachers import ARCFACE, HINTS, RETAIL, similarity
+from prosopon.models.training.embedding.teachers import ARCFACE, HINTS, RETAIL
 
 HOLD_OUT = 14
 """One chip in so many is never trained on."""
@@ -20,8 +21,17 @@ TEMPLATES = ((ARCFACE, 112), (RETAIL, 128))
 Array = np.ndarray
 
 
-def _whole(matrix: Array) -> Array:
-    return np.vstack([matrix, [0, 0, 1]]).astype(np.float64)
+def similarities(landmarks: Array, template: Array) -> Array:
+    """``(N, 3, 3)`` float64: for each ``(5, 2)`` what `teachers.similarity` says."""
+    middle, aim = landmarks.mean(axis=1), template.mean(axis=0)
+    p, q = landmarks - middle[:, None], template - aim
+    norm = np.maximum((p * p).sum(axis=(1, 2)), 1e-6)
+    a = (p * q).sum(axis=(1, 2)) / norm
+    b = (p[..., 0] * q[:, 1] - p[..., 1] * q[:, 0]).sum(axis=1) / norm
+    matrices = np.tile(np.eye(3), (len(landmarks), 1, 1))
+    matrices[:, :2, :2] = np.stack([np.stack([a, -b], -1), np.stack([b, a], -1)], axis=1)
+    matrices[:, :2, 2] = aim - np.einsum("nij,nj->ni", matrices[:, :2, :2], middle)
+    return matrices
 
 
 def _unit(values: Array) -> Array:
@@ -71,8 +81,7 @@ class Faces:
             step = steps[f"{hint.name}_step"].astype(np.float32)
             # The sum of the components' variances becomes 1: a loss is then the share that is not explained.
             self._steps.append(step / np.sqrt(((step * 127 / 4.5) ** 2).sum()))
-        self.done = 0
-        self.targets = np.empty((0, 256), np.float32)
+        self.rows = np.empty(0, int)
         self.refresh()
 
     @staticmethod
@@ -81,43 +90,41 @@ class Faces:
 
     def refresh(self) -> None:
         """Take up the rows that were written since."""
-        done = int((self._folder / "done.txt").read_text())
-        if done == self.done:
+        written = np.zeros(len(self.files), bool)
+        for path in self._folder.glob("done-*.txt"):
+            written[int(path.stem.split("-")[1]) : int(path.read_text())] = True
+        rows = np.flatnonzero(written)
+        if len(rows) == len(self.rows):
             return
-        means = [_unit(_unit(np.asarray(e[self.done : done])).mean(axis=1)) for e in self._embeddings]
+        means = [_unit(_unit(e[rows]).mean(axis=1)) for e in self._embeddings]
         both = np.concatenate(means, axis=1) / np.sqrt(2)
         path = self._folder / "axes.npy"
         if not path.exists():
             np.save(path, np.linalg.svd(both, full_matrices=False)[2][:256].T.astype(np.float32))
-        axes = np.load(path)
-        self.targets = np.concatenate([self.targets, _unit(both @ axes).astype(np.float32)])
-        self.done = done
-        rows = np.arange(done)
+        self.rows, self.targets = rows, _unit(both @ np.load(path)).astype(np.float32)
+        landmarks = np.array(self._landmarks, np.float64)
+        self.matrices = [similarities(landmarks, template) for template, _ in TEMPLATES]
         self.held_out = rows[rows % HOLD_OUT == 0]
         training = rows[rows % HOLD_OUT != 0]
         self.members = [training[self.groups[training] == group] for group in range(len(self.names))]
-
-    def aligned(self, row: int) -> Array:
-        """``(3, 3)`` from the chip's pixels to those of the ArcFace chip."""
-        return _whole(similarity(np.asarray(self._landmarks[row]), ARCFACE))
 
     def batch(self, rng: Rng, each: int, side: int, strength: float) -> Batch:
         """`each` faces of every group."""
         rows = np.concatenate([rng.choice(members, each) for members in self.members])
         mirrored = rng.random(len(rows)) < 0.5
+        seen = []
+        for matrices, (_, size) in zip(self.matrices, TEMPLATES, strict=True):
+            flip = np.array([[-1, 0, size - 1], [0, 1, 0], [0, 0, 1]])
+            seen.append(np.where(mirrored[:, None, None], flip @ matrices[rows], matrices[rows]))
         views = np.empty((len(rows), side, side, 3), np.uint8)
-        places = [np.empty((len(rows), 2, 3), np.float32) for _ in TEMPLATES]
-        to_view = np.linalg.inv(_pixels(side))
+        shakes = np.empty((len(rows), 3, 3))
         for i, row in enumerate(rows):
-            aligned = self.aligned(row)
-            if mirrored[i]:
-                aligned = np.array([[-1, 0, 111], [0, 1, 0], [0, 0, 1]]) @ aligned
-            views[i], shake = view_of(rng, np.asarray(self.chips[row]), aligned, side, strength)
-            for place, (template, size) in zip(places, TEMPLATES, strict=True):
-                seen = _whole(similarity(np.asarray(self._landmarks[row]), template))
-                if mirrored[i]:
-                    seen = np.array([[-1, 0, size - 1], [0, 1, 0], [0, 0, 1]]) @ seen
-                place[i] = (to_view @ shake @ aligned @ np.linalg.inv(seen) @ _pixels(size))[:2]
+            views[i], shakes[i] = view_of(rng, self.chips[row], seen[0][i], side, strength)
+        to_view = np.linalg.inv(_pixels(side)) @ shakes @ seen[0]
+        places = [
+            torch.from_numpy((to_view @ np.linalg.inv(matrices) @ _pixels(size))[:, :2].astype(np.float32))
+            for matrices, (_, size) in zip(seen, TEMPLATES, strict=True)
+        ]
         which = mirrored.astype(int)
         hints = [
             torch.from_numpy(m[rows, which].astype(np.float32) * step[:, None, None])
@@ -128,14 +135,17 @@ class Faces:
             torch.from_numpy(rows),
             torch.from_numpy(self.groups[rows]),
             hints,
-            [torch.from_numpy(places[hint.teacher]) for hint in HINTS],
+            [places[hint.teacher] for hint in HINTS],
         )
 
-    def clean(self, rows: Array) -> Tensor:
-        """``(N, 3, 112, 112)``: chips as serving cuts them."""
-        import cv2
-
-        chips = [cv2.warpAffine(np.asarray(self.chips[r]), self.aligned(r)[:2], (112, 112)) for r in rows]
+    def clean(self, rows: Array, side: int) -> Tensor:
+        """``(N, 3, side, side)``: chips as serving cuts them, then made smaller."""
+        scale = side / 112
+        smaller = np.array([[scale, 0, scale / 2 - 0.5], [0, scale, scale / 2 - 0.5], [0, 0, 1]])
+        chips = [
+            cv2.warpAffine(self.chips[row], (smaller @ self.matrices[0][row])[:2], (side, side))
+            for row in rows
+        ]
         return as_input(np.stack(chips))
 
 

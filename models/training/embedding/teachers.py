@@ -7,8 +7,8 @@
 Needs the OpenVINO runtime, which reads both graphs and shows their inner tensors. The IR of
 face-reidentification-retail-0095 is written as ONNX by this project's own reader. Every chip is framed, given to
 the detector and aligned on its five landmarks for each teacher, as serving aligns it; the mirror image of the
-aligned chip is embedded too. Rows are written in a random order that `files.txt` tells, and `done.txt` counts the
-rows that are finished, so that training can start on a part of them, and an interrupted run goes on.
+aligned chip is embedded too. Rows are written in a random order that `files.txt` tells, and `done-FIRST.txt` holds the
+row after the last that is finished, so that training can start on a part of them, and an interrupted run goes on.
 """
 
 import tarfile
@@ -112,6 +112,8 @@ def main(
     retail: Annotated[Path, typer.Option(help="face-reidentification-retail-0095 as ONNX")],
     detector: Annotated[Path, typer.Option(help="centerface.onnx")],
     out: Annotated[Path, typer.Option(help="Folder for the arrays")],
+    first: Annotated[int, typer.Option(help="Start at this row: two runs can share the work")] = 0,
+    last: Annotated[int, typer.Option(help="Stop before this row")] = 10**9,
     threads: int = 1,
 ) -> None:
     from prosopon.configs.settings import DetectionSettings
@@ -174,14 +176,14 @@ def main(
             basis |= {f"{hint.name}_mean": mean, f"{hint.name}_axes": axes, f"{hint.name}_step": step}
         np.savez(basis_path, **basis)
     basis = {name: values.astype(np.float32) for name, values in np.load(basis_path).items()}
-    done = out / "done.txt"
-    for row in range(int(done.read_text()) if done.exists() else 0, count):
+    done = out / f"done-{first}.txt"
+    for row in range(int(done.read_text()) if done.exists() else first, min(last, count)):
         for hint, store, value in zip(HINTS, maps, look(row), strict=True):
             axes = basis[f"{hint.name}_axes"] / basis[f"{hint.name}_step"]
             centred = value.reshape(2, len(axes), -1) - basis[f"{hint.name}_mean"][:, None]
             steps = axes.T @ centred
             store[row] = np.clip(np.round(steps), -127, 127).astype(np.int8).reshape(store.shape[1:])
-        if (row + 1) % 250 == 0 or row + 1 == count:
+        if (row + 1) % 250 == 0 or row + 1 == min(last, count):
             done.write_text(str(row + 1))
             print(f"{row + 1} of {count}, {detected[: row + 1].mean():.3f} detected", flush=True)
 

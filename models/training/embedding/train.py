@@ -1,6 +1,7 @@
 """Train the student; what was learnt is never thrown away: a run goes on from its last checkpoint.
 
-    python -m prosopon.models.training.embedding.train --teachers /tmp/embedding --labels fairface_chips.csv --out /tmp/student
+    python -m prosopon.models.training.embedding.train --teachers /tmp/embedding \\
+        --labels fairface_chips.csv --out /tmp/student
 
 Per view: the distance to the teachers' common embedding; how far the view is nearer to its own face's embedding
 than to those of all other faces (cross-entropy over the training set, Wu et al. 2018); the similarities within the
@@ -9,6 +10,7 @@ maps, sampled where the view shows their cells.
 """
 
 import json
+import signal
 import threading
 import time
 from datetime import UTC, datetime
@@ -31,14 +33,17 @@ TEMPERATURE = 1 / 16
 KEEP = 0.998
 
 
-def losses(embedding: Tensor, hints: list[Tensor], batch: Batch, targets: Tensor) -> dict[str, Tensor]:
-    """Every part of the loss, not yet weighted. embedding: ``(N, 256)`` float32. targets: of all faces."""
+def losses(
+    embedding: Tensor, hints: list[Tensor], batch: Batch, targets: Tensor, positions: Tensor
+) -> dict[str, Tensor]:
+    """Every part of the loss, not yet weighted. embedding: ``(N, 256)`` float32. targets: of all
+    faces; positions ``(N,)``: which of them are the views'."""
     own = F.normalize(embedding)
-    aim = targets[batch.rows]
+    aim = targets[positions]
     parts = {"cosine": 1 - (own * aim).sum(dim=1).mean()}
-    parts["own"] = F.cross_entropy(own @ targets.T / TEMPERATURE, batch.rows)
+    parts["own"] = F.cross_entropy(own @ targets.T / TEMPERATURE, positions)
     excess = own @ own.T - aim @ aim.T
-    others = batch.rows[:, None] != batch.rows[None]
+    others = positions[:, None] != positions[None]
     parts["pairs"] = (excess * others).square().mean()
     fellows = others & (batch.groups[:, None] == batch.groups[None])
     parts["fellows"] = torch.where(fellows, excess, -1).amax(dim=1).clamp_min(0).square().mean()
@@ -61,18 +66,19 @@ WEIGHTS = {
 
 
 @torch.no_grad()
-def held_out(student: Student, faces: Faces) -> dict[str, float]:
+def held_out(student: Student, faces: Faces, side: int) -> dict[str, float]:
     """Cosine to the targets on clean chips that are never trained on, all and by group; how many find their own."""
     student.eval()
     found = []
     rows = faces.held_out
+    targets = faces.targets[np.searchsorted(faces.rows, rows)]
     for start in range(0, len(rows), 100):
         with torch.autocast("cpu", torch.bfloat16):
-            found.append(F.normalize(student(faces.clean(rows[start : start + 100])).float()))
+            found.append(F.normalize(student(faces.clean(rows[start : start + 100], side)).float()))
     student.train()
     own = torch.cat(found).numpy()
-    cosine = (own * faces.targets[rows]).sum(axis=1)
-    first = (own @ faces.targets[rows].T).argmax(axis=1) == np.arange(len(rows))
+    cosine = (own * targets).sum(axis=1)
+    first = (own @ targets.T).argmax(axis=1) == np.arange(len(rows))
     groups = faces.groups[rows]
     worst = min(float(cosine[groups == group].mean()) for group in range(len(faces.names)))
     return {"cosine": float(cosine.mean()), "worst_group": worst, "own_first": float(first.mean())}
@@ -116,7 +122,7 @@ def main(
         turning.load_state_dict(saved["turning"])
         moving.load_state_dict(saved["moving"])
         average, views, steps = saved["average"], saved["views"], saved["steps"]
-    print(f"{parameters(student)} weights, {views} views seen, {faces.done} faces", flush=True)
+    print(f"{parameters(student)} weights, {views} views seen, {len(faces.rows)} faces", flush=True)
 
     def save() -> None:
         state = {
@@ -129,6 +135,7 @@ def main(
     smooth = Student().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     queue: Queue[Batch] = Queue(3)
     stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     rng = np.random.default_rng(views)
 
     def fill() -> None:
@@ -141,17 +148,18 @@ def main(
     kept = time.monotonic()
     sums: dict[str, float] = {}
     taken = 0
-    while views < until and not (cool and views - started >= cool):
+    while views < until and not stop.is_set() and not (cool and views - started >= cool):
         batch = queue.get()
         pace = min(1.0, (steps + 1) / 100) * min(1.0, (fall / max(views, 1)) ** 0.5)
         if cool:
             pace *= 1 - (views - started) / cool
+        positions = torch.from_numpy(np.searchsorted(faces.rows, batch.rows.numpy()))
         for optimizer, base in ((turning, rate), (moving, rate / 0.03 * 2e-3)):
             optimizer.param_groups[0]["lr"] = base * pace
         with torch.autocast("cpu", torch.bfloat16):
             middle, last = student.maps(batch.views)
             embedding, hints = student.pool(last), adaptors(middle, last)
-        parts = losses(embedding.float(), hints, batch, targets)
+        parts = losses(embedding.float(), hints, batch, targets, positions)
         loss = torch.stack([WEIGHTS[name] * part for name, part in parts.items()]).sum()
         for optimizer in (turning, moving):
             optimizer.zero_grad()
@@ -170,7 +178,8 @@ def main(
                 "time": datetime.now(UTC).strftime("%H:%M:%S"), "views": views, "side": side, "pace": round(pace, 3),
                 "views_per_second": round((views - started) / (time.monotonic() - begun), 1),
                 **{name: round(value / taken, 4) for name, value in sums.items()},
-                "held_out": {n: round(v, 4) for n, v in held_out(smooth, faces).items()}, "faces": faces.done,
+                "held_out": {n: round(v, 4) for n, v in held_out(smooth, faces, side).items()},
+                "faces": len(faces.rows),
             }  # fmt: skip
             sums, taken = {}, 0
             with (out / "log.jsonl").open("a") as log:
