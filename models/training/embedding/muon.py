@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
+def orthogonal(matrix: Tensor, steps: int = 4) -> Tensor:
     """Nearly the nearest orthogonal matrix, by a quintic Newton-Schulz iteration in half precision."""
     tall = matrix.shape[0] > matrix.shape[1]
     x = (matrix.T if tall else matrix).bfloat16()

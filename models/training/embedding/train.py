@@ -7,6 +7,9 @@ Per view: the distance to the teachers' common embedding; how far the view is ne
 than to those of all other faces (cross-entropy over the training set, Wu et al. 2018); the similarities within the
 batch, compared to the teachers', those within a group once more where they are too high; and the teachers' inner
 maps, sampled where the view shows their cells.
+
+Several runs with other numbers (`--worker 1`, started later) work on one network: every so often each goes half the
+way to what the others have learnt (local SGD, Stich 2019).
 """
 
 import json
@@ -89,15 +92,19 @@ def main(
     labels: Annotated[Path, typer.Option(help="fairface_chips.csv")],
     out: Annotated[Path, typer.Option(help="Folder for checkpoints and the log")],
     side: Annotated[int, typer.Option(help="Pixels of the views: fewer at first, 112 at last")] = 112,
-    each: Annotated[int, typer.Option(help="Views of every group in a batch")] = 7,
-    rate: Annotated[float, typer.Option(help="Relative length of a step")] = 0.03,
+    each: Annotated[int, typer.Option(help="Views of every group in a batch")] = 5,
+    rate: Annotated[float, typer.Option(help="Relative length of a step")] = 0.06,
     fall: Annotated[
         int, typer.Option(help="Views after which the rate falls as one over the root")
     ] = 200_000,
     hard: Annotated[int, typer.Option(help="Views after which the views are as hard as they get")] = 600_000,
     cool: Annotated[int, typer.Option(help="Views over which the rate falls to zero; then the run ends")] = 0,
     until: Annotated[int, typer.Option(help="Views in all")] = 100_000_000,
-    threads: int = 2,
+    worker: Annotated[
+        int, typer.Option(help="Runs side by side have other numbers; 0 measures and saves")
+    ] = 0,
+    exchange: Annotated[int, typer.Option(help="Steps between exchanges of weights among workers")] = 40,
+    threads: int = 1,
     seconds: Annotated[float, typer.Option(help="Between checkpoints")] = 240,
     every: Annotated[int, typer.Option(help="Views between measurements on the held-out chips")] = 20_000,
 ) -> None:
@@ -132,11 +139,33 @@ def main(
         torch.save(state, path.with_suffix(".new"))
         path.with_suffix(".new").replace(path)
 
+    def meet() -> int:
+        """Leave the weights for the other workers, go half the way to theirs; how many views they added."""
+        weights = student.state_dict() | {f"adaptors.{n}": v for n, v in adaptors.state_dict().items()}
+        added = 0
+        for theirs in sorted(out.glob("worker-*.pt")):
+            number = int(theirs.stem.split("-")[1])
+            if number == worker or time.time() - theirs.stat().st_mtime > 600:
+                continue
+            other = torch.load(theirs, weights_only=True)
+            added += max(0, other["views"] - met.get(number, other["views"]))
+            met[number] = other["views"]
+            with torch.no_grad():
+                for name, value in weights.items():
+                    if value.is_floating_point():
+                        value.lerp_(other["weights"][name], 0.5)
+        mine = out / f"worker-{worker}.pt"
+        torch.save({"weights": weights, "views": own_views}, mine.with_suffix(".new"))
+        mine.with_suffix(".new").replace(mine)
+        return added
+
+    met: dict[int, int] = {}
+    own_views = 0
     smooth = Student().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     queue: Queue[Batch] = Queue(3)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    rng = np.random.default_rng(views)
+    rng = np.random.default_rng((views, worker))
 
     def fill() -> None:
         while not stop.is_set():
@@ -154,7 +183,7 @@ def main(
         if cool:
             pace *= 1 - (views - started) / cool
         positions = torch.from_numpy(np.searchsorted(faces.rows, batch.rows.numpy()))
-        for optimizer, base in ((turning, rate), (moving, rate / 0.03 * 2e-3)):
+        for optimizer, base in ((turning, rate), (moving, 2e-3)):
             optimizer.param_groups[0]["lr"] = base * pace
         with torch.autocast("cpu", torch.bfloat16):
             middle, last = student.maps(batch.views)
@@ -168,6 +197,11 @@ def main(
             optimizer.step()
         steps, taken = steps + 1, taken + 1
         views += len(batch.rows)
+        own_views += len(batch.rows)
+        if steps % exchange == 0:
+            views += meet()
+        if worker:
+            continue
         smoothed(student, average, min(KEEP, (1 + steps) / (10 + steps)))
         for name, part in parts.items():
             sums[name] = sums.get(name, 0.0) + float(part.detach())
@@ -191,7 +225,8 @@ def main(
             save()
             kept = time.monotonic()
     stop.set()
-    save()
+    if not worker:
+        save()
 
 
 if __name__ == "__main__":
