@@ -200,6 +200,9 @@ def main(
         own_views += len(batch.rows)
         if steps % exchange == 0:
             views += meet()
+        if steps % 400 == 0:
+            faces.refresh()
+            targets = torch.from_numpy(faces.targets)
         if worker:
             continue
         smoothed(student, average, min(KEEP, (1 + steps) / (10 + steps)))
@@ -219,8 +222,6 @@ def main(
             with (out / "log.jsonl").open("a") as log:
                 log.write(json.dumps(line) + "\n")
             print(json.dumps(line), flush=True)
-            faces.refresh()
-            targets = torch.from_numpy(faces.targets)
         if time.monotonic() - kept > seconds:
             save()
             kept = time.monotonic()
