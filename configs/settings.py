@@ -5,15 +5,16 @@ an explicit value always wins over the environment.
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Api = Literal["compreface", "trueface", "facecheck", "checkface", "aifaceswap"]
-FaceRole = Literal["embedder", "landmarks", "age", "gender", "mask", "liveness"]
-"""Of models that look at faces which the detector has cut."""
-Role = Literal["detector", FaceRole, "mapper", "generator", "swapper"]
+Role = str
+"""detector, mapper, generator, swapper, or the name of a role of faces. Those are declared beside their models, in
+`models/faces/attributes/`; `models.load.check_names` refuses others."""
 
 
 class _Strict(BaseModel):
@@ -61,15 +62,19 @@ class DeploymentSettings(_Strict):
 class DetectionSettings(_Strict):
     """max_side: pictures are shrunk to this longer side (pixels) before detection, never enlarged.
 
-    colocated: the models that the detector's replica runs itself on the faces that it cuts, where they are here. That
-    spares a picture a hop for each, and a small machine a process for each. The others are deployed by themselves:
-    where models scale apart, name none.
+    colocated: the models that the detector's replica runs itself on the faces that it cuts, where they are here; null
+    is all. That spares a picture a hop for each, and a small machine a process for each. The others are deployed by
+    themselves: where models scale apart, name none of them, ``[]``.
     """
 
     max_side: Annotated[int, Field(ge=64, le=4096)] = 640
     score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     nms_threshold: Annotated[float, Field(gt=0, le=1)] = 0.3
-    colocated: tuple[FaceRole, ...] = get_args(FaceRole)
+    colocated: tuple[Role, ...] | None = None
+
+    def colocates(self, roles: Iterable[Role]) -> list[Role]:
+        """Which of the roles of faces the detector's replica runs."""
+        return list(roles) if self.colocated is None else list(self.colocated)
 
 
 class GenerationSettings(_Strict):
@@ -77,7 +82,8 @@ class GenerationSettings(_Strict):
 
     truncation_psi: how far styles go from the mean, for the layers up to truncated_pixels; 1 is all the way. What a
     generator's pictures lose in variety they gain in quality. cache_bytes: of pictures and films, the least recently
-    used of which are dropped.
+    used of which are dropped. max_latents: that are kept for clients who registered them, 2 to 50 kB each; beyond that
+    the oldest leave.
 
     inversion_seconds, inversion_steps: what the search for the latent of a photograph may take, whichever ends first;
     longer comes closer. inversion_threads: of that search, which gives way to all other work.
@@ -86,6 +92,7 @@ class GenerationSettings(_Strict):
     truncation_psi: Annotated[float, Field(ge=0, le=1)] = 0.7
     truncated_pixels: Annotated[int, Field(ge=0)] = 32
     cache_bytes: Annotated[int, Field(ge=0)] = 2 * 1024**3
+    max_latents: Annotated[int, Field(ge=1)] = 50_000
     inversion_seconds: Annotated[float, Field(gt=0)] = 30
     inversion_steps: Annotated[int, Field(ge=1)] = 150
     inversion_threads: Annotated[int, Field(ge=1)] = 2
@@ -146,6 +153,14 @@ class IngestionSettings(_Strict):
     writers: Annotated[int, Field(ge=1)] = 1
 
 
+class CompreFaceSettings(_Strict):
+    """mask_values: the plugin `mask` says `mask_worn_correctly` and `mask_worn_incorrectly`, as CompreFace's document
+    does, or `with_mask` and `mask_weared_incorrect`, as its server does.
+    """
+
+    mask_values: Literal["document", "server"] = "document"
+
+
 class FaceCheckSettings(_Strict):
     """What a search by face costs, and how long it and its pictures are kept.
 
@@ -169,11 +184,40 @@ class FaceCheckSettings(_Strict):
     null_output: bool = False
 
 
+class HttpSettings(_Strict):
+    """What strangers may hold of the server while they talk to it.
+
+    body_bytes: of one request, whatever its route allows; held_bytes: of the bodies that one process holds at a time.
+    idle_seconds: between two pieces of a request or of an answer; header_seconds, body_seconds: until its headers and
+    its body are there. connections: at a time, of which connections_per_source are from one address; raise that where
+    many clients come through one proxy.
+    """
+
+    body_bytes: Annotated[int, Field(ge=1)] = 128 * 1024 * 1024
+    held_bytes: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
+    idle_seconds: Annotated[float, Field(gt=0)] = 20
+    header_seconds: Annotated[float, Field(gt=0)] = 10
+    body_seconds: Annotated[float, Field(gt=0)] = 120
+    connections: Annotated[int, Field(ge=16)] = 8192
+    connections_per_source: Annotated[int, Field(ge=1)] = 1024
+
+
 class ImageLimits(_Strict):
-    """Checked before a picture is decoded. Sizes in bytes and pixels."""
+    """Checked before a picture is decoded. Sizes in bytes and pixels.
+
+    max_segments: parts of a file's header and metadata, such as a JPEG's segments or a PNG's chunks; max_scans: of a
+    progressive JPEG. Pictures that may take long or much memory to decode go to a process of their own, which is killed
+    after decode_seconds and cannot take more than decode_bytes of memory; at most costly_decodes of them are at work
+    for one process of the server, and the others wait.
+    """
 
     max_bytes: Annotated[int, Field(ge=1)] = 5 * 1024 * 1024
     max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+    max_segments: Annotated[int, Field(ge=1)] = 2000
+    max_scans: Annotated[int, Field(ge=1)] = 500
+    decode_seconds: Annotated[float, Field(gt=0)] = 10
+    decode_bytes: Annotated[int, Field(ge=1 << 26)] = 1 << 30
+    costly_decodes: Annotated[int, Field(ge=1)] = 1
 
 
 class FetchSettings(_Strict):
@@ -208,10 +252,12 @@ class ModelSettings(_Strict):
 
     pack: `open`, or `insightface/<pack name or folder>`.
     overrides: role -> artifact name of the registry, or the path of a file.
+    generator_class: of a StyleGAN2 file with classes, the one whose faces are made.
     """
 
     pack: str = "open"
     overrides: dict[Role, str] = {}
+    generator_class: Annotated[int, Field(ge=0)] | None = None
     directory: Path = Field(default_factory=_models_dir)
     mirror: Path | None = Field(default_factory=_mirror)
 
@@ -232,6 +278,16 @@ class VectorIndexSettings(_Strict):
     partitions: Annotated[int, Field(ge=1, le=1024)] = 64
     shards: Annotated[int, Field(ge=1)] = 1
     replicas: Annotated[int, Field(ge=1)] = 1
+
+
+def _local(url: str) -> str | None:
+    """The path of a URL that names a file or a folder of this machine: SQLAlchemy's of SQLite, or fsspec's."""
+    scheme, _, rest = url.partition("://")
+    if not rest:
+        return url
+    if scheme.startswith("sqlite"):
+        return rest.removeprefix("/").partition("?")[0]
+    return rest if scheme in ("file", "local") else None
 
 
 class StateSettings(_Strict):
@@ -255,6 +311,20 @@ class StateSettings(_Strict):
     def _fill(cls, values: dict[str, object]) -> dict[str, object]:
         return {name: value for name, value in values.items() if value is not None}
 
+    @model_validator(mode="after")
+    def _keep_apart(self) -> "StateSettings":
+        """A damaged index is set aside as a whole: nothing else may be in its folder, nor it in that of the images."""
+        if self.vectors_are_local:
+            vectors = Path(self.vectors).expanduser().resolve()
+            others = [self.home, *(Path(url) for url in (_local(self.database), _local(self.blobs)) if url)]
+            for other in (path.expanduser().resolve() for path in others):
+                if other.is_relative_to(vectors):
+                    raise ValueError(f"state.vectors_uri: {vectors} holds {other}: name a folder of its own")
+            blobs = _local(self.blobs)
+            if blobs and vectors.is_relative_to(Path(blobs).expanduser().resolve()):
+                raise ValueError(f"state.vectors_uri: {vectors} is in the folder of the images: name another")
+        return self
+
     @property
     def database(self) -> str:
         """SQLAlchemy URL of the records."""
@@ -277,7 +347,9 @@ class StateSettings(_Strict):
 
 
 class Deployments(_Strict):
-    """Resources of every deployment. The defaults are the laptop's: two cores, one process a model.
+    """Resources of every deployment; a model of faces has its role's name, and its defaults from beside the model.
+
+    The defaults are the laptop's: two cores, one process a model.
 
     On two cores the detector takes nearly all the time, and two pictures side by side on one thread each beat one
     after the other on two. One process with two worker threads shares the weights and never has one replica idle
@@ -289,18 +361,13 @@ class Deployments(_Strict):
     has said how much it has to do: with a short queue there, most are refused though the replica is idle.
     """
 
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, DeploymentSettings] = Field(init=False)
+
     ingress: DeploymentSettings = DeploymentSettings(max_ongoing_requests=1024)
     detector: DeploymentSettings = DeploymentSettings(
         num_cpus=0.5, max_batch_size=1, concurrent_batches=2, max_ongoing_requests=80, max_queued_requests=64
     )
-    embedder: DeploymentSettings = DeploymentSettings(
-        num_cpus=0.2, concurrent_batches=2, max_ongoing_requests=256
-    )
-    landmarks: DeploymentSettings = DeploymentSettings()
-    age: DeploymentSettings = DeploymentSettings()
-    gender: DeploymentSettings = DeploymentSettings()
-    mask: DeploymentSettings = DeploymentSettings()
-    liveness: DeploymentSettings = DeploymentSettings()
     face_index: DeploymentSettings = DeploymentSettings(max_ongoing_requests=256, max_batch_size=64)
     identifier: DeploymentSettings = DeploymentSettings()
     generator: DeploymentSettings = DeploymentSettings(
@@ -315,11 +382,18 @@ class Deployments(_Strict):
         num_cpus=0.02, max_batch_size=1, max_ongoing_requests=4, max_queued_requests=2
     )
 
+    @property
+    def of_roles(self) -> dict[Role, DeploymentSettings]:
+        """What was set for models of faces."""
+        return self.__pydantic_extra__
+
 
 class Settings(_Strict):
     """The `args` of the application.
 
     apis: which of the five APIs are served; only the deployments that they need are started.
+    cors: from which origins a browser's pages may call an API (``https://example.org``); ``*``, which is the default,
+    is from all, none from nowhere.
     development_key: create a key with every scope at the first start and print it.
     """
 
@@ -327,14 +401,17 @@ class Settings(_Strict):
     models: ModelSettings = Field(default_factory=ModelSettings)
     detection: DetectionSettings = DetectionSettings()
     images: ImageLimits = ImageLimits()
+    http: HttpSettings = HttpSettings()
     ingestion: IngestionSettings = IngestionSettings()
     fetch: FetchSettings = FetchSettings()
     swap: SwapSettings = SwapSettings()
     webhooks: WebhookSettings = WebhookSettings()
     generation: GenerationSettings = GenerationSettings()
+    compreface: CompreFaceSettings = CompreFaceSettings()
     facecheck: FaceCheckSettings = FaceCheckSettings()
     state: StateSettings = Field(default_factory=StateSettings)
     deployments: Deployments = Deployments()
+    cors: dict[Api, tuple[str, ...]] = {}
     development_key: bool = True
 
     @model_validator(mode="after")
@@ -349,20 +426,21 @@ class Settings(_Strict):
         """Whether one of the APIs is served."""
         return any(api in self.apis for api in apis)
 
-    @property
-    def roles(self) -> tuple[Role, ...]:
-        """The roles whose models the configured APIs use where the pack has them."""
+    def roles(self, faces: Iterable[Role]) -> tuple[Role, ...]:
+        """The roles whose models the configured APIs use where the pack has them. faces: all that look at faces."""
         roles: dict[Role, None] = {}
         for api in self.apis:
-            roles.update(dict.fromkeys(_ROLES[api]))
+            for role in _ROLES[api]:
+                roles.update(dict.fromkeys(faces if role == _FACES else [role]))
         return tuple(roles)
 
 
-_FACES: tuple[Role, ...] = ("detector", *get_args(FaceRole))
+_FACES = "faces"
+"""All roles of faces."""
 _ROLES: dict[Api, tuple[Role, ...]] = {
-    "compreface": _FACES,
+    "compreface": ("detector", _FACES),
     # The generator makes the strangers that classifiers learn; it is not served.
-    "trueface": (*_FACES, "mapper", "generator"),
+    "trueface": ("detector", _FACES, "mapper", "generator"),
     "facecheck": ("detector", "embedder"),
     # A photograph's latent is found by its face.
     "checkface": ("mapper", "generator", "detector", "embedder", "landmarks"),

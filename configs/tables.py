@@ -1,7 +1,7 @@
 """Every setting with its default, as the tables of docs/configuration.md."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -21,8 +21,8 @@ ENVIRONMENT = {
 """Defaults out of the environment."""
 
 
-def markdown() -> str:
-    """The whole page."""
+def markdown(faces: Mapping[str, DeploymentSettings]) -> str:
+    """The whole page. faces: role of faces -> the resources of its deployment."""
     lines = ["# Configuration", "", *_prose(Settings)]
     lines += [
         "Made by `prosopon settings`. In a Serve config file these are the `args` of the application.",
@@ -39,10 +39,10 @@ def markdown() -> str:
         assert isinstance(model, type) and issubclass(model, BaseModel)
         lines += [f"## {name}", "", *_prose(model)]
         lines += _table([_row(f"{name}.{key}", one) for key, one in model.model_fields.items()])
-    return "\n".join(lines + list(_deployments())).rstrip() + "\n"
+    return "\n".join(lines + list(_deployments(faces))).rstrip() + "\n"
 
 
-def _deployments() -> Iterator[str]:
+def _deployments(faces: Mapping[str, DeploymentSettings]) -> Iterator[str]:
     yield from ("## deployments", "", *_prose(DeploymentSettings), *_prose(Deployments))
     shown = list(DeploymentSettings.model_fields)
     plain = DeploymentSettings()
@@ -50,9 +50,8 @@ def _deployments() -> Iterator[str]:
     yield "What differs from that by default:"
     yield ""
     rows = []
-    for name, field in Deployments.model_fields.items():
-        own = field.get_default(call_default_factory=True)
-        assert isinstance(own, DeploymentSettings)
+    fields = {name: getattr(Deployments(), name) for name in Deployments.model_fields}
+    for name, own in {**fields, **faces}.items():
         changes = [
             f"{key} {getattr(own, key):g}" for key in shown if getattr(own, key) != getattr(plain, key)
         ]

@@ -1,7 +1,8 @@
 """The Detector: decodes a picture once, finds its faces and cuts what every later model needs."""
 
+import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -10,35 +11,19 @@ import cv2
 import numpy as np
 from ray import serve
 
-from prosopon.configs.settings import (
-    DeploymentSettings,
-    DetectionSettings,
-    FaceRole,
-    ImageLimits,
-    ModelSettings,
-)
-from prosopon.deployments.age import age_model
-from prosopon.deployments.embedder import embedder_model
-from prosopon.deployments.gender import gender_model
-from prosopon.deployments.landmarks import landmarks_model
-from prosopon.deployments.liveness import liveness_model
-from prosopon.deployments.mask import mask_model
-from prosopon.deployments.serving.batching import Batched, FaceModel, StageMetrics, compute_for
-from prosopon.deployments.serving.messages import DetectRequest, FacesFound, ModelCard, Rejected, Timed
+from prosopon.configs.settings import DeploymentSettings, DetectionSettings, ImageLimits, ModelSettings
+from prosopon.deployments.serving.batching import Batched, compute_for
+from prosopon.deployments.serving.calls import Overloaded
+from prosopon.deployments.serving.face_models import FaceModels
+from prosopon.deployments.serving.messages import DetectRequest, FacesFound, Rejected
+from prosopon.models.faces.attributes.declaration import FaceRole, ModelCard
 from prosopon.models.faces.detections import Detections, RGBImage
 from prosopon.models.load import load_detector
 from prosopon.models.pictures.crops import CropSpec, crop_matrix, cut
-from prosopon.models.pictures.decoding import ImageError, decode
-from prosopon.models.runtime.session import Compute
+from prosopon.models.pictures.decoding import ImageError, decode, is_costly
 
-_COLOCATED: dict[FaceRole, Callable[[ModelSettings, Compute], FaceModel[Any]]] = {
-    "embedder": embedder_model,
-    "landmarks": landmarks_model,
-    "age": age_model,
-    "gender": gender_model,
-    "mask": mask_model,
-    "liveness": liveness_model,
-}
+_MAX_COSTLY = 16
+"""Pictures that may wait to be decoded in a process of their own."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -54,28 +39,49 @@ class Detector:
         detection: DetectionSettings,
         limits: ImageLimits,
         settings: DeploymentSettings,
-        colocated: Sequence[FaceRole],
+        colocated: Sequence[FaceRole[Any]],
     ) -> None:
         compute = compute_for(settings)
         self._model = load_detector(models, detection, compute)
-        self._colocated: dict[str, FaceModel[Any]] = {
-            role: _COLOCATED[role](models, compute) for role in colocated
-        }
-        self._stages = {role: StageMetrics(model.stage) for role, model in self._colocated.items()}
+        self._colocated = FaceModels(colocated, models, compute)
         self._threshold = detection.score_threshold
         self._limits = limits
+        self._costly = asyncio.Semaphore(limits.costly_decodes)
+        self._costly_waiting = 0
         self._beside = ThreadPoolExecutor(max(2, settings.threads), thread_name_prefix="beside")
         self._detect = Batched("detect", self._detect_batch, settings)
         self._model.detect([np.zeros((480, 640, 3), np.uint8)], self._threshold)
-        for model in self._colocated.values():
-            model.warm_up()
+        self._colocated.warm_up()
 
-    def describe(self) -> ModelCard:
-        colocated = {role: model.card for role, model in self._colocated.items()}
-        return ModelCard(self._model.name, self._model.fingerprint, colocated=colocated)
+    def describe(self) -> Mapping[str, ModelCard]:
+        """Role -> card: its own, and those of the models that it runs besides."""
+        return {"detector": ModelCard(self._model.name, self._model.fingerprint), **self._colocated.cards}
 
     async def detect(self, request: DetectRequest) -> FacesFound | Rejected:
-        return await self._detect(request)
+        """Raises `Overloaded` where too many pictures that are costly to decode wait."""
+        assert isinstance(request.image, bytes)
+        try:
+            costly = is_costly(request.image, self._limits)
+        except ImageError as error:
+            return Rejected.of(error)
+        if not costly:
+            return await self._detect(request)
+        if self._costly_waiting >= _MAX_COSTLY:
+            raise Overloaded(f"{self._costly_waiting} pictures that are costly to decode wait")
+        # A decode is not stopped when its client goes, so it must not stop counting either.
+        return await asyncio.shield(self._decode_and_detect(request))
+
+    async def _decode_and_detect(self, request: DetectRequest) -> FacesFound | Rejected:
+        """A costly picture is decoded before it takes a thread, so that the others pass it."""
+        self._costly_waiting += 1
+        try:
+            async with self._costly:  # Until it is forgotten: its pixels are many.
+                pixels = await asyncio.to_thread(self._decode, request)
+                if isinstance(pixels, Rejected):
+                    return pixels
+                return await self._detect(replace(request, image=pixels))
+        finally:
+            self._costly_waiting -= 1
 
     def _detect_batch(self, requests: list[DetectRequest]) -> list[FacesFound | Rejected]:
         """Decode, detect and cut: one job, since every change of threads costs a picture a millisecond."""
@@ -100,8 +106,7 @@ class Detector:
         return self._analyzed(requests, [answers[position] for position in range(len(requests))])
 
     def _crops(self, request: DetectRequest) -> tuple[CropSpec, ...]:
-        asked = (model for role, model in self._colocated.items() if role in request.roles)
-        return tuple(dict.fromkeys([*request.crops, *(crop for model in asked for crop in model.card.crops)]))
+        return tuple(dict.fromkeys([*request.crops, *self._colocated.crops(request.roles)]))
 
     def _analyzed(
         self, requests: list[DetectRequest], answers: list[FacesFound | Rejected]
@@ -112,25 +117,12 @@ class Detector:
             for position, answer in enumerate(answers)
             if isinstance(answer, FacesFound) and len(answer.faces)
         }
-
-        def run(role: str) -> dict[int, Timed[Any]]:
-            asked = [position for position in faces if role in requests[position].roles]
-            model, started = self._colocated[role], time.perf_counter()
-            results = model(
-                [[faces[position].chips[crop] for crop in model.card.crops] for position in asked]
-            )
-            self._stages[role].observe(time.perf_counter() - started, len(asked))
-            return dict(zip(asked, results, strict=True))
-
-        roles = list({role for position in faces for role in requests[position].roles})
-        results = dict(zip(roles, self._each(run, roles), strict=True))
-        for position, found in faces.items():
-            request = requests[position]
-            answers[position] = replace(
-                found,
-                chips={crop: found.chips[crop] for crop in request.crops},
-                results={role: results[role][position] for role in request.roles},
-            )
+        asked = [(requests[position].roles, found.chips) for position, found in faces.items()]
+        for (position, found), results in zip(
+            faces.items(), self._colocated.run(asked, self._each), strict=True
+        ):
+            chips = {crop: found.chips[crop] for crop in requests[position].crops}
+            answers[position] = replace(found, chips=chips, results=results)
         return answers
 
     def _each(self, function: Callable[[Item], Result], items: list[Item]) -> list[Result]:
@@ -138,6 +130,8 @@ class Detector:
         return list((map if len(items) == 1 else self._beside.map)(function, items))
 
     def _decode(self, request: DetectRequest) -> RGBImage | Rejected:
+        if not isinstance(request.image, bytes):
+            return request.image
         try:
             return decode(request.image, self._limits)
         except ImageError as error:

@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import lru_cache
 from uuid import UUID
 
@@ -17,12 +16,17 @@ from ray.serve.handle import DeploymentHandle
 from ray.util.metrics import Histogram
 
 from prosopon.configs.settings import DeploymentSettings, DetectionSettings, ModelSettings, StateSettings
+from prosopon.deployments.services import DescribesModels
 from prosopon.deployments.serving.batching import compute_for
-from prosopon.deployments.serving.messages import ModelCard
+from prosopon.deployments.serving.calls import refusals_are_answers
+from prosopon.deployments.serving.messages import Identified
+from prosopon.deployments.serving.remote import remote
 from prosopon.deployments.state.blobs import BlobStore
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.errors import BlobMissing
 from prosopon.deployments.state.galleries.collections import CollectionStore
+from prosopon.models.faces.attributes import embedding
+from prosopon.models.faces.attributes.declaration import ModelCard
 from prosopon.models.faces.detections import Float32
 from prosopon.models.load import load_similarity
 from prosopon.models.matching.cohort import GENERATOR, Cohort, can_be_generated, load_cohort
@@ -33,15 +37,6 @@ logger = logging.getLogger("ray.serve")
 _POLL_SECONDS = 1.0
 _CACHED_CLASSIFIERS = 64
 _NAMES_AT_ONCE = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Identified:
-    """The most likely member of a collection. confidence: 0 to 1."""
-
-    enrollment: UUID
-    name: str | None
-    confidence: float
 
 
 @serve.deployment
@@ -61,7 +56,7 @@ class Identifier:
         embeds: DeploymentHandle,
     ) -> None:
         compute_for(settings)
-        card: ModelCard = (await embeds.describe.remote()).embedder
+        card = (await remote(embeds, DescribesModels).describe())[embedding.ROLE.name]
         self._fingerprint = card.fingerprint
         self._executor = ThreadPoolExecutor(2, thread_name_prefix="identify")
         records = await asyncio.to_thread(Records, state.database)
@@ -71,6 +66,7 @@ class Identifier:
         trainer = Trainer(self._collections, card, strangers)
         threading.Thread(target=trainer.run, name="trainer", daemon=True).start()
 
+    @refusals_are_answers
     async def identify(self, gallery: int, collection: UUID, embedding: Float32) -> Identified | None:
         """embedding: ``(D,)`` float32, unit norm. None where every member has left since the training.
 

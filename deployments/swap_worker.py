@@ -23,9 +23,11 @@ from prosopon.configs.settings import (
     StateSettings,
     SwapSettings,
 )
+from prosopon.deployments.services import Pokeable
 from prosopon.deployments.serving.batching import compute_for
 from prosopon.deployments.serving.messages import Rejected
 from prosopon.deployments.serving.nudges import Poker, Wakeable
+from prosopon.deployments.serving.remote import remote
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.errors import BlobCorrupt, BlobMissing
@@ -72,7 +74,7 @@ class SwapWorker:
         records = await asyncio.to_thread(Records, state.database)
         self._tasks = TaskStore(records, BlobStore(records, state.blobs), swap)
         self._client = WebClient(fetch)
-        self._courier = Poker(courier)
+        self._courier = Poker(remote(courier, Pokeable))
         self._swappers = ThreadPoolExecutor(settings.concurrent_batches, thread_name_prefix="swap")
         self._detectors = ThreadPoolExecutor(settings.concurrent_batches, thread_name_prefix="detect")
         self._state = ThreadPoolExecutor(4, thread_name_prefix="tasks")

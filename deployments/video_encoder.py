@@ -10,9 +10,11 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from prosopon.configs.settings import DeploymentSettings
+from prosopon.deployments.services import GeneratorService
 from prosopon.deployments.serving.batching import compute_for
-from prosopon.deployments.serving.calls import Overloaded, call
+from prosopon.deployments.serving.calls import Overloaded
 from prosopon.deployments.serving.messages import FilmRequest, PictureRequest
+from prosopon.deployments.serving.remote import remote
 from prosopon.models.faces.detections import RGBImage
 from prosopon.models.generation.latents import Morph, between
 from prosopon.models.pictures.video import FilmWriter
@@ -30,7 +32,7 @@ class VideoEncoder:
 
     def __init__(self, settings: DeploymentSettings, generator: DeploymentHandle) -> None:
         compute_for(settings)
-        self._generator = generator
+        self._generator = remote(generator, GeneratorService)
         self._executor = ThreadPoolExecutor(settings.concurrent_batches, thread_name_prefix="encode")
 
     async def encode(self, film: FilmRequest) -> bytes:
@@ -58,8 +60,7 @@ class VideoEncoder:
         request = PictureRequest(between(film.start, film.end, amount), film.dim)
         while True:
             try:
-                picture: RGBImage = await call(self._generator.picture, request)
-                return picture
+                return await self._generator.pixels(request)
             except Overloaded:  # Others are served first; the film was admitted and goes on.
                 await asyncio.sleep(0.2)
 

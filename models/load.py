@@ -1,48 +1,72 @@
 """From settings to models: which class opens which weights. Modules are imported when they are needed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from prosopon.configs.settings import DetectionSettings, ModelSettings, Role
+from prosopon.configs.settings import DetectionSettings, ModelSettings, Role, Settings
+from prosopon.models.faces.attributes import embedding, landmarks
+from prosopon.models.faces.attributes.declaration import FaceRole
+from prosopon.models.faces.attributes.table import ATTRIBUTES, Attributes
 from prosopon.models.matching.calibration import load_similarity
 from prosopon.models.roles import (
-    AgeEstimator,
     FaceDetector,
     FaceEmbedder,
     FaceGenerator,
-    FaceSwapper,
-    GenderClassifier,
     LandmarkPredictor,
     LatentMapper,
-    LivenessDetector,
-    MaskClassifier,
+    Model,
 )
 from prosopon.models.runtime.session import Compute
+from prosopon.models.swap.types import FaceSwapper
 from prosopon.models.weights.registry import ModelUnavailable, Registry, UnknownModel, Weights, resolve
 
 __all__ = [
     "ModelUnavailable",
+    "Source",
     "UnknownModel",
     "available",
+    "check_names",
+    "face_model_available",
+    "find",
     "inverts",
-    "load_age",
     "load_detector",
     "load_embedder",
-    "load_gender",
+    "load_face_network",
     "load_generator",
     "load_landmarks",
-    "load_liveness",
     "load_mapper",
-    "load_mask",
     "load_similarity",
     "load_swapper",
     "prepare_artifact",
+    "sharing",
 ]
+
+AnyModel = TypeVar("AnyModel")
+Network = TypeVar("Network", bound=Model)
 
 INSIGHTFACE = "insightface/"
 WARP = "warp"
 """The override of the role swapper that names the project's own, which has no file."""
+
+
+_OTHER_ROLES = ("detector", "mapper", "generator", "swapper")
+
+
+def check_names(settings: Settings, attributes: Attributes = ATTRIBUTES) -> Settings:
+    """The settings, where every role that they name is one. Raises ValueError."""
+    roles = attributes.roles
+    named = {
+        "models.overrides": set(settings.models.overrides) - {*_OTHER_ROLES, *roles},
+        "detection.colocated": set(settings.detection.colocates(roles)) - set(roles),
+        "deployments": set(settings.deployments.of_roles) - set(roles),
+    }
+    for place, unknown in named.items():
+        if unknown:
+            raise ValueError(f"{place}: unknown: {', '.join(sorted(unknown))}; of faces: {', '.join(roles)}")
+    return settings
 
 
 def load_detector(models: ModelSettings, detection: DetectionSettings, compute: Compute) -> FaceDetector:
@@ -54,58 +78,61 @@ def load_detector(models: ModelSettings, detection: DetectionSettings, compute: 
     return _open(resolve(models, "detector"), _DETECTORS, detection, compute)
 
 
-def load_embedder(models: ModelSettings, compute: Compute) -> FaceEmbedder:
-    if pack := _insightface(models, "embedder"):
-        from prosopon.models.faces.insightface_pack import load_embedder as load
+@dataclass(frozen=True, slots=True)
+class Source(Generic[Network]):
+    """Where the model of a role of faces comes from. Two roles of which both are equal share one network."""
 
-        return load(pack, compute)
-    return _open(resolve(models, "embedder"), _EMBEDDERS, compute)
+    paths: tuple[Path, ...]
+    opener: Callable[..., Network]
+    weights: Weights | None = field(default=None, compare=False)
+
+    def open(self, compute: Compute) -> Network:
+        return self.opener(self.weights or self.paths[0], compute)
+
+
+def find(models: ModelSettings, role: FaceRole[Network]) -> Source[Network]:
+    """What serves a role of faces under these settings. Raises what `load_detector` raises."""
+    if role.own and role.name not in models.overrides:
+        return _source(Weights(role.name, role.name, (role.own,), None), role)
+    if pack := _insightface(models, role.name):
+        from prosopon.models.faces import insightface_pack
+
+        path = insightface_pack.find(pack, role.name)
+        return Source((path,), insightface_pack.open_network(role.name))
+    return _source(resolve(models, role.name), role)
+
+
+def _source(weights: Weights, role: FaceRole[Network]) -> Source[Network]:
+    return Source(weights.paths, _opener(weights, role.networks, role.name), weights)
+
+
+def load_face_network(models: ModelSettings, role: FaceRole[Network], compute: Compute) -> Network:
+    """The network that serves a role of faces."""
+    return find(models, role).open(compute)
+
+
+def load_embedder(models: ModelSettings, compute: Compute) -> FaceEmbedder:
+    return load_face_network(models, embedding.ROLE, compute)
 
 
 def load_landmarks(models: ModelSettings, compute: Compute) -> LandmarkPredictor:
-    if pack := _insightface(models, "landmarks"):
-        from prosopon.models.faces.insightface_pack import load_landmarks as load
-
-        return load(pack, compute)
-    return _open(resolve(models, "landmarks"), _LANDMARKS, compute)
+    return load_face_network(models, landmarks.ROLE, compute)
 
 
-def load_age(models: ModelSettings, compute: Compute) -> AgeEstimator:
-    if pack := _insightface(models, "age"):
-        from prosopon.models.faces.insightface_pack import load_age as load
-
-        return load(pack, compute)
-    return _open(resolve(models, "age"), _AGES, compute)
-
-
-def load_gender(models: ModelSettings, compute: Compute) -> GenderClassifier:
-    if pack := _insightface(models, "gender"):
-        from prosopon.models.faces.insightface_pack import load_gender as load
-
-        return load(pack, compute)
-    return _open(resolve(models, "gender"), _GENDERS, compute)
-
-
-def load_mask(models: ModelSettings, compute: Compute) -> MaskClassifier:
-    """The project's own network, whose weights are part of it, unless overridden."""
-    if "mask" in models.overrides:
-        return _open(resolve(models, "mask"), _MASKS, compute)
-    from prosopon.models.faces.mask import WEIGHTS, MaskClassifierNet
-
-    return MaskClassifierNet(WEIGHTS, compute)
-
-
-def load_liveness(models: ModelSettings, compute: Compute) -> LivenessDetector:
-    """No pack names a liveness model: the one of the catalogue is used once it has been pulled."""
-    return _open(resolve(models, "liveness"), _LIVENESS, compute)
+def sharing(models: ModelSettings, roles: Iterable[FaceRole[Any]]) -> list[list[FaceRole[Any]]]:
+    """The roles, those together that one network serves."""
+    together: dict[Source[Any], list[FaceRole[Any]]] = {}
+    for role in roles:
+        together.setdefault(find(models, role), []).append(role)
+    return list(together.values())
 
 
 def load_mapper(models: ModelSettings, compute: Compute) -> LatentMapper:
     """StyleGAN2's own files hold both networks: where one is the generator, it is the mapper too."""
     own = models.overrides.get("generator", "")
-    if own.endswith(".pkl") and "mapper" not in models.overrides:
-        return _open(resolve(models, "generator"), _MAPPERS, compute)
-    return _open(resolve(models, "mapper"), _MAPPERS, compute)
+    role: Role = "generator" if own.endswith(".pkl") and "mapper" not in models.overrides else "mapper"
+    stylegan2 = partial(_stylegan2_mapper, label=models.generator_class)
+    return _open(resolve(models, role), _MAPPERS | {".pkl": stylegan2}, compute)
 
 
 def load_generator(models: ModelSettings, compute: Compute) -> FaceGenerator:
@@ -152,12 +179,21 @@ def _inswapper(path: Path, models: ModelSettings, compute: Compute) -> FaceSwapp
 
 def available(models: ModelSettings, role: Role) -> bool:
     """Whether a model can serve the role on this machine under these settings."""
-    if role == "mask" and role not in models.overrides:
-        from prosopon.models.faces.mask import WEIGHTS
-
-        return WEIGHTS.exists()
+    if role in ATTRIBUTES.roles:
+        return face_model_available(models, ATTRIBUTES.roles[role])
     if role == "swapper" and _warps(models) and not _insightface(models, role):
         return True
+    return _has_weights(models, role)
+
+
+def face_model_available(models: ModelSettings, role: FaceRole[Any]) -> bool:
+    """As `available`, for a role of any table."""
+    if role.own and role.name not in models.overrides:
+        return role.own.exists()
+    return _has_weights(models, role.name)
+
+
+def _has_weights(models: ModelSettings, role: Role) -> bool:
     if pack := _insightface(models, role):
         from prosopon.models.faces.insightface_pack import serves
 
@@ -186,13 +222,12 @@ def prepare_artifact(weights: Weights) -> None:
     The catalogue also has weights that only another command or a test reads: these have no converted form.
     """
     compute = Compute()
-    match weights.role:
-        case "detector":
-            _open(weights, _DETECTORS, DetectionSettings(), compute)
-        case "embedder" | "landmarks" | "age" | "gender" | "liveness" | "mapper" | "generator":
-            openers = _BY_ROLE[weights.role]
-            if weights.name in openers:
-                _open(weights, openers, compute)
+    if weights.role == "detector":
+        _open(weights, _DETECTORS, DetectionSettings(), compute)
+    face = ATTRIBUTES.roles.get(weights.role)
+    openers: Mapping[str, Callable[..., Any]] = face.networks if face else _OTHERS.get(weights.role, {})
+    if weights.name in openers:
+        _open(weights, openers, compute)
 
 
 def _insightface(models: ModelSettings, role: Role) -> str | None:
@@ -202,17 +237,19 @@ def _insightface(models: ModelSettings, role: Role) -> str | None:
     return models.pack.removeprefix(INSIGHTFACE)
 
 
-AnyModel = TypeVar("AnyModel")
-
-
 def _open(weights: Weights, openers: Mapping[str, Callable[..., AnyModel]], *options: object) -> AnyModel:
     """Open weights with the class for their name, or for the suffix of an operator's own file."""
+    return _opener(weights, openers, weights.role)(weights, *options)
+
+
+def _opener(
+    weights: Weights, openers: Mapping[str, Callable[..., AnyModel]], role: Role
+) -> Callable[..., AnyModel]:
     name = weights.artifact.name if weights.artifact else weights.path.suffix
-    opener = openers.get(name)
-    if opener is None:
+    if name not in openers:
         known = ", ".join(sorted(openers))
-        raise UnknownModel(f"'{weights.name}' cannot serve the role '{weights.role}': it takes {known}")
-    return opener(weights, *options)
+        raise UnknownModel(f"'{weights.name}' cannot serve the role '{role}': it takes {known}")
+    return openers[name]
 
 
 def _centerface(weights: Weights, detection: DetectionSettings, compute: Compute) -> FaceDetector:
@@ -233,63 +270,6 @@ def _scrfd(weights: Weights, detection: DetectionSettings, compute: Compute) -> 
     return InsightFaceDetector(weights.path, compute, detection)
 
 
-def _dlib_resnet(weights: Weights, compute: Compute) -> FaceEmbedder:
-    from prosopon.models.faces.dlib_resnet import DlibResNet29
-
-    return DlibResNet29(weights.path, compute)
-
-
-def _reid(weights: Weights, compute: Compute) -> FaceEmbedder:
-    from prosopon.models.faces.retail_reidentification import RetailReidentification
-
-    graph, tensors = weights.paths
-    return RetailReidentification(graph, tensors, compute)
-
-
-def _mobilefacenet(weights: Weights, compute: Compute) -> FaceEmbedder:
-    from prosopon.models.faces.insightface_pack import mobilefacenet
-
-    graph, tensors = weights.paths
-    return mobilefacenet(graph, tensors, compute)
-
-
-def _arcface(weights: Weights, compute: Compute) -> FaceEmbedder:
-    from prosopon.models.faces.insightface_pack import InsightFaceEmbedder
-
-    return InsightFaceEmbedder(weights.path, compute)
-
-
-def _landmarks68(weights: Weights, compute: Compute) -> LandmarkPredictor:
-    from prosopon.models.faces.landmarks import DlibLandmarks68
-
-    return DlibLandmarks68(weights.path)
-
-
-def _dlib_age(weights: Weights, compute: Compute) -> AgeEstimator:
-    from prosopon.models.faces.age import DlibAge
-
-    return DlibAge(weights.path, compute)
-
-
-def _dlib_gender(weights: Weights, compute: Compute) -> GenderClassifier:
-    from prosopon.models.faces.gender import DlibGender
-
-    return DlibGender(weights.path, compute)
-
-
-def _mask(weights: Weights, compute: Compute) -> MaskClassifier:
-    from prosopon.models.faces.mask import MaskClassifierNet
-
-    return MaskClassifierNet(weights.path, compute)
-
-
-def _minifasnet(weights: Weights, compute: Compute) -> Any:
-    from prosopon.models.faces.minifasnet import MiniFASNetEnsemble
-
-    v2, v1se = weights.paths
-    return MiniFASNetEnsemble(v2, v1se, compute)
-
-
 def _mobile_stylegan_mapper(weights: Weights, compute: Compute) -> LatentMapper:
     from prosopon.models.generation.mobile_stylegan import MobileStyleGanMapper
 
@@ -304,10 +284,10 @@ def _mobile_stylegan(weights: Weights, compute: Compute) -> FaceGenerator:
     return MobileStyleGanPyramid(graph, tensors, compute)
 
 
-def _stylegan2_mapper(weights: Weights, compute: Compute) -> LatentMapper:
+def _stylegan2_mapper(weights: Weights, compute: Compute, label: int | None) -> LatentMapper:
     from prosopon.models.generation.stylegan2 import StyleGan2Mapper
 
-    return StyleGan2Mapper(weights.path, compute)
+    return StyleGan2Mapper(weights.path, compute, label)
 
 
 def _stylegan2(weights: Weights, compute: Compute) -> FaceGenerator:
@@ -323,37 +303,13 @@ _DETECTORS: dict[str, Callable[..., FaceDetector]] = {
     "scrfd-500m": _scrfd,
     ".onnx": _scrfd,
 }
-_EMBEDDERS: dict[str, Callable[..., FaceEmbedder]] = {
-    "dlib-resnet29": _dlib_resnet,
-    "face-reidentification-retail-0095": _reid,
-    "mobilefacenet-y1": _mobilefacenet,
-    ".dat": _dlib_resnet,
-    ".onnx": _arcface,
-}
-_LANDMARKS: dict[str, Callable[..., LandmarkPredictor]] = {
-    "dlib-landmarks68": _landmarks68,
-    ".dat": _landmarks68,
-}
-_AGES: dict[str, Callable[..., AgeEstimator]] = {"dlib-age": _dlib_age}
-_GENDERS: dict[str, Callable[..., GenderClassifier]] = {"dlib-gender": _dlib_gender}
-_MASKS: dict[str, Callable[..., MaskClassifier]] = {".onnx": _mask}
-_LIVENESS: dict[str, Callable[..., LivenessDetector]] = {"minifasnet": _minifasnet}
 _MAPPERS: dict[str, Callable[..., LatentMapper]] = {
     "mobilestylegan-mapper": _mobile_stylegan_mapper,
     ".xml": _mobile_stylegan_mapper,
-    ".pkl": _stylegan2_mapper,
 }
 _GENERATORS: dict[str, Callable[..., FaceGenerator]] = {
     "mobilestylegan-generator": _mobile_stylegan,
     ".xml": _mobile_stylegan,
     ".pkl": _stylegan2,
 }
-_BY_ROLE: dict[str, Mapping[str, Callable[..., Any]]] = {
-    "embedder": _EMBEDDERS,
-    "landmarks": _LANDMARKS,
-    "age": _AGES,
-    "gender": _GENDERS,
-    "liveness": _LIVENESS,
-    "mapper": _MAPPERS,
-    "generator": _GENERATORS,
-}
+_OTHERS: dict[str, Mapping[str, Callable[..., Any]]] = {"mapper": _MAPPERS, "generator": _GENERATORS}

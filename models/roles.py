@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prosopon.models.faces.detections import Detections, Float32, RGBImage, RGBImages
 from prosopon.models.pictures.crops import CropSpec
-
-if TYPE_CHECKING:
-    from prosopon.models.swap.types import Replacement
 
 Chips = NDArray[np.uint8]
 """``(N, S, S, 3)`` uint8 RGB, cut as the model's `crop` says."""
@@ -82,13 +79,21 @@ class LandmarkPredictor(Model, Protocol):
 class AgeEstimator(Model, Protocol):
     crop: CropSpec
 
-    def estimate(self, chips: Chips) -> list[Age]: ...
+    def outputs(self, chips: Chips) -> Float32:
+        """What the network gives, a row per face."""
+        ...
+
+    def ages(self, outputs: Float32) -> list[Age]: ...
 
 
 class GenderClassifier(Model, Protocol):
     crop: CropSpec
 
-    def classify(self, chips: Chips) -> list[Gender]: ...
+    def outputs(self, chips: Chips) -> Float32:
+        """What the network gives, a row per face. A network of ages too has one method for both: it is run once."""
+        ...
+
+    def genders(self, outputs: Float32) -> list[Gender]: ...
 
 
 class MaskClassifier(Model, Protocol):
@@ -124,15 +129,5 @@ class FaceGenerator(Model, Protocol):
         """w+ ``(N, layers, 512)`` to ``(N, R, R, 3)`` uint8 RGB, R one of `resolutions`.
 
         Raises ValueError for another shape, or for numbers that are not finite.
-        """
-        ...
-
-
-class FaceSwapper(Model, Protocol):
-    def swap(self, frame: RGBImage, replacements: "Sequence[Replacement]") -> RGBImage:
-        """A new picture of the frame's shape in which every replacement is made, one after the other.
-
-        Pixels outside the faces are the frame's own. Raises ValueError for a frame that is not
-        ``(H, W, 3)`` uint8.
         """
         ...

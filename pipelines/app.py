@@ -1,44 +1,32 @@
 """The application builder: settings in, bound application out. It reads like the architecture's diagram."""
 
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
 from ray.serve import Application, Deployment
 from ray.serve.schema import LoggingConfig
 
-from prosopon.configs.settings import DeploymentSettings, FaceRole, Settings
-from prosopon.deployments.age import AgeEstimator
+from prosopon.configs.settings import DeploymentSettings, Settings
 from prosopon.deployments.courier import Courier
 from prosopon.deployments.detector import Detector
-from prosopon.deployments.embedder import Embedder
 from prosopon.deployments.face_index import FaceIndex
-from prosopon.deployments.gender import GenderClassifier
+from prosopon.deployments.face_model import FaceModelReplica
 from prosopon.deployments.generator import Generator
 from prosopon.deployments.identifier import Identifier
 from prosopon.deployments.inverter import Inverter
-from prosopon.deployments.landmarks import LandmarkPredictor
-from prosopon.deployments.liveness import LivenessDetector
-from prosopon.deployments.mask import MaskClassifier
 from prosopon.deployments.serving.scaling import by_backlog
 from prosopon.deployments.swap_worker import SwapWorker
 from prosopon.deployments.video_encoder import VideoEncoder
 from prosopon.deployments.web.addresses import AddressPolicy
-from prosopon.models.load import available, inverts
+from prosopon.models.faces.attributes import embedding
+from prosopon.models.faces.attributes.table import ATTRIBUTES, Attributes
+from prosopon.models.load import check_names, face_model_available, inverts, sharing
 from prosopon.pipelines.graphs.face_analysis import ModelHandles
 from prosopon.pipelines.graphs.generation import GeneratorHandles
 from prosopon.pipelines.graphs.recognition import RecognitionHandles
 from prosopon.pipelines.graphs.swaps import SwapHandles
 from prosopon.pipelines.ingress import Ingress
 
-FACE_DEPLOYMENTS: dict[FaceRole, Deployment] = {
-    "embedder": Embedder,
-    "landmarks": LandmarkPredictor,
-    "age": AgeEstimator,
-    "gender": GenderClassifier,
-    "mask": MaskClassifier,
-    "liveness": LivenessDetector,
-}
-"""Of the models that the detector may run instead."""
 _METRICS_SECONDS = 2.0
 """How often replicas and callers report their load."""
 
@@ -79,28 +67,34 @@ def options(
     )
 
 
-def recognition(settings: Settings) -> RecognitionHandles:
-    """detect -> embed -> match, with the models of the plugins that are here."""
+def recognition(settings: Settings, attributes: Attributes = ATTRIBUTES) -> RecognitionHandles:
+    """detect -> embed -> match, with the models of the attributes that are here."""
     models, resources = settings.models, settings.deployments
     # Who recognises faces cannot do without an embedder: where it is missing, its own error says what to do.
-    here = [role for role in get_args(FaceRole) if role == "embedder" or available(models, role)]
-    colocated = [role for role in here if role in settings.detection.colocated]
+    here = [
+        role
+        for role in attributes.roles.values()
+        if role is embedding.ROLE or face_model_available(models, role)
+    ]
+    beside = set(settings.detection.colocates(attributes.roles))
+    colocated = [role for role in here if role.name in beside]
     detector = options(Detector, resources.detector).bind(
         models, settings.detection, settings.images, resources.detector, colocated
     )
-    apart = {
-        role: options(deployment, getattr(resources, role)).bind(models, getattr(resources, role))
-        for role, deployment in FACE_DEPLOYMENTS.items()
-        if role in here and role not in colocated
-    }
-    embeds = apart.get("embedder", detector)
+    apart: dict[tuple[str, ...], Any] = {}
+    for roles in sharing(models, [role for role in here if role.name not in beside]):
+        own = roles[0].resources_in(resources)
+        deployment = options(FaceModelReplica, own).options(name=roles[0].name).bind(roles, models, own)
+        apart[tuple(role.name for role in roles)] = deployment
+    embeds = next((found for roles, found in apart.items() if embedding.ROLE.name in roles), detector)
     index = options(FaceIndex, resources.face_index).bind(settings.state, resources.face_index, embeds)
     identifier = None
     if settings.serves("trueface"):
         identifier = options(Identifier, resources.identifier).bind(
             models, settings.detection, settings.state, resources.identifier, embeds
         )
-    return RecognitionHandles(ModelHandles(detector, **apart), index, identifier)
+    handles = ModelHandles(detector, apart, attributes, resources.detector)
+    return RecognitionHandles(handles, index, identifier)
 
 
 def generation(settings: Settings) -> GeneratorHandles:
@@ -145,10 +139,17 @@ _LONGEST_REQUEST_SECONDS = 60
 def build(args: dict[str, Any] | Settings) -> Application:
     """The whole application. args: what `Settings` validates; anything wrong is an error before anything starts."""
     settings = args if isinstance(args, Settings) else Settings.model_validate(args)
+    return application(settings, ATTRIBUTES)
+
+
+def application(settings: Settings, attributes: Attributes) -> Application:
+    """The whole application, in which these attributes of faces can be asked for. Raises ValueError for settings of
+    others."""
+    check_names(settings, attributes)
     ingress = options(Ingress, settings.deployments.ingress)
     return ingress.options(graceful_shutdown_timeout_s=_LONGEST_REQUEST_SECONDS).bind(
         settings,
-        recognition(settings) if settings.serves("compreface", "trueface", "facecheck") else None,
+        recognition(settings, attributes) if settings.serves("compreface", "trueface", "facecheck") else None,
         generation(settings) if settings.serves("checkface") else None,
         swapping(settings) if settings.serves("aifaceswap") else None,
     )

@@ -2,129 +2,78 @@
 
 import asyncio
 import logging
+import re
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from itertools import pairwise
 
 from ray import serve
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prosopon.configs.settings import Api, Settings
+from prosopon.deployments.serving.fair_queue import caller
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.keys import KeyStore
-from prosopon.models.matching.calibration import SimilarityCurve
 from prosopon.pipelines.graphs.application import Graphs
-from prosopon.pipelines.graphs.enrollments import Enrollments
-from prosopon.pipelines.graphs.face_analysis import FaceAnalyzer
-from prosopon.pipelines.graphs.galleries import Galleries
 from prosopon.pipelines.graphs.generation import Generation, GeneratorHandles
 from prosopon.pipelines.graphs.recognition import Recognition, RecognitionHandles
 from prosopon.pipelines.graphs.searches import Searches
 from prosopon.pipelines.graphs.swaps import SwapHandles, Swaps
 from prosopon.pipelines.http import health
+from prosopon.pipelines.http.front_door import FrontDoor
 from prosopon.pipelines.http.keys import Authenticator
+from prosopon.pipelines.http.routing import canonical_path
+from prosopon.pipelines.services import Services
 
 logger = logging.getLogger("ray.serve")
 
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What routes may use. One per ingress process. A graph that no API of the settings needs is None."""
-
-    settings: Settings
-    records: Records
-    keys: Authenticator
-    recognition_graph: Recognition | None = None
-    generation_graph: Generation | None = None
-    swaps_graph: Swaps | None = None
-    facecheck_searches: Searches | None = None
-
-    @property
-    def recognition(self) -> Recognition:
-        assert self.recognition_graph is not None
-        return self.recognition_graph
-
-    @property
-    def generation(self) -> Generation:
-        assert self.generation_graph is not None
-        return self.generation_graph
-
-    @property
-    def swaps(self) -> Swaps:
-        assert self.swaps_graph is not None
-        return self.swaps_graph
-
-    @property
-    def faces(self) -> FaceAnalyzer:
-        return self.recognition.faces
-
-    @property
-    def similarity(self) -> SimilarityCurve:
-        return self.recognition.similarity
-
-    @property
-    def galleries(self) -> Galleries:
-        return self.recognition.galleries
-
-    @property
-    def enrollments(self) -> Enrollments | None:
-        return self.recognition.enrollments
-
-    @property
-    def searches(self) -> Searches:
-        assert self.facecheck_searches is not None
-        return self.facecheck_searches
+_THREADS = 64
 
 
-_CHECKFACE_PATHS = (
-    "/status",
-    "/api/face",
-    "/api/hashdata",
-    "/api/gif",
-    "/api/webp",
-    "/api/mp4",
-    "/api/morphframe",
-    "/api/linkpreview",
-    "/api/registerlatent",
-    "/api/recoverlatent",
-    "/api/encodeimage",
-    "/api/queue",
-)
-
-_FACECHECK_PATHS = ("/api/upload_pic", "/api/search", "/api/delete_pic", "/api/info")
-
-# The order matters: the first prefix that fits wins.
+# Whose path it is: that path and what lies below it. A name that no other API has is CheckFace's text.
 _PATHS: dict[Api, tuple[str, ...]] = {
-    "compreface": ("/api/v1/",),
-    "checkface": _CHECKFACE_PATHS,
-    "facecheck": _FACECHECK_PATHS,
-    "trueface": ("/v1/",),
-    "aifaceswap": ("/api/aifaceswap/v1/",),
+    "compreface": ("/api/v1",),
+    "facecheck": ("/api/upload_pic", "/api/search", "/api/delete_pic", "/api/info"),
+    "trueface": ("/v1",),
+    "aifaceswap": ("/api/aifaceswap",),
+    "checkface": ("/status", "/api"),
 }
 
 
-def _route(api: Api, services: Services) -> tuple[tuple[str, ...], ASGIApp]:
-    """The API's paths and its application, `create_app` of the package of its name; others are not imported."""
+_NAMED_BY_SECRETS = frozenset({"static", "result", "subjects"})
+_COULD_BE_KEY = re.compile(
+    r"([0-9a-f]{8})-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}", re.IGNORECASE
+)
+_MAX_LOGGED = 300
+_LONGEST = max(path.count("/") for paths in _PATHS.values() for path in paths)
+
+
+def _application(api: Api, services: Services) -> ASGIApp:
+    """`create_app` of the package of the API's name; others are not imported."""
     app: ASGIApp = import_module(f"prosopon.pipelines.apis.{api}.routes").create_app(services)
-    return (*_PATHS[api], f"/openapi/{api}"), app
+    return app
 
 
 class Dispatcher:
-    """Chooses the API by the path's prefix and logs every request once."""
+    """Chooses the API by the longest beginning of the path that is one's, and logs every request once."""
 
-    def __init__(self, routes: list[tuple[tuple[str, ...], ASGIApp]], fallback: ASGIApp) -> None:
-        self._routes = routes
+    def __init__(self, apps: Mapping[Api, ASGIApp], fallback: ASGIApp) -> None:
+        """fallback: for the paths of APIs that are not served, too."""
+        self._apps = {path: apps.get(api, fallback) for api, paths in _PATHS.items() for path in paths}
+        self._apps |= {f"/openapi/{api}.json": app for api, app in apps.items()}
         self._fallback = fallback
 
-    def _find(self, path: str) -> ASGIApp:
-        for prefixes, app in self._routes:
-            if path.startswith(prefixes):
-                return app
-        return self._fallback
+    def _find(self, scope: Scope) -> ASGIApp:
+        parts = canonical_path(scope).split("/", _LONGEST + 1)
+        beginnings = ("/".join(parts[:end]) for end in range(_LONGEST + 1, 1, -1))
+        return next((self._apps[path] for path in beginnings if path in self._apps), self._fallback)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._fallback(scope, receive, send)
+        caller.set(f"address {scope['client'][0] if scope.get('client') else ''}")
         started, status = time.perf_counter(), 500
 
         async def observed(message: Message) -> None:
@@ -134,21 +83,20 @@ class Dispatcher:
             await send(message)
 
         try:
-            await self._find(scope["path"])(scope, receive, observed)
+            await self._find(scope)(scope, receive, observed)
         finally:
             # Serve adds the request's id to the record, here and in every replica that the request reaches.
             milliseconds = (time.perf_counter() - started) * 1000
-            logger.info(f"{scope['method']} {redact(scope['path'])} {status} {milliseconds:.1f} ms")
+            logger.info(f"{scope['method']} {redact(canonical_path(scope))} {status} {milliseconds:.1f} ms")
 
 
 def redact(path: str) -> str:
-    """The path without what is secret in it: an API key (CompreFace's static pictures), the name of a result."""
-    parts = path.split("/")
-    if parts[1:4] == ["api", "v1", "static"] and len(parts) > 4:
-        parts[4] = "***"
-    if parts[1:5] == ["api", "aifaceswap", "v1", "result"] and len(parts) > 5:
-        parts[5] = "***"
-    return "/".join(parts)
+    """The path without what is secret or a person's in it: of anything that could be a key the first eight digits, of
+    names and results nothing."""
+    shown = ["***" if before in _NAMED_BY_SECRETS else part for before, part in pairwise(path.split("/"))]
+    return (
+        _COULD_BE_KEY.sub(r"\1-***", "/".join(["", *shown]))[:_MAX_LOGGED].encode("unicode_escape").decode()
+    )
 
 
 @serve.deployment
@@ -164,11 +112,16 @@ class Ingress:
         swaps: SwapHandles | None,
     ) -> None:
         self._graphs = Graphs(settings, recognition, generation, swaps)
+        # Those that wait for a lock of the database are cheap, and must not take the threads of those that do not.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "blocking"))
         records = await asyncio.to_thread(Records, settings.state.database)
         recognizing = await Recognition.connect(recognition, settings.state, records) if recognition else None
         searches = None
         if recognizing and settings.serves("facecheck"):
-            searches = Searches(recognizing.faces, recognizing.galleries, settings, records)
+            from prosopon.pipelines.apis.facecheck.wire import reporter
+
+            report = reporter(settings.facecheck.show_files)
+            searches = Searches(recognizing.faces, recognizing.galleries, settings, records, report)
         self._services = Services(
             settings=settings,
             records=records,
@@ -185,5 +138,6 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         services = self._services
-        routes = [_route(api, services) for api in _PATHS if services.settings.serves(api)]
-        return Dispatcher(routes, health.create_app(services.settings, services.keys))
+        apps = {api: _application(api, services) for api in _PATHS if services.settings.serves(api)}
+        dispatcher = Dispatcher(apps, health.create_app(services.settings, services.keys))
+        return FrontDoor(dispatcher, services.settings.http)

@@ -37,6 +37,8 @@ def occupy(home: Path) -> IO[str]:
     """Keep others from serving with this home as long as the file that is returned is open: they would announce
     themselves in our place. Raises `AlreadyServed`, which says who does."""
     home.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(PermissionError):  # Somebody else's folder, such as a mounted volume.
+        home.chmod(0o700)  # Earlier versions made it for everybody to read.
     lock = (home / _LOCK_FILE).open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,9 +7,9 @@ this file are links to the folders at the top of the repository: installed, all 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prosopon.pipelines.python.handles import Plugin, Prosopon
+    from prosopon.pipelines.python.handles import Prosopon
 
-__all__ = ["Plugin", "Prosopon"]
+__all__ = ["Prosopon"]
 
 
 def __getattr__(name: str) -> Any:

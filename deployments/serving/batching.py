@@ -4,21 +4,16 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-import numpy as np
 from ray import serve
 from ray.util.metrics import Histogram
 
-from prosopon.configs.settings import DeploymentSettings, ModelSettings
-from prosopon.deployments.serving.messages import ModelCard, Timed
-from prosopon.models.roles import Chips
+from prosopon.configs.settings import DeploymentSettings
 from prosopon.models.runtime.session import Compute
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Results = TypeVar("Results")
 
 
 def compute_for(settings: DeploymentSettings) -> Compute:
@@ -55,7 +50,7 @@ class Batched(Generic[Item, Result]):
     """A blocking function over a list, called with one item at a time from many requests.
 
     size: how much of `max_batch_size` an item takes up (a group picture brings many faces); a single item may
-    exceed it.
+    exceed it. observed: False where the function reports to `StageMetrics` itself.
     """
 
     def __init__(
@@ -64,15 +59,17 @@ class Batched(Generic[Item, Result]):
         function: Callable[[list[Item]], Sequence[Result]],
         settings: DeploymentSettings,
         size: Callable[[Item], int] | None = None,
+        observed: bool = True,
     ) -> None:
         executor = ThreadPoolExecutor(settings.concurrent_batches, thread_name_prefix=stage)
-        metrics = StageMetrics(stage)
+        metrics = StageMetrics(stage) if observed else None
 
         def work(items: list[Item]) -> list[Result]:
             # Timed in the thread: what waits for one is not yet in the stage.
             start = time.perf_counter()
             results = list(function(items))
-            metrics.observe(time.perf_counter() - start, len(items))
+            if metrics:
+                metrics.observe(time.perf_counter() - start, len(items))
             return results
 
         async def run(items: list[Item]) -> list[Result]:
@@ -103,54 +100,3 @@ class Batched(Generic[Item, Result]):
         if self._gather is None or (self._idle > 0 and not self._waits):
             return (await self._run([item]))[0]
         return await self._gather(item)
-
-
-@dataclass(frozen=True, slots=True)
-class FaceModel(Generic[Results]):
-    """A model of faces as a replica runs it.
-
-    stage: its name in the metrics. predict: chips ``(N, S, S, 3)`` uint8, a batch for each crop of the card -> one
-    result per face, as a list or as rows of an array.
-    """
-
-    stage: str
-    card: ModelCard
-    predict: Callable[..., Results]
-
-    def warm_up(self) -> None:
-        """The first run allocates: it is not a client's."""
-        self.predict(*(np.zeros((1, crop.size, crop.size, 3), np.uint8) for crop in self.card.crops))
-
-    def __call__(self, groups: Sequence[Sequence[Chips]]) -> list[Timed[Results]]:
-        """The chips of several requests, stacked for one run, and the results dealt out."""
-        start = time.perf_counter()
-        stacked = (
-            groups[0] if len(groups) == 1 else [np.concatenate(chips) for chips in zip(*groups, strict=True)]
-        )
-        results: Any = self.predict(*stacked)
-        milliseconds = (time.perf_counter() - start) * 1000 / max(1, len(stacked[0]))
-        ends = np.cumsum([len(chips[0]) for chips in groups])
-        return [
-            Timed(results[end - len(chips[0]) : end], milliseconds)
-            for chips, end in zip(groups, ends, strict=True)
-        ]
-
-
-class FaceModelReplica(Generic[Results]):
-    """A `FaceModel` deployed by itself. Not deployed where the Detector runs it (`detection.colocated`)."""
-
-    load: Callable[[ModelSettings, Compute], FaceModel[Results]]
-
-    def __init__(self, models: ModelSettings, settings: DeploymentSettings) -> None:
-        model = self.load(models, compute_for(settings))
-        model.warm_up()
-        self._card = model.card
-        self._predict: Batched[Sequence[Chips], Timed[Results]] = Batched(
-            model.stage, model, settings, lambda chips: len(chips[0])
-        )
-
-    def describe(self) -> ModelCard:
-        return self._card
-
-    async def predict(self, *chips: Chips) -> Timed[Results]:
-        return await self._predict(chips)

@@ -1,7 +1,9 @@
 """Calling deployments: what may be tried again is, and what cannot be had is said in one of two ways."""
 
 import asyncio
-from typing import Any
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import grpc
 from ray.exceptions import RayActorError, RayTaskError
@@ -29,6 +31,26 @@ class Unavailable(Exception):
 
 class ModelFailed(Exception):
     """A model raised: the details are in the log, not in the answer."""
+
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def refusals_are_answers(
+    method: Callable[Parameters, Awaitable[Result]],
+) -> Callable[Parameters, Awaitable[Result | StateError]]:
+    """A deployment's method that answers with its `StateError`, which `call` raises. Raised in a replica, an ordinary
+    "there is no such subject" would be in its log as a failure, with a traceback that names the subject."""
+
+    @wraps(method)
+    async def answering(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result | StateError:
+        try:
+            return await method(*args, **kwargs)
+        except StateError as error:
+            return error
+
+    return answering
 
 
 async def call(method: Any, *args: Any) -> Any:
@@ -62,5 +84,7 @@ async def call(method: Any, *args: Any) -> Any:
         else:
             if isinstance(answer, Rejected):
                 raise answer.error()
+            if isinstance(answer, StateError):
+                raise answer
             return answer
     raise AssertionError("unreachable")

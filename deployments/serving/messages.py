@@ -3,34 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+from uuid import UUID
 
-from prosopon.models.faces.detections import Detections, FilmFormat, Float32, PictureFormat
+from prosopon.models.faces.detections import Detections, FilmFormat, Float32, RGBImage
 from prosopon.models.generation.latents import Latent, Mixture
 from prosopon.models.pictures.crops import CropSpec
 from prosopon.models.pictures.decoding import ImageError, RejectionReason
 from prosopon.models.roles import Chips
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class ModelCard:
-    """What callers need to know of a model that runs elsewhere.
-
-    crops: how its inputs are cut; dim: length of an embedding, or number of landmarks. colocated: role -> card of the
-    models that run in the same replica.
-    """
-
-    name: str
-    fingerprint: str
-    crops: tuple[CropSpec, ...] = ()
-    dim: int | None = None
-    colocated: "Mapping[str, ModelCard]" = field(default_factory=dict)
-
-    @property
-    def embedder(self) -> "ModelCard":
-        """Of a deployment that embeds: the Detector does besides, the Embedder does nothing else."""
-        return self.colocated.get("embedder", self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +22,22 @@ class Timed(Generic[Result]):
     milliseconds: float
 
 
+FaceChips = Mapping[CropSpec, Chips]
+"""Crop -> one chip of every face of a picture."""
+
+Results = Mapping[str, Timed[Any]]
+"""Role -> one result for every face of a picture."""
+
+
 @dataclass(frozen=True, slots=True)
 class DetectRequest:
-    """image: a file's bytes, as the client sent them.
+    """image: a file's bytes, as the client sent them; inside the replica perhaps its pixels already.
 
     limit: at most so many faces, the biggest; 0 is all. crops: what to cut of every face. whole_picture: do not look
-    for a face, the picture is one. roles: what else to run on every face, of the detector's `ModelCard.colocated`.
+    for a face, the picture is one. roles: what else to run on every face, of those that the detector describes.
     """
 
-    image: bytes
+    image: bytes | RGBImage
     score_threshold: float | None = None
     limit: int = 0
     crops: tuple[CropSpec, ...] = ()
@@ -71,7 +59,7 @@ class FacesFound:
     chips: dict[CropSpec, Chips] = field(default_factory=dict)
     matrices: dict[CropSpec, Float32] = field(default_factory=dict)
     milliseconds: float = 0.0
-    results: Mapping[str, Timed[Any]] = field(default_factory=dict)
+    results: Results = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +94,10 @@ class GeneratorCard:
 
 @dataclass(frozen=True, slots=True)
 class PictureRequest:
-    """A face of `dim` pixels, as a file, or as pixels ``(dim, dim, 3)`` uint8 RGB where no format is named."""
+    """A face of `dim` pixels."""
 
     mixture: Mixture
     dim: int
-    format: PictureFormat | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,3 +135,12 @@ class FaceMissing:
     """The picture shows no face. The message is fit for the client."""
 
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """The most likely member of a collection. confidence: 0 to 1."""
+
+    enrollment: UUID
+    name: str | None
+    confidence: float

@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 
-from ray.serve.handle import DeploymentHandle
-
+from prosopon.deployments.services import Pokeable
 from prosopon.deployments.serving.contexts import context_apart
 
 _AT_ONCE = 8
@@ -15,8 +14,8 @@ at the records."""
 class Poker:
     """Calls a deployment's `poke`. Of one event loop."""
 
-    def __init__(self, handle: DeploymentHandle) -> None:
-        self._handle = handle
+    def __init__(self, service: Pokeable) -> None:
+        self._service = service
         self._under_way: set[asyncio.Task[None]] = set()
 
     def __call__(self) -> None:
@@ -28,7 +27,7 @@ class Poker:
 
     async def _poke(self) -> None:
         with contextlib.suppress(Exception):
-            await self._handle.poke.remote()
+            await self._service.poke()
 
 
 class Wakeable:

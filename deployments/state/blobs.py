@@ -15,6 +15,7 @@ So no record ever refers to a file that is not there, and no file outlives its r
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -34,7 +35,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from prosopon.deployments.state import schema
 from prosopon.deployments.state.database import Records
-from prosopon.deployments.state.errors import BlobCorrupt, BlobMissing
+from prosopon.deployments.state.errors import BlobCorrupt, BlobMissing, StorageFull
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _WRITERS = 8
@@ -164,18 +165,35 @@ class BlobStore:
 
     def _write_missing(self, blobs: Mapping[str, Blob]) -> None:
         def write(item: tuple[str, Blob]) -> None:
-            path = self._path(item[0])
-            if not self._fs.exists(path):
-                self._write(path, item[1].data)
+            path, data = self._path(item[0]), item[1].data
+            if not self._is_whole(path, data):
+                self._write(path, data)
 
-        list(self._writers.map(write, blobs.items()))
+        try:
+            list(self._writers.map(write, blobs.items()))
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StorageFull("no space is left for pictures") from error
+            raise
+
+    def _is_whole(self, path: str, data: bytes) -> bool:
+        """Whether the file is there as it should be: one that was cut or damaged heals when its picture comes again.
+
+        An object store keeps checksums of its own: there the size is enough.
+        """
+        try:
+            if self._fs.size(path) != len(data):
+                return False
+            return not self._local or Path(path).read_bytes() == data
+        except FileNotFoundError:
+            return False
 
     def _write(self, path: str, data: bytes) -> None:
         if not self._local:
             self._fs.pipe_file(path, data)  # an object store shows an object whole or not at all
             return
         final = Path(path)
-        final.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(final.parent)
         self._temporary.mkdir(exist_ok=True)
         temporary = self._temporary / f"{_HOST}.{os.getpid()}.{uuid.uuid4().hex}"
         try:
@@ -184,6 +202,7 @@ class BlobStore:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(final)
+            _sync_folder(final.parent)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -198,6 +217,23 @@ class BlobStore:
         if not _SHA256.fullmatch(sha256):
             raise BlobMissing(sha256)
         return f"{self._root}/{sha256[:2]}/{sha256[2:4]}/{sha256}"
+
+
+def _make_folder(folder: Path) -> None:
+    """The folder and those around it, each of which survives a power failure."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A file's name is its folder's content: fsync of the file alone does not keep it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _remove_abandoned(folder: Path) -> None:

@@ -12,7 +12,7 @@ not be upgraded once another process has written, and would fail instead of wait
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from sqlite3 import Connection as SQLiteConnection
 from typing import Any
@@ -21,8 +21,13 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from prosopon.deployments.state import schema
+from prosopon.deployments.state.errors import SchemaTooNew, StorageBusy, StorageFault, StorageFull
 
-_BUSY_SECONDS = 30
+_BUSY_SECONDS = 5
+"""Transactions take milliseconds: who waits longer is better told so than kept."""
+_MIGRATION_SECONDS = 30
+_CLOCKS_APART = timedelta(minutes=1)
+"""How far the clocks of two machines of a cluster may differ without a claim being taken away."""
 _VERSIONS = Path(__file__).parent / "migrations" / "versions"
 """Each file's name begins with its revision, the newest with the highest."""
 _REVISION = sa.table("alembic_version", sa.column("version_num", sa.String))
@@ -31,6 +36,14 @@ _MIGRATION_LOCK = 0x70726F736F706F6E  # "prosopon"
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+def has_come(column: sa.Column[Any], moment: datetime, farthest: timedelta) -> sa.ColumnElement[bool]:
+    """Whether a time on record has come. farthest: how far ahead such a time is ever set.
+
+    One that lies further ahead was written before the clock was set back: to wait for it would be to stand still.
+    """
+    return sa.or_(column <= moment, column > moment + farthest + _CLOCKS_APART)
 
 
 class Records:
@@ -45,14 +58,17 @@ class Records:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """A transaction that only reads."""
-        with self.engine.connect() as db:
+        """A transaction that only reads. Raises `StorageFault` where the database cannot be read."""
+        with _faults(), self.engine.connect() as db:
             yield db
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """A transaction that is committed when the block ends and rolled back when it raises."""
-        with self.engine.connect() as connection:
+        """A transaction that is committed when the block ends and rolled back when it raises.
+
+        Raises `StorageBusy` where others keep the database, `StorageFull` where nothing can be added to it.
+        """
+        with _faults(), self.engine.connect() as connection:
             db = connection.execution_options(writes=True)
             with db.begin():
                 yield db
@@ -89,8 +105,14 @@ class Records:
 
     def _migrate(self) -> None:
         """`alembic upgrade head`, one process at a time."""
-        if self._revision() == max(path.stem for path in _VERSIONS.glob("[0-9]*.py")).partition("_")[0]:
+        found, known = self._revision(), sorted(path.stem[:4] for path in _VERSIONS.glob("[0-9]*.py"))
+        if found == known[-1]:
             return
+        if found is not None and found not in known:
+            raise SchemaTooNew(
+                f"{self.engine.url.render_as_string()} has the schema {found} of a later version of Prosopon, this one "
+                f"knows {known[-1]}: install that version, or restore a backup from before it"
+            )
         # Every replica opens the database, and the first of them all has something to bring up to date.
         from alembic import command
         from alembic.config import Config
@@ -108,6 +130,40 @@ class Records:
             if not sa.inspect(db).has_table(_REVISION.name):
                 return None
             return db.execute(sa.select(_REVISION.c.version_num)).scalar_one_or_none()
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    """Errors of the database's own as what they mean to a caller."""
+    try:
+        yield
+    except sa.exc.TimeoutError as error:  # No connection of the pool became free.
+        raise StorageBusy("too many wait for the database") from error
+    except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
+        raise _fault(error) from error
+
+
+def _fault(error: sa.exc.DBAPIError) -> StorageFault:
+    """SQLite tells by text, PostgreSQL by SQLSTATE: class 53 is a lack of resources, 53100 a full disk."""
+    text = str(error.orig).lower()
+    state = getattr(error.orig, "sqlstate", None)
+    if state == "53100" or "disk is full" in text:
+        return StorageFull("no space is left for the database")
+    if "readonly" in text or "unable to open" in text:
+        return StorageFault(f"the database cannot be written: {text}")
+    if (
+        "locked" in text
+        or "busy" in text
+        or error.connection_invalidated
+        or not state
+        or state[:2] in _PASSING
+    ):
+        return StorageBusy("the database is busy or cannot be reached")
+    return StorageFault(f"the database failed: {text}")
+
+
+_PASSING = {"08", "40", "53", "55", "57"}
+"""Classes of SQLSTATE that pass: connection, rollback, resources, locks, the operator's intervention."""
 
 
 def _engine(url: str) -> sa.Engine:
@@ -141,7 +197,7 @@ def _configure_sqlite(connection: SQLiteConnection, _: object) -> None:
 def _set_wal(cursor: Any) -> None:
     """SQLite answers "locked" at once, without its busy timeout, when two processes switch a new file to
     WAL."""
-    deadline = time.monotonic() + _BUSY_SECONDS
+    deadline = time.monotonic() + _MIGRATION_SECONDS
     while True:
         try:
             cursor.execute("PRAGMA journal_mode=WAL")

@@ -7,6 +7,32 @@ class StateError(Exception):
     """Base of every error that a caller of the state library is meant to handle."""
 
 
+class StorageFault(StateError):
+    """The storage is at fault, not the request. status: the HTTP status that says so (RFC 9110, RFC 4918)."""
+
+    status = 500
+    retry_after: int | None = None
+    """Seconds after which another try may do."""
+
+
+class StorageBusy(StorageFault):
+    """The database or the index cannot be reached, or another process keeps it locked."""
+
+    status = 503
+    retry_after = 2
+
+
+class StorageFull(StorageFault):
+    """No space is left where the state is kept. What was acknowledged is there; nothing more can be."""
+
+    status = 507
+    retry_after = 60
+
+
+class SchemaTooNew(StateError):
+    """A later version of Prosopon has written the database."""
+
+
 class InvalidSubject(StateError):
     """A subject's name is empty, too long, or cannot be stored as text."""
 
@@ -52,15 +78,15 @@ class ImageIdTaken(StateError):
         return ImageIdTaken, (self.image_id,)
 
 
-class BlobMissing(StateError):
+class BlobMissing(StorageFault):
     """No blob with that hash is stored."""
 
 
-class BlobCorrupt(StateError):
+class BlobCorrupt(StorageFault):
     """A stored blob's bytes do not have the hash they are stored under."""
 
 
-class IndexUnavailable(StateError):
+class IndexUnavailable(StorageBusy):
     """The vector index cannot be reached, or takes no more changes."""
 
 

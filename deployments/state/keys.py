@@ -20,6 +20,8 @@ from prosopon.deployments.state.errors import KeyNotFound, NotEnoughCredits, Sta
 
 Scope = Literal["recognition", "detection", "verification", "trueface", "facecheck", "aifaceswap", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
+API_SCOPES: tuple[Scope, ...] = tuple(scope for scope in SCOPES if scope != "admin")
+"""What a key gets where none is named: whoever may make keys and read metrics is chosen by name."""
 _SHOWN = 8
 
 
@@ -50,19 +52,22 @@ class KeyStore:
     def create(
         self,
         name: str,
-        scopes: Collection[Scope] = SCOPES,
+        scopes: Collection[Scope] = API_SCOPES,
         *,
-        tenant: str = "default",
+        tenant: str | None = None,
         gallery: str | None = None,
         credits: int | None = None,
     ) -> tuple[Key, str]:
         """A new key and its secret, which is not stored and cannot be shown again.
 
+        tenant: whose enrollments, collections, searches and tasks the key shares; None makes it a tenant of its own.
         gallery: name of the tenant's gallery that the key works on, made if it is not there, so that
         several keys can share one; None gives the key a gallery of its own.
 
-        Raises StateError for a scope that does not exist and for negative credits.
+        Raises StateError for a scope that does not exist, for negative credits, and for a gallery to share with nobody.
         """
+        if gallery is not None and tenant is None:
+            raise StateError("a gallery is shared by the keys of one tenant: name the tenant too")
         if unknown := set(scopes) - set(SCOPES):
             raise StateError(f"no such scope: {', '.join(sorted(unknown))}; there are {', '.join(SCOPES)}")
         if not scopes:
@@ -71,7 +76,8 @@ class KeyStore:
             raise StateError("credits cannot be negative")
         secret = str(uuid.uuid4())
         with self._records.write() as db:
-            key = self._insert(db, secret, name, scopes, tenant, gallery, credits)
+            own = f"key-{uuid.uuid4()}"
+            key = self._insert(db, secret, name, scopes, own if tenant is None else tenant, gallery, credits)
         return key, secret
 
     def ensure_development_key(self) -> str | None:

@@ -10,6 +10,7 @@ from prosopon.deployments.state.database import Records, now
 from prosopon.models.generation.latents import Latent, from_bytes, to_bytes
 
 _MAX_KIND = 255
+_COUNT_EVERY, _AT_ONCE = 50, 1_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,10 +22,14 @@ class RegisteredLatent:
 
 
 class LatentStore:
-    """Thread-safe; any number of processes may share one database."""
+    """Thread-safe; any number of processes may share one database.
 
-    def __init__(self, records: Records) -> None:
-        self._records = records
+    Anybody may register a latent, so there are at most `most`: beyond that the oldest leave, and nobody is refused.
+    """
+
+    def __init__(self, records: Records, most: int) -> None:
+        self._records, self._most = records, most
+        self._added = 0
 
     def add(self, latent: Latent, fingerprint: str, kind: str | None = None) -> UUID:
         """The new latent's id. fingerprint: of the generator in service; kind: the client's word for it."""
@@ -39,7 +44,20 @@ class LatentStore:
         }
         with self._records.write() as db:
             db.execute(sa.insert(schema.latents), row)
+            if self._added % _COUNT_EVERY == 0:
+                self._let_go(db)
+            self._added += 1
         return identity
+
+    def _let_go(self, db: sa.Connection) -> None:
+        table = schema.latents
+        # A transaction of moderate length: what is left over is let go with the next.
+        too_many = min(
+            db.execute(sa.select(sa.func.count()).select_from(table)).scalar_one() - self._most, _AT_ONCE
+        )
+        if too_many > 0:
+            oldest = sa.select(table.c.id).order_by(table.c.created).limit(too_many)
+            db.execute(sa.delete(table).where(table.c.id.in_(oldest)))
 
     def find(self, latent: UUID) -> RegisteredLatent | None:
         table = schema.latents

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from prosopon.deployments.state import schema
 from prosopon.deployments.state.blobs import Blob, BlobStore
-from prosopon.deployments.state.database import Records, now
+from prosopon.deployments.state.database import Records, has_come, now
 from prosopon.deployments.state.errors import BlobCorrupt, BlobMissing
 
 CLAIM = timedelta(seconds=15)
@@ -58,7 +58,7 @@ class ResultCache:
         row = {"key": key, "blob": None, "size": 0, "used": moment, "claimed": moment, "claimant": None}
         with self._records.write() as db:
             self._records.insert_missing(db, _results, [row])
-            free = sa.or_(_results.c.claimed.is_(None), _results.c.claimed <= moment)
+            free = sa.or_(_results.c.claimed.is_(None), has_come(_results.c.claimed, moment, CLAIM))
             taken = db.execute(
                 sa.update(_results)
                 .where(_results.c.key == key, _results.c.blob.is_(None), free)
@@ -106,7 +106,7 @@ class ResultCache:
         query = (
             sa.select(sa.func.count())
             .select_from(_results)
-            .where(_results.c.blob.is_(None), _results.c.claimed > self._now())
+            .where(_results.c.blob.is_(None), sa.not_(has_come(_results.c.claimed, self._now(), CLAIM)))
         )
         with self._records.read() as db:
             return int(db.execute(query).scalar_one())

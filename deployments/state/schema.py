@@ -83,7 +83,13 @@ subjects = sa.Table(
     sa.Column("name", sa.String(MAX_SUBJECT_LENGTH), nullable=False),
     sa.Column("explicit", sa.Boolean, nullable=False, comment="created by itself, not with its first face"),
     sa.Column("created", Time(), nullable=False),
+    sa.Column(
+        "folded",
+        sa.String(2 * MAX_SUBJECT_LENGTH),
+        comment="the name in lower case, by which people are found; null where names are no people's",
+    ),
     sa.UniqueConstraint("gallery_id", "name"),
+    sa.Index(None, "gallery_id", "folded"),
     sqlite_autoincrement=True,
 )
 

@@ -5,8 +5,12 @@ tunnels into IPv4 (6to4, Teredo, NAT64, IPv4-mapped) and the metadata services o
 """
 
 import ipaddress
+import socket
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+import cachetools.func
+import psutil
 
 _FORBIDDEN_V4 = (
     IPv4Network("192.0.0.0/24"),  # IETF protocol assignments; Oracle's metadata service
@@ -30,6 +34,18 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     if address not in _UNICAST_V6 or not address.is_global:
         return False
     return not any(address in network for network in _FORBIDDEN_V6)
+
+
+@cachetools.func.ttl_cache(maxsize=1, ttl=30)
+def own_addresses() -> frozenset[IPv4Address | IPv6Address]:
+    """Of this machine's interfaces: a public one reaches what listens here as well as a loopback one does."""
+    families = (socket.AF_INET, socket.AF_INET6)
+    return frozenset(
+        ipaddress.ip_address(one.address.partition("%")[0])
+        for interface in psutil.net_if_addrs().values()
+        for one in interface
+        if one.family in families
+    )
 
 
 class AddressPolicy:
@@ -61,7 +77,9 @@ class AddressPolicy:
         name = host.lower().rstrip(".")
         if name in self._names or name.endswith(tuple(self._domains)):
             return True
-        return is_public(parsed) or any(parsed in network for network in self._networks)
+        if any(parsed in network for network in self._networks):
+            return True
+        return is_public(parsed) and parsed not in own_addresses()
 
     def _add_name(self, entry: str) -> None:
         name = entry.lower().rstrip(".")

@@ -1,6 +1,6 @@
 """MiniFASNet (Silent-Face-Anti-Spoofing, Minivision 2020, Apache-2.0) in torch, and its export to ONNX.
 
-Only the conversion of the published tensors needs this module; serving needs `models.faces.minifasnet`.
+Only the conversion of the published tensors needs this module; serving needs `models.faces.attributes.liveness`.
 """
 
 from collections.abc import Sequence

@@ -111,15 +111,31 @@ class _Settings(dict[str, Any]):
     """Stands for NVIDIA's dictionary with attributes."""
 
 
+class _Array:
+    """Stands for a NumPy array: StyleGAN3's networks hold some, StyleGAN2's do not, and none is needed."""
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def _array(*_: object) -> _Array:
+    return _Array()
+
+
 _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("torch_utils.persistence", "_reconstruct_persistent_obj"): _module,
     ("dnnlib.util", "EasyDict"): _Settings,
     ("collections", "OrderedDict"): OrderedDict,
+    ("builtins", "set"): set,  # Python 3.7 writes the names of buffers that are not kept so.
+    ("__builtin__", "set"): set,
     ("torch._utils", "_rebuild_parameter"): _parameter,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch.storage", "_load_from_bytes"): _storage,
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy._core.multiarray", "scalar"): _scalar,
+    ("numpy.core.multiarray", "_reconstruct"): _array,
+    ("numpy._core.multiarray", "_reconstruct"): _array,
+    ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): np.dtype,
     ("_codecs", "encode"): _text_as_bytes,
 }
@@ -129,6 +145,11 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (found := _ALLOWED.get((module, name))) is not None:
             return found
+        if module.startswith("dnnlib.tflib"):
+            raise StyleGanFileError(
+                "this is a network of NVIDIA's TensorFlow code: convert it with stylegan3's or stylegan2-ada-pytorch's "
+                "legacy.py, which writes a .pkl for PyTorch"
+            )
         if module == "torch" and isinstance(kind := getattr(torch, name, None), torch.dtype):
             return kind
         raise StyleGanFileError(f"the file asks for {module}.{name}, which no network needs")

@@ -6,8 +6,9 @@ downloaded except by `pull`.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import insightface
 import numpy as np
@@ -299,23 +300,23 @@ class InsightFaceGenderAge:
         conventions = Attribute(model_file=str(path), session=self._session)
         self._mean, self._std = np.float32(conventions.input_mean), np.float32(conventions.input_std)
 
-    def _scores(self, chips: Chips) -> Float32:
+    def outputs(self, chips: Chips) -> Float32:
+        """chips ``(N, 96, 96, 3)`` uint8 RGB to ``(N, 3)`` float32: female, male, and the age over a hundred."""
         if not len(chips):
             return np.empty((0, 3), np.float32)
         return run(self._session, _blob(chips, self._mean, self._std))[0]
 
-    def estimate(self, chips: Chips) -> list[Age]:
-        """chips ``(N, 96, 96, 3)`` uint8 RGB."""
-        years = self._scores(chips)[:, 2] * 100
+    def ages(self, outputs: Float32) -> list[Age]:
+        """One `Age` for each row of `outputs`."""
+        years = outputs[:, 2] * 100
         lows, highs = years - self.HALF_WITHIN_YEARS, years + self.HALF_WITHIN_YEARS
         return [
             Age(max(0, round(low)), max(0, round(high)), 0.5) for low, high in zip(lows, highs, strict=True)
         ]
 
-    def classify(self, chips: Chips) -> list[Gender]:
-        """chips ``(N, 96, 96, 3)`` uint8 RGB. The probability is the logistic of the scores' difference."""
-        scores = self._scores(chips)
-        males = 1 / (1 + np.exp(scores[:, 0] - scores[:, 1]))
+    def genders(self, outputs: Float32) -> list[Gender]:
+        """One `Gender` for each row of `outputs`. The probability is the logistic of the scores' difference."""
+        males = 1 / (1 + np.exp(outputs[:, 0] - outputs[:, 1]))
         return [Gender("male", float(p)) if p > 0.5 else Gender("female", float(1 - p)) for p in males]
 
 
@@ -328,13 +329,15 @@ def load_embedder(pack: str, compute: Compute) -> InsightFaceEmbedder:
     return InsightFaceEmbedder(find(pack, "embedder"), compute)
 
 
-def load_landmarks(pack: str, compute: Compute) -> InsightFaceLandmarks:
-    return InsightFaceLandmarks(find(pack, "landmarks"), compute)
+def open_network(role: Role) -> Callable[[Path, Compute], Any]:
+    """What opens a pack's file for a role of faces. Raises KeyError for another role."""
+    return _NETWORKS[role]
 
 
-def load_age(pack: str, compute: Compute) -> InsightFaceGenderAge:
-    return InsightFaceGenderAge(find(pack, "age"), compute)
-
-
-def load_gender(pack: str, compute: Compute) -> InsightFaceGenderAge:
-    return InsightFaceGenderAge(find(pack, "gender"), compute)
+# The same class for two roles: opened and run once for both.
+_NETWORKS: dict[Role, Callable[[Path, Compute], Any]] = {
+    "embedder": InsightFaceEmbedder,
+    "landmarks": InsightFaceLandmarks,
+    "age": InsightFaceGenderAge,
+    "gender": InsightFaceGenderAge,
+}

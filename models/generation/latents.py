@@ -38,7 +38,8 @@ class Latent:
     @property
     def digest(self) -> str:
         """Hex SHA-256 of shape and numbers."""
-        return hashlib.sha256(f"{self.numbers.shape}".encode() + to_bytes(self.numbers)).hexdigest()
+        numbers = self.numbers.astype("<f8").tobytes()
+        return hashlib.sha256(f"{self.numbers.shape}".encode() + numbers).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,14 +100,17 @@ def checked(numbers: object) -> Latent:
 
 
 def to_bytes(numbers: Float64) -> bytes:
-    """Little-endian float64."""
-    return numbers.astype("<f8").tobytes()
+    """Little-endian float32, which is what generators compute with; layers that are all the same are written once."""
+    rows = numbers.reshape(-1, Z_DIM).astype("<f4")
+    return (rows[:1] if (rows == rows[0]).all() else rows).tobytes()
 
 
 def from_bytes(data: bytes, layers: int) -> Latent:
-    """The latent that `to_bytes` was given. layers: 0 for z."""
-    numbers = np.frombuffer(data, "<f8").astype(np.float64)
-    return Latent(numbers.reshape(layers, Z_DIM) if layers else numbers)
+    """The latent that `to_bytes` was given. layers: 0 for z. Reads the float64 of earlier versions too."""
+    rows = max(1, layers)
+    kind = "<f8" if len(data) == 8 * rows * Z_DIM else "<f4"
+    numbers = np.frombuffer(data, kind).astype(np.float64).reshape(-1, Z_DIM)
+    return Latent(np.broadcast_to(numbers, (rows, Z_DIM)).copy() if layers else numbers[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,16 @@ class StyleGan2Mapper:
     name = "stylegan2-mapper"
     preprocessing = 1
 
-    def __init__(self, path: Path, compute: Compute) -> None:
-        """Raises `StyleGanFileError`, or `DeviceError` where CUDA was asked for and is not to be had."""
-        self.fingerprint = fingerprint(self.name, self.preprocessing, path)
+    def __init__(self, path: Path, compute: Compute, label: int | None = None) -> None:
+        """label: the class whose faces a network with classes makes.
+
+        Raises `StyleGanFileError`, or `DeviceError` where CUDA was asked for and is not to be had.
+        """
+        generator = read_generator(path)
+        name = f"{self.name}-class-{label}" if generator.settings.get("c_dim") else self.name
+        self.fingerprint = fingerprint(name, self.preprocessing, path)
         self._device = compute.torch_device()
-        network, mean = mapping_of(read_generator(path))
+        network, mean = mapping_of(generator, label)
         self._network = network.to(self._device)
         self.mean_w: Float32 = mean.numpy().astype(np.float32)
         """``(512,)``, as training averaged it."""

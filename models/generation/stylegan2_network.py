@@ -31,18 +31,26 @@ class Linear(nn.Module):
 
 
 class Mapping(nn.Module):
-    """z ``(N, z_dim)`` to w ``(N, w_dim)``."""
+    """z ``(N, z_dim)`` to w ``(N, w_dim)``. label: what a network with classes sees beside z, ``(w_dim,)``."""
 
-    def __init__(self, layers: list[Linear]) -> None:
+    def __init__(self, layers: list[Linear], label: Tensor | None = None) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
-        self.z_dim = layers[0].weight.shape[1]
+        self.register_buffer("label", label)
+        self.z_dim = layers[0].weight.shape[1] - (0 if label is None else len(label))
 
     def forward(self, z: Tensor) -> Tensor:
-        x = z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + _EPSILON)
+        x = _normalised(z)
+        if (label := self._buffers["label"]) is not None:
+            x = torch.cat([x, label.expand(len(z), -1)], dim=1)
         for layer in self.layers:
             x = functional.leaky_relu(layer(x), 0.2) * _GAIN
         return x
+
+
+def _normalised(x: Tensor) -> Tensor:
+    """Rows ``(N, C)`` of mean square 1."""
+    return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + _EPSILON)
 
 
 def modulated_convolution(x: Tensor, weight: Tensor, style: Tensor, demodulate: bool, up: bool) -> Tensor:
@@ -66,11 +74,11 @@ def modulated_convolution(x: Tensor, weight: Tensor, style: Tensor, demodulate: 
     return y if energy is None else y * torch.rsqrt(energy).to(y.dtype)[:, :, None, None]
 
 
-def filtered(x: Tensor, kernel: Tensor, padding: int) -> Tensor:
+def filtered(x: Tensor, kernel: Tensor) -> Tensor:
     """Each channel convolved with a small kernel ``(k, k)``, times 4: what doubling the sides takes from the mean."""
     channels = x.shape[1]
     weight = (4 * kernel.flip(0, 1)).to(x.dtype)[None, None].expand(channels, 1, *kernel.shape)
-    return functional.conv2d(x, weight, padding=padding, groups=channels)
+    return functional.conv2d(x, weight, groups=channels)
 
 
 def upsampled(image: Tensor, kernel: Tensor) -> Tensor:
@@ -81,7 +89,7 @@ def upsampled(image: Tensor, kernel: Tensor) -> Tensor:
     spread = spread.reshape(n, c, 2 * h, 2 * w)
     taps = kernel.shape[0]
     before, after = (taps + 1) // 2, (taps - 2) // 2
-    return filtered(functional.pad(spread, (before, after, before, after)), kernel, 0)
+    return filtered(functional.pad(spread, (before, after, before, after)), kernel)
 
 
 class Layer(nn.Module):
@@ -104,13 +112,14 @@ class Layer(nn.Module):
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         x = modulated_convolution(x, self.weight, self.affine(w), demodulate=True, up=self.up)
         if self.up:
-            kernel = self.get_buffer("kernel")
-            x = filtered(x, kernel, (kernel.shape[0] - 2) // 2)
+            taps = len(kernel := self.get_buffer("kernel"))
+            before, after = (taps + 1) // 2 - 1, (taps - 2) // 2
+            x = filtered(functional.pad(x, (before, after, before, after)), kernel)
         if (noise := self._buffers["noise"]) is not None:
             x = x + noise.to(x.dtype)
         x = functional.leaky_relu(x + self.bias.to(x.dtype)[:, None, None], 0.2) * _GAIN
         clamp = _HALF_CLAMP if self.clamp is None and x.dtype == torch.float16 else self.clamp
-        return x if clamp is None else x.clamp(-clamp * _GAIN, clamp * _GAIN)
+        return x if clamp is None else x.clamp(-clamp, clamp)
 
 
 class ToRgb(nn.Module):
@@ -187,11 +196,17 @@ class Synthesis(nn.Module):
         return image
 
 
-def mapping_of(generator: SavedModule) -> tuple[Mapping, Tensor]:
-    """The mapping network and the mean w ``(w_dim,)``. Raises `StyleGanFileError`."""
-    if generator.settings.get("c_dim"):
-        raise StyleGanFileError("generators with classes (c_dim > 0) are not supported")
+def mapping_of(generator: SavedModule, label: int | None = None) -> tuple[Mapping, Tensor]:
+    """The mapping network and the mean w ``(w_dim,)``. label: the class, for a network that has classes.
+
+    Raises `StyleGanFileError`, also where such a network is given no class of its own.
+    """
     saved = generator.module("mapping")
+    classes = int(generator.settings.get("c_dim") or 0)
+    if classes and (label is None or label >= classes):
+        raise StyleGanFileError(
+            f"the generator has {classes} classes: set models.generator_class to one from 0 to {classes - 1}"
+        )
     layers: list[Linear] = []
     while (name := f"fc{len(layers)}") in saved.modules:
         part = saved.module(name)
@@ -200,12 +215,23 @@ def mapping_of(generator: SavedModule) -> tuple[Mapping, Tensor]:
         layers.append(Linear(weight, part.tensor("bias"), rate))
     if not layers:
         raise StyleGanFileError("the mapping network has no layers")
-    return Mapping(layers).requires_grad_(False).eval(), saved.tensor("w_avg")
+    embedded = None
+    if classes:
+        part = saved.module("embed")
+        weight = part.tensor("weight")  # (w_dim, classes)
+        one_hot = functional.one_hot(torch.tensor([label]), classes).float()
+        embedded = _normalised(Linear(weight, part.tensor("bias"))(one_hot))[0].detach()
+    return Mapping(layers, embedded).requires_grad_(False).eval(), saved.tensor("w_avg")
 
 
 def synthesis_of(generator: SavedModule) -> Synthesis:
     """The synthesis network. Raises `StyleGanFileError` for another architecture than StyleGAN2's with skips."""
     saved = generator.module("synthesis")
+    if "input" in saved.modules:
+        raise StyleGanFileError(
+            "this is a StyleGAN3 network (config-t or config-r), which is not supported: "
+            "use a StyleGAN2 network, such as those that stylegan3's trainer makes with --cfg=stylegan2"
+        )
     blocks: list[Block] = []
     while (name := f"b{4 << len(blocks)}") in saved.modules:
         part = saved.module(name)

@@ -1,10 +1,9 @@
-"""Decoding pictures that strangers sent: bounded before a pixel is touched, upright 8-bit RGB afterwards."""
+"""Decoding pictures that strangers sent: bounded before a decoder sees them, upright 8-bit RGB afterwards."""
 
 import contextlib
 import io
-import struct
+import logging
 from collections.abc import Iterator
-from enum import StrEnum
 from typing import Any
 
 import cv2
@@ -14,12 +13,29 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from prosopon.configs.settings import ImageLimits
 from prosopon.models.faces.detections import RGBImage
+from prosopon.models.pictures.apart import decode_apart
+from prosopon.models.pictures.errors import ImageError, RejectionReason
+from prosopon.models.pictures.headers import Header, media_type, read_header, too_many_pixels
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "ICO")
+__all__ = [
+    "FORMATS",
+    "ImageError",
+    "RejectionReason",
+    "check",
+    "check_size",
+    "decode",
+    "decode_here",
+    "is_costly",
+    "media_type",
+]
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "ICO", "AVIF", "HEIF")
 """Pillow's names of what is decoded. Only these parsers ever see the bytes."""
 
-_ICO_ENTRY = struct.Struct("<12xI")
-_JPEG_END = b"\xff\xd9"
+_ROWS = 1 << 22
+"""Pixels that are converted at a time, so that not all of a picture is there in several modes."""
+_LAST_ROWS = 0.05
+"""Of a JPEG whose end is missing, the part of its rows that may be."""
 # Flipping and turning that brings a picture upright, by EXIF orientation (EXIF 2.32, tag 0x0112).
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -31,21 +47,13 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
+logger = logging.getLogger("ray.serve")
 
-class RejectionReason(StrEnum):
-    EMPTY = "empty"
-    TOO_LARGE = "too_large"
-    TOO_MANY_PIXELS = "too_many_pixels"
-    NOT_AN_IMAGE = "not_an_image"
-    CORRUPT = "corrupt"
+# Only decoded apart; without it such a file is in no supported format.
+with contextlib.suppress(ImportError):
+    import pillow_heif
 
-
-class ImageError(ValueError):
-    """A picture that is not decoded. The message says why and is fit for the client."""
-
-    def __init__(self, reason: RejectionReason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
+    pillow_heif.register_heif_opener(thumbnails=False)
 
 
 def decode(data: bytes, limits: ImageLimits, reduce: int = 1) -> RGBImage:
@@ -53,36 +61,44 @@ def decode(data: bytes, limits: ImageLimits, reduce: int = 1) -> RGBImage:
 
     Of an animation the first frame is taken, of an icon the largest. Channels of 16 bits are scaled to 8;
     what is transparent lies over white. reduce: 2, 4 or 8 decodes a JPEG at that fraction of its sides, which
-    costs less than shrinking it later (other formats are decoded in full).
+    costs less than shrinking it later (other formats are decoded in full). Of a JPEG without its last bytes what is
+    missing is grey. What may take long or much memory is decoded in a process of its own (`apart`), for which this
+    waits.
 
     Raises `ImageError`: empty, larger than the limits (judged from the header, before decoding), in no format
-    of `FORMATS`, or damaged.
+    of `FORMATS`, damaged, or past the limits' time or memory.
     """
     check_size(data, limits)
+    if read_header(data, limits).costly:
+        return decode_apart(data, limits, reduce)
+    return decode_here(data, limits, reduce)
+
+
+def decode_here(data: bytes, limits: ImageLimits, reduce: int = 1) -> RGBImage:
+    """`decode` in this process, whatever it costs."""
+    check_size(data, limits)
+    known = read_header(data, limits)
     with _told(limits):
-        header = _open(data, limits)
+        header = Image.open(io.BytesIO(data), formats=FORMATS)
         _check_pixels(*header.size, limits)
-        pixels = _decode_jpeg(data, header, reduce)
+        pixels = _decode_jpeg(data, known, header, reduce)
         if pixels is None:
             pixels = _to_rgb(header, limits)
         # Asked for only now: Pillow turns a TIFF itself as it loads it, and a PNG may say it at its end.
         return _turn_upright(pixels, _orientation(header))
 
 
+def is_costly(data: bytes, limits: ImageLimits) -> bool:
+    """Whether `decode` would wait for another process. Raises `ImageError` as it does for a header."""
+    check_size(data, limits)
+    return read_header(data, limits).costly
+
+
 def check(data: bytes, limits: ImageLimits) -> str:
     """The media type of a file whose header promises a picture within the limits; nothing is decoded, so it may yet be
-    damaged. Raises `ImageError` as `decode` does."""
+    damaged. Takes milliseconds. Raises `ImageError` as `decode` does."""
     check_size(data, limits)
-    with _told(limits):
-        header = _open(data, limits)
-        _check_pixels(*header.size, limits)
-        return Image.MIME.get(header.format or "", "application/octet-stream")
-
-
-def media_type(data: bytes) -> str:
-    """The media type (``image/jpeg``) of a file that `decode` accepts, from its header."""
-    with Image.open(io.BytesIO(data), formats=FORMATS) as header:
-        return Image.MIME.get(header.format or "", "application/octet-stream")
+    return read_header(data, limits).media_type
 
 
 def check_size(data: bytes, limits: ImageLimits) -> None:
@@ -106,40 +122,23 @@ def _told(limits: ImageLimits) -> Iterator[None]:
     except UnidentifiedImageError:
         raise ImageError(
             RejectionReason.NOT_AN_IMAGE,
-            "The file is not an image in a supported format (jpeg, png, webp, bmp, gif, tiff, ico).",
+            "The file is not an image in a supported format (jpeg, png, webp, bmp, gif, tiff, ico, heic, avif).",
         ) from None
     except Image.DecompressionBombError:
-        raise _too_many_pixels(limits) from None
+        raise too_many_pixels(limits) from None
+    except MemoryError:
+        raise ImageError(
+            RejectionReason.TOO_MANY_PIXELS, "The image takes too much memory to decode."
+        ) from None
     except Exception as error:  # Decoders raise nearly anything when bytes lie to them.
         raise ImageError(RejectionReason.CORRUPT, f"The image is damaged or incomplete: {error}") from error
-
-
-def _open(data: bytes, limits: ImageLimits) -> Image.Image:
-    """Read the header. An icon's header does not tell the size of the pictures inside: look at these."""
-    if data[:4] == b"\0\0\1\0":
-        for i in range(struct.unpack_from("<H", data, 4)[0]):
-            (offset,) = _ICO_ENTRY.unpack_from(data, 6 + 16 * i)
-            if data[offset : offset + 8] == b"\x89PNG\r\n\x1a\n":
-                width, height = struct.unpack_from(">II", data, offset + 16)
-                _check_pixels(width, height, limits)
-            else:
-                width, doubled_height = struct.unpack_from("<ii", data, offset + 4)
-                _check_pixels(abs(width), abs(doubled_height) // 2, limits)
-    return Image.open(io.BytesIO(data), formats=FORMATS)
 
 
 def _check_pixels(width: int, height: int, limits: ImageLimits) -> None:
     if width < 1 or height < 1:
         raise ImageError(RejectionReason.CORRUPT, f"The image is {width} x {height} pixels.")
     if width * height > limits.max_pixels:
-        raise _too_many_pixels(limits, f"{width} x {height} pixels")
-
-
-def _too_many_pixels(limits: ImageLimits, size: str = "too many pixels") -> ImageError:
-    return ImageError(
-        RejectionReason.TOO_MANY_PIXELS,
-        f"The image has {size}; at most {limits.max_pixels:,} pixels are accepted.",
-    )
+        raise too_many_pixels(limits, f"{width} x {height} pixels")
 
 
 def _orientation(header: Image.Image) -> int:
@@ -149,15 +148,16 @@ def _orientation(header: Image.Image) -> int:
         return 1
 
 
-def _decode_jpeg(data: bytes, header: Image.Image, reduce: int) -> RGBImage | None:
-    """OpenCV's decoder, which gives Pillow's very pixels in about half the time.
+def _decode_jpeg(data: bytes, known: Header, header: Image.Image, reduce: int) -> RGBImage | None:
+    """OpenCV's decoder, which gives Pillow's very pixels in about half the time; CMYK is left to Pillow.
 
-    It also gives half a picture where the other half is missing, so a file that does not end as a JPEG should
-    is left to Pillow, like CMYK.
+    It also gives half a picture, grey below, where the other half is missing. That is an error here unless what is
+    missing is the very end.
     """
-    whole = _JPEG_END in data[-64:]
-    if header.format not in ("JPEG", "MPO") or header.mode not in ("RGB", "L") or not whole:
+    if header.format not in ("JPEG", "MPO") or header.mode not in ("RGB", "L"):
         return None
+    if not known.refined:
+        raise ImageError(RejectionReason.CORRUPT, "The image is damaged or incomplete: scans are missing.")
     flags = {
         1: cv2.IMREAD_COLOR_RGB,
         # The reduced flags are for BGR alone.
@@ -165,38 +165,69 @@ def _decode_jpeg(data: bytes, header: Image.Image, reduce: int) -> RGBImage | No
         4: cv2.IMREAD_REDUCED_COLOR_4,
         8: cv2.IMREAD_REDUCED_COLOR_8,
     }[reduce]
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    whole = data if known.complete else data + b"\xff\xd9"
+    pixels = cv2.imdecode(np.frombuffer(whole, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None:
         return None
+    if not known.complete:
+        missing = _grey_rows(pixels) / len(pixels)
+        if missing > _LAST_ROWS:
+            raise ImageError(
+                RejectionReason.CORRUPT,
+                f"The image is damaged or incomplete: {missing:.0%} of it is missing.",
+            )
+        logger.warning(f"a JPEG without its last bytes: {missing:.1%} of it is missing")
     rgb: RGBImage = pixels if reduce == 1 else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
     return rgb
 
 
+def _grey_rows(pixels: RGBImage) -> int:
+    """Rows at the end in which libjpeg had nothing more to decode somewhere: there it puts coefficients of zero, a grey
+    of 128 on eight pixels and more. In the row of blocks where the file ends that is so at the right edge alone."""
+    edge = pixels[:, -8:].reshape(len(pixels), -1)
+    coloured = np.flatnonzero((edge != 128).any(axis=1))
+    return len(pixels) - (int(coloured[-1]) + 1 if len(coloured) else 0)
+
+
 def _to_rgb(image: Image.Image, limits: ImageLimits) -> RGBImage:
-    """Any mode of Pillow's to 8-bit RGB."""
+    """Any mode of Pillow's to 8-bit RGB, some rows at a time."""
     image.load()
     _check_pixels(*image.size, limits)
     if image.mode.startswith(("I", "F")):
-        return np.repeat(_to_8_bits(np.asarray(image))[..., None], 3, axis=2)
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        over = Image.new("RGBA", rgba.size, "white")
-        over.alpha_composite(rgba)
-        image = over
-    return np.array(image.convert("RGB"))
+        gray = _to_8_bits(np.asarray(image))
+        return np.repeat(gray[..., None], 3, axis=2)
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    step = max(1, _ROWS // image.width)
+    for top in range(0, image.height, step):
+        rows = image.crop((0, top, image.width, min(top + step, image.height)))
+        if rows.has_transparency_data:
+            over = Image.new("RGBA", rows.size, "white")
+            over.alpha_composite(rows.convert("RGBA"))
+            rows = over
+        pixels[top : top + step] = np.asarray(rows.convert("RGB"))
+    return pixels
 
 
 def _to_8_bits(gray: NDArray[Any]) -> NDArray[np.uint8]:
     """One channel of 16 or 32 bits, or of floats, scaled to 0..255; Pillow's own conversion would clip it."""
     if gray.dtype == np.uint16:
         return (gray >> 8).astype(np.uint8)
-    values = np.nan_to_num(gray.astype(np.float64), posinf=0, neginf=0)
-    top = values.max()
+    rows = range(0, len(gray), max(1, _ROWS // gray.shape[1]))
+    step = rows.step
+    top = max(float(_finite(gray[start : start + step]).max()) for start in rows)
     # Neither type tells its white: the smallest usual one that covers the values is assumed.
     white = next((white for white in (1, 255, 65535) if top <= white), top)
     if gray.dtype.kind in "iu":
         white = max(white, 255)
-    return np.clip(values * (255 / white), 0, 255).round().astype(np.uint8)
+    scaled = np.empty(gray.shape, np.uint8)
+    for start in rows:
+        part = _finite(gray[start : start + step]) * (255 / white)
+        scaled[start : start + step] = np.clip(part, 0, 255).round()
+    return scaled
+
+
+def _finite(values: NDArray[Any]) -> NDArray[np.float64]:
+    return np.nan_to_num(values.astype(np.float64), posinf=0, neginf=0)
 
 
 def _turn_upright(pixels: RGBImage, orientation: int) -> RGBImage:

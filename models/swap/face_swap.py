@@ -10,9 +10,16 @@ from prosopon.configs.settings import DetectionSettings, ImageLimits, ModelSetti
 from prosopon.models.faces.detections import Detections, RGBImage
 from prosopon.models.load import load_detector, load_landmarks, load_swapper
 from prosopon.models.pictures.decoding import ImageError, check, decode
-from prosopon.models.roles import FaceDetector, FaceSwapper, LandmarkPredictor
+from prosopon.models.roles import FaceDetector, LandmarkPredictor
 from prosopon.models.runtime.session import Compute
-from prosopon.models.swap.types import DENSE, FaceGeometry, Replacement, SourceFace, face_geometries
+from prosopon.models.swap.types import (
+    DENSE,
+    FaceGeometry,
+    FaceSwapper,
+    Replacement,
+    SourceFace,
+    face_geometries,
+)
 
 _DENSE_LANDMARKS = "dlib-landmarks68"
 # Quality 95 keeps the chroma of skin; PNG with OpenCV's own choice of filter and level, the fastest of its levels.

@@ -59,7 +59,7 @@ class INSwapper128:
         self.fingerprint = combined(fingerprint(self.name, self.preprocessing, path), embedder.fingerprint)
 
     def swap(self, frame: RGBImage, replacements: Sequence[Replacement]) -> RGBImage:
-        """As `models.roles.FaceSwapper.swap`."""
+        """As `FaceSwapper.swap`."""
         check_frame(frame)
         result = frame.copy()
         latents: dict[int, Float32] = {}

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from prosopon.models.faces.detections import Detections, Float32, RGBImage
 from prosopon.models.pictures.crops import cut
-from prosopon.models.roles import LandmarkPredictor
+from prosopon.models.roles import LandmarkPredictor, Model
 
 DENSE = 68
 
@@ -54,6 +55,16 @@ class Replacement:
 
     target: FaceGeometry
     source: SourceFace
+
+
+class FaceSwapper(Model, Protocol):
+    def swap(self, frame: RGBImage, replacements: Sequence[Replacement]) -> RGBImage:
+        """A new picture of the frame's shape in which every replacement is made, one after the other.
+
+        Pixels outside the faces are the frame's own. Raises ValueError for a frame that is not
+        ``(H, W, 3)`` uint8.
+        """
+        ...
 
 
 def face_geometries(

@@ -26,7 +26,7 @@ class WarpSwapper:
     fingerprint = "warp-3"
 
     def swap(self, frame: RGBImage, replacements: Sequence[Replacement]) -> RGBImage:
-        """As `models.roles.FaceSwapper.swap`."""
+        """As `FaceSwapper.swap`."""
         check_frame(frame)
         result = frame.copy()
         for replacement in replacements:

@@ -1,11 +1,8 @@
 """The catalogue: every file of weights that the project knows, where it comes from and under what licence."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from prosopon.configs.settings import Role
-
-ArtifactRole = Role | Literal["quality"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +40,23 @@ class File:
 class Artifact:
     """The weights of one model: one file or several (a graph and its tensors).
 
-    commercial: whether the licence, and what is known of the training data, allow commercial use.
+    role: what it is for; also: other roles that the same network serves. commercial: whether the licence, and what is
+    known of the training data, allow commercial use.
     notice: what a user must know before pulling, or empty.
     """
 
     name: str
-    role: ArtifactRole
+    role: Role
     summary: str
     licence: str
     commercial: bool
     files: tuple[File, ...]
     notice: str = ""
+    also: tuple[Role, ...] = ()
+
+    def serves(self, role: Role) -> bool:
+        """Whether it is for the role."""
+        return role == self.role or role in self.also
 
     @property
     def size(self) -> int:
@@ -417,9 +420,9 @@ PACKS: dict[str, Pack] = {
 }
 
 
-def in_pack(pack: Pack, role: ArtifactRole) -> Artifact | None:
+def in_pack(pack: Pack, role: Role) -> Artifact | None:
     """The artifact that fills a role in a pack."""
-    return next((CATALOGUE[name] for name in pack.artifacts if CATALOGUE[name].role == role), None)
+    return next((CATALOGUE[name] for name in pack.artifacts if CATALOGUE[name].serves(role)), None)
 
 
 def by_sha256(sha256: str) -> Artifact | None:

@@ -12,7 +12,6 @@ from prosopon.models.weights.catalogue import (
     CATALOGUE,
     PACKS,
     Artifact,
-    ArtifactRole,
     File,
     by_sha256,
     in_pack,
@@ -46,7 +45,7 @@ class Weights:
     """
 
     name: str
-    role: ArtifactRole
+    role: Role
     paths: tuple[Path, ...]
     artifact: Artifact | None
 
@@ -147,12 +146,12 @@ def resolve(settings: ModelSettings, role: Role) -> Weights:
     `UnknownModel` where an override names nothing, `models.weights.checksums.ChecksumError` on wrong content.
     """
     if artifact := artifact_for(settings, role):
-        if artifact.role != role:
+        if not artifact.serves(role):
             raise UnknownModel(f"'{artifact.name}' is for the role '{artifact.role}', not for '{role}'")
         return Registry.of(settings).weights(artifact)
     if override := settings.overrides.get(role):
         return _own_file(role, Path(override).expanduser())
-    names = [artifact.name for artifact in CATALOGUE.values() if artifact.role == role]
+    names = [artifact.name for artifact in CATALOGUE.values() if artifact.serves(role)]
     hint = f": run `prosopon models pull {names[0]}` and set the override {role}: {names[0]}" if names else ""
     raise ModelUnavailable(f"pack '{settings.pack}' has no model for the role '{role}'{hint}")
 

@@ -27,6 +27,7 @@ def deploy(
     from ray.serve.schema import ServeDeploySchema
     from rich.console import Console
 
+    from prosopon.models.faces.attributes.table import ATTRIBUTES
     from prosopon.models.weights.pull import pull_missing
     from prosopon.pipelines.commands.support.configuration import read_settings
     from prosopon.pipelines.running import NotRunning, join
@@ -34,7 +35,7 @@ def deploy(
     console = Console(stderr=True)
     settings = read_settings(config)
     schema = ServeDeploySchema.model_validate(yaml.safe_load(config.read_text()))
-    pull_missing(settings.models, settings.roles, console)
+    pull_missing(settings.models, settings.roles(ATTRIBUTES.roles), console)
     try:
         join(home=settings.state.home)
     except NotRunning as error:

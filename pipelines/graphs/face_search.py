@@ -9,12 +9,13 @@ from uuid import UUID
 import numpy as np
 
 from prosopon.configs.settings import FaceCheckSettings
+from prosopon.deployments.services import FaceIndexService
 from prosopon.deployments.state.galleries.face_archive import FaceArchive, FoundFace
 from prosopon.deployments.state.galleries.faces import Match, Query
+from prosopon.models.faces.attributes.embedding import EMBEDDING
 from prosopon.models.faces.detections import Float32
 from prosopon.models.matching.scores import Probe, load_space
-from prosopon.pipelines.graphs.face_analysis import FaceAnalyzer, Plugin
-from prosopon.pipelines.graphs.galleries import Galleries
+from prosopon.pipelines.graphs.face_analysis import FaceAnalyzer
 
 DEMO_FACES = 100_000
 _CANDIDATES, _FEWEST_CANDIDATES = 3, 300
@@ -61,12 +62,12 @@ class FaceSearch:
     def __init__(
         self,
         faces: FaceAnalyzer,
-        galleries: Galleries,
+        galleries: FaceIndexService,
         archive: FaceArchive,
         settings: FaceCheckSettings,
     ) -> None:
         self._galleries, self._archive, self._settings = galleries, archive, settings
-        card = faces.card(Plugin.EMBEDDING)
+        card = faces.card(EMBEDDING)
         assert card.dim is not None
         self._space = load_space(card.name, card.fingerprint, card.dim)
 
@@ -95,7 +96,7 @@ class FaceSearch:
         limit = max(_CANDIDATES * self._settings.max_results, _FEWEST_CANDIDATES)
         direction = self._space.direction(probe)
         query = Query(self._archive.gallery, direction, limit, "face", DEMO_FACES if demo else 0)
-        near = await self._galleries.search(query)
+        (near,) = await self._galleries.search([query])
         embeddings = await asyncio.to_thread(self._archive.embeddings, [match.image_id for match in near])
         near = [match for match in near if match.image_id in embeddings]
         if not near:

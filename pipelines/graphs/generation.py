@@ -5,13 +5,14 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import cast
 from uuid import UUID
 
 from ray.serve.handle import DeploymentHandle
 
 from prosopon.configs.settings import Deployments, Settings
-from prosopon.deployments.serving.calls import call
+from prosopon.deployments.services import GeneratorService, InverterService, VideoEncoderService
+from prosopon.deployments.serving.calls import ModelFailed
+from prosopon.deployments.serving.fair_queue import FairQueue
 from prosopon.deployments.serving.messages import (
     FaceMissing,
     FilmRequest,
@@ -19,6 +20,7 @@ from prosopon.deployments.serving.messages import (
     InversionRequest,
     PictureRequest,
 )
+from prosopon.deployments.serving.remote import remote
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.latents import LatentStore
@@ -32,7 +34,6 @@ from prosopon.models.pictures import link_preview, video
 from prosopon.models.pictures.encoding import encode_picture
 from prosopon.models.pictures.link_preview import LinkPreview
 from prosopon.pipelines.graphs.results import Results
-from prosopon.pipelines.http.concurrency import Bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ class Recipe:
     key: str
     media_type: str
     make: Callable[[], Awaitable[bytes]]
+    queue: FairQueue
+    """Where it waits for its turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,25 +73,33 @@ class Generation:
 
     def __init__(
         self,
-        handles: GeneratorHandles,
+        generator: GeneratorService,
+        encoder: VideoEncoderService,
+        inverter: InverterService | None,
         card: GeneratorCard,
         latents: LatentStore,
         results: Results,
         resources: Deployments,
     ) -> None:
         """resources: whose bounds this process keeps to on its own; Serve's let a few more through."""
-        self._handles, self._latents, self._results = handles, latents, results
-        self._films = Bound.of(resources.video_encoder, "films are being made or waited for", 15)
-        self._inversions = Bound.of(resources.inverter, "latents are being looked for or waited for", 30)
+        self._generator, self._encoder, self._inverter = generator, encoder, inverter
+        self._latents, self._results = latents, results
+        self._faces = FairQueue.of(resources.generator, "faces are waited for")
+        self._films = FairQueue.of(resources.video_encoder, "films are waited for", 15)
+        self._inversions = FairQueue.of(resources.inverter, "latents are waited for", 30)
         self.card = card
 
     @classmethod
     async def connect(cls, handles: GeneratorHandles, settings: Settings, records: Records) -> "Generation":
         """Waits until the generator is loaded."""
-        card: GeneratorCard = await handles.generator.describe.remote()
+        generator = remote(handles.generator, GeneratorService)
+        encoder = remote(handles.video_encoder, VideoEncoderService)
+        inverter = remote(handles.inverter, InverterService) if handles.inverter else None
+        card = await generator.describe()
         blobs = BlobStore(records, settings.state.blobs)
         results = Results(ResultCache(records, blobs, settings.generation.cache_bytes))
-        return cls(handles, card, LatentStore(records), results, settings.deployments)
+        latents = LatentStore(records, settings.generation.max_latents)
+        return cls(generator, encoder, inverter, card, latents, results, settings.deployments)
 
     # ------------------------------------------------------------------------------------------------- latents
 
@@ -108,11 +119,11 @@ class Generation:
 
     async def styles(self, mixture: Mixture) -> Float32:
         """w+ ``(layers, 512)``. Raises what `call` raises."""
-        return cast(Float32, await call(self._handles.generator.styles, mixture))
+        return await self._generator.styles(mixture)
 
     async def pixels(self, request: PictureRequest) -> RGBImage:
         """``(dim, dim, 3)`` uint8 RGB, made anew. Raises what `call` raises."""
-        return cast(RGBImage, await call(self._handles.generator.picture, request))
+        return await self._generator.pixels(request)
 
     async def invert(self, image: bytes, align: bool = True) -> Inversion:
         """The latent, in w+, whose face is that of a photograph; the same photograph has the same one.
@@ -120,20 +131,21 @@ class Generation:
         image: a file's bytes. align: False where it is cut as the generator's pictures are. Raises `NoInversion`,
         `ImageError` for what is no picture, `NoFace`, and what `call` raises.
         """
-        inverter = self._handles.inverter
+        inverter = self._inverter
         if inverter is None:
             raise NoInversion
 
         async def make() -> bytes:
-            with self._inversions:
-                answer = await call(inverter.invert, InversionRequest(image, align))
+            answer = await inverter.invert(InversionRequest(image, align))
             if isinstance(answer, FaceMissing):
                 raise NoFace(answer.message)
+            if answer.latent is None:  # It was given up, which is so only where nobody waits.
+                raise ModelFailed("the search for the latent was given up")
             identity = await self.register(answer.latent, "inversion")
             return json.dumps({"latent": str(identity), "aligned": answer.aligned}).encode()
 
         key = self._key(inversion_types.VERSION, "inversion", hashlib.sha256(image).hexdigest(), align)
-        blob = await self._results.get(key, "application/json", make)
+        blob = await self._results.get(key, "application/json", make, self._inversions)
         document = json.loads(blob.data)
         return Inversion(UUID(document["latent"]), document["aligned"])
 
@@ -141,7 +153,7 @@ class Generation:
 
     async def get(self, recipe: Recipe) -> Blob:
         """Raises what `call` raises. Cancelled, the work ends unless somebody else waits for it too."""
-        return await self._results.get(recipe.key, recipe.media_type, recipe.make)
+        return await self._results.get(recipe.key, recipe.media_type, recipe.make, recipe.queue)
 
     async def computing(self) -> int:
         """How many results are being computed or waited for."""
@@ -149,25 +161,25 @@ class Generation:
 
     def face(self, mixture: Mixture, dim: int, format: PictureFormat) -> Recipe:
         """A face of `dim` pixels."""
-        request = PictureRequest(mixture, dim, format)
+        request = PictureRequest(mixture, dim)
 
         async def make() -> bytes:
-            return cast(bytes, await call(self._handles.generator.picture, request))
+            return await self._generator.picture(request, format)
 
         key = self._key(pictures.VERSION, "face", _named(mixture), dim, format)
-        return Recipe(key, pictures.MEDIA_TYPES[format], make)
+        return Recipe(key, pictures.MEDIA_TYPES[format], make, self._faces)
 
     def film(self, film: FilmRequest) -> Recipe:
         """A morph."""
 
         async def make() -> bytes:
-            with self._films:
-                return cast(bytes, await call(self._handles.video_encoder.encode, film))
+            return await self._encoder.encode(film)
 
         ends = [film.start.digest, film.end.digest]
         bits = film.kbitrate if film.format == "mp4" else None
         shape = [film.format, film.dim, film.fps, film.frames, film.linear, bits]
-        return Recipe(self._key(video.VERSION, "film", ends, shape), video.MEDIA_TYPES[film.format], make)
+        key = self._key(video.VERSION, "film", ends, shape)
+        return Recipe(key, video.MEDIA_TYPES[film.format], make, self._films)
 
     def link_preview(self, start: Latent, end: Latent, width: int) -> Recipe:
         """start + end = midpoint, as a jpg."""
@@ -179,14 +191,12 @@ class Generation:
                 PictureRequest((Part(end),), layout.end),
                 PictureRequest(between(start, end, 0.5), layout.midpoint),
             )
-            faces: list[RGBImage] = await asyncio.gather(
-                *(call(self._handles.generator.picture, request) for request in wanted)
-            )
+            faces = await asyncio.gather(*(self._generator.pixels(request) for request in wanted))
             return await asyncio.to_thread(lambda: encode_picture(layout.draw(*faces), "jpg"))
 
         versions = f"{pictures.VERSION} {link_preview.VERSION}"
         key = self._key(versions, "link preview", [start.digest, end.digest], width)
-        return Recipe(key, pictures.MEDIA_TYPES["jpg"], make)
+        return Recipe(key, pictures.MEDIA_TYPES["jpg"], make, self._faces)
 
     def _check(self, latent: Latent) -> None:
         if latent.layers not in (0, self.card.layers):

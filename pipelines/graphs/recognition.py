@@ -9,14 +9,16 @@ import numpy as np
 from ray.serve.handle import DeploymentHandle
 
 from prosopon.configs.settings import StateSettings
+from prosopon.deployments.services import FaceIndexService, IdentifierService
+from prosopon.deployments.serving.remote import remote
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.galleries.faces import Query
+from prosopon.models.faces.attributes.embedding import EMBEDDING
 from prosopon.models.faces.detections import Float32
 from prosopon.models.load import load_similarity
 from prosopon.models.matching.calibration import SimilarityCurve
 from prosopon.pipelines.graphs.enrollments import Enrollments
-from prosopon.pipelines.graphs.face_analysis import FaceAnalyzer, ModelHandles, Picture, Plugin
-from prosopon.pipelines.graphs.galleries import Galleries
+from prosopon.pipelines.graphs.face_analysis import Attribute, FaceAnalyzer, ModelHandles, Picture
 
 
 class NoFace(ValueError):
@@ -51,7 +53,7 @@ class Recognition:
 
     faces: FaceAnalyzer
     similarity: SimilarityCurve
-    galleries: Galleries
+    galleries: FaceIndexService
     enrollments: Enrollments | None = None
 
     @classmethod
@@ -59,19 +61,27 @@ class Recognition:
         cls, handles: RecognitionHandles, state: StateSettings, records: Records
     ) -> "Recognition":
         """Waits until every model and the galleries are loaded."""
-        faces, _ = await asyncio.gather(FaceAnalyzer.connect(handles.models), handles.index.ready.remote())
+        index = remote(handles.index, FaceIndexService)
+        faces, _ = await asyncio.gather(FaceAnalyzer.connect(handles.models), index.ready())
         enrollments = None
         if handles.identifier:
-            enrollments = Enrollments(handles.index, handles.identifier, state, records)
-        return cls(
-            faces, load_similarity(faces.cards["embedder"].name), Galleries(handles.index), enrollments
-        )
+            identifier = remote(handles.identifier, IdentifierService)
+            enrollments = Enrollments(index, identifier, state, records)
+        return cls(faces, load_similarity(faces.card(EMBEDDING).name), index, enrollments)
 
     async def one_face(
-        self, image: bytes, plugins: frozenset[Plugin], score_threshold: float | None = None
+        self,
+        image: bytes,
+        attributes: frozenset[Attribute],
+        score_threshold: float | None = None,
+        limit: int = 0,
     ) -> Picture:
-        """A picture with exactly one face. Raises `NoFace`, `SeveralFaces`, and what `FaceAnalyzer.analyze` raises."""
-        picture = await self.faces.analyze(image, plugins, limit=2, score_threshold=score_threshold)
+        """A picture with exactly one face. limit: of the biggest; with 1 the others do not count, 0 is all.
+
+        Raises `NoFace`, `SeveralFaces`, and what `FaceAnalyzer.analyze` raises.
+        """
+        limit = min(limit or 2, 2)
+        picture = await self.faces.analyze(image, attributes, limit=limit, score_threshold=score_threshold)
         if not picture.faces:
             raise NoFace("No face is found in the given image")
         if len(picture.faces) > 1:
@@ -82,9 +92,7 @@ class Recognition:
         self, gallery: int, embeddings: Sequence[Float32], count: int
     ) -> list[list[Candidate]]:
         """For each embedding the nearest subjects of a gallery, at most `count`, the most similar first."""
-        found = await asyncio.gather(
-            *(self.galleries.search(Query(gallery, embedding, count)) for embedding in embeddings)
-        )
+        found = await self.galleries.search([Query(gallery, embedding, count) for embedding in embeddings])
         return [
             [
                 Candidate(match.subject, match.image_id, float(similarity))
@@ -100,3 +108,8 @@ class Recognition:
     def similarities(self, embedding: Float32, others: Float32) -> Float32:
         """Of an embedding ``(D,)`` to others ``(N, D)``, all of unit norm: ``(N,)``, 0..1."""
         return self.similarity.similarity(np.linalg.norm(others - embedding, axis=1).astype(np.float32))
+
+    def to_faces(self, embedding: Float32, picture: Picture) -> list[float]:
+        """Of an embedding ``(D,)`` to each face of a picture, whose embeddings were asked for: 0..1, five decimals."""
+        others = np.stack([face.embedding for face in picture.faces])
+        return [round(float(similarity), 5) for similarity in self.similarities(embedding, others)]

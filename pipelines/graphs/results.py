@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ray.util.metrics import Counter
 
 from prosopon.deployments.serving.contexts import context_apart
+from prosopon.deployments.serving.fair_queue import FairQueue, caller
 from prosopon.deployments.state.blobs import Blob
 from prosopon.deployments.state.results import CLAIM, ResultCache
 
@@ -34,15 +35,22 @@ class Results:
             tag_keys=("outcome",),
         )
 
-    async def get(self, key: str, media_type: str, make: Callable[[], Awaitable[bytes]]) -> Blob:
-        """The result. Raises what `make` raises."""
+    async def get(
+        self, key: str, media_type: str, make: Callable[[], Awaitable[bytes]], queue: FairQueue
+    ) -> Blob:
+        """The result. Raises what `make` raises, or `Overloaded` where it is not there and the queue is full.
+
+        The queue is asked before anything is written: to be refused takes no transaction.
+        """
         flight = self._flights.get(key)
         if flight is not None:
             self._outcomes.inc(tags={"outcome": "shared"})
         else:
-            # This computation belongs to all who wait for it.
+            # This computation belongs to all who wait for it; it takes the turn of who asked first.
+            context = context_apart()
+            context.run(caller.set, caller.get())
             work = asyncio.get_running_loop().create_task(
-                self._find_or_make(key, media_type, make), context=context_apart()
+                self._find_or_make(key, media_type, make, queue), context=context
             )
             flight = self._flights[key] = _Flight(work)
             work.add_done_callback(lambda _: self._land(key, flight))
@@ -63,15 +71,22 @@ class Results:
         if self._flights.get(key) is flight:
             del self._flights[key]
 
-    async def _find_or_make(self, key: str, media_type: str, make: Callable[[], Awaitable[bytes]]) -> Blob:
+    async def _find_or_make(
+        self, key: str, media_type: str, make: Callable[[], Awaitable[bytes]], queue: FairQueue
+    ) -> Blob:
         claimant = uuid.uuid4()
         while True:
             if found := await asyncio.to_thread(self._cache.find, key):
                 self._outcomes.inc(tags={"outcome": "found"})
                 return found
-            if await self._claim(key, claimant):
-                break
+            async with queue.turn():
+                if await self._claim(key, claimant):
+                    return await self._make(key, claimant, media_type, make)
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+    async def _make(
+        self, key: str, claimant: uuid.UUID, media_type: str, make: Callable[[], Awaitable[bytes]]
+    ) -> Blob:
         renewal = asyncio.create_task(self._renew(key, claimant))
         try:
             blob = Blob(await make(), media_type)

@@ -3,21 +3,22 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 from uuid import UUID
 
 import numpy as np
 
 from prosopon.configs.settings import Settings
+from prosopon.deployments.services import FaceIndexService
 from prosopon.deployments.serving.calls import ModelFailed, Overloaded, Unavailable
 from prosopon.deployments.serving.contexts import context_apart
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records, now
 from prosopon.deployments.state.errors import SearchRunning, StateError, TooManySearchPictures
 from prosopon.deployments.state.galleries.face_archive import FaceArchive
-from prosopon.deployments.state.galleries.store import GalleryStore
 from prosopon.deployments.state.jobs.search_runs import SearchRuns
 from prosopon.deployments.state.jobs.searches import (
     CLAIM,
@@ -28,15 +29,13 @@ from prosopon.deployments.state.jobs.searches import (
     SearchStore,
 )
 from prosopon.deployments.state.keys import Key, KeyStore
+from prosopon.models.faces.attributes.embedding import EMBEDDING
 from prosopon.models.faces.detections import Float32
 from prosopon.models.pictures.decoding import ImageError, media_type
 from prosopon.models.pictures.thumbnails import THUMBNAIL, encode_thumbnail
-from prosopon.pipelines.apis.facecheck.wire import message_of, results_of
-from prosopon.pipelines.graphs.face_analysis import FaceAnalyzer, Plugin
-from prosopon.pipelines.graphs.face_search import FaceSearch, counted
-from prosopon.pipelines.graphs.galleries import Galleries
+from prosopon.pipelines.graphs.face_analysis import FaceAnalyzer
+from prosopon.pipelines.graphs.face_search import FaceSearch, Found, counted
 from prosopon.pipelines.graphs.side_by_side import all_of
-from prosopon.pipelines.http.uploads import Upload
 
 logger = logging.getLogger("ray.serve")
 
@@ -50,6 +49,30 @@ _NOBODY = UUID(int=0)
 
 class NoFace(Exception):
     """No face is in a picture. The message names it and is fit for the client."""
+
+
+class PictureFile(Protocol):
+    """filename: the client's; data: the file's bytes."""
+
+    @property
+    def filename(self) -> str | None: ...
+    @property
+    def data(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A search that is done. demo: of the first faces alone; pictures: in the probe; queued_seconds: from when the
+    search was paid to when it began."""
+
+    found: Found
+    demo: bool
+    pictures: int
+    queued_seconds: float
+
+
+Report = Callable[[Finished], tuple[bytes, str]]
+"""What a client gets of a search, in its API's words: a JSON document, and a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +91,14 @@ class Searches:
     """
 
     def __init__(
-        self, faces: FaceAnalyzer, galleries: Galleries, settings: Settings, records: Records
+        self,
+        faces: FaceAnalyzer,
+        galleries: FaceIndexService,
+        settings: Settings,
+        records: Records,
+        report: Report,
     ) -> None:
-        self._settings = settings.facecheck
+        self._settings, self._report = settings.facecheck, report
         self._faces, self._galleries = faces, galleries
         self._blobs = blobs = BlobStore(records, settings.state.blobs)
         keep = timedelta(hours=self._settings.keep_hours)
@@ -84,7 +112,7 @@ class Searches:
 
     # ------------------------------------------------------------------------------------------------ what is asked
 
-    async def upload(self, tenant: int, search: UUID | None, uploads: Sequence[Upload]) -> Uploaded:
+    async def upload(self, tenant: int, search: UUID | None, uploads: Sequence[PictureFile]) -> Uploaded:
         """Add pictures to a search, or to a new one: all of them or, where one has no face, none.
 
         Raises `NoFace` and `ImageError`, which name the picture.
@@ -149,7 +177,7 @@ class Searches:
         """Whether the index answers."""
         try:
             async with asyncio.timeout(2):
-                await self._galleries.run(GalleryStore.face, self._archive.gallery, _NOBODY)
+                await self._galleries.face(self._archive.gallery, _NOBODY)
         except (TimeoutError, Overloaded, Unavailable, ModelFailed, StateError):
             return False
         return True
@@ -160,21 +188,20 @@ class Searches:
 
     # ----------------------------------------------------------------------------------------------------- pictures
 
-    async def _analyze(self, name: str, upload: Upload) -> tuple[NewSearchPicture, str | None]:
-        plugins = frozenset({Plugin.EMBEDDING})
+    async def _analyze(self, name: str, upload: PictureFile) -> tuple[NewSearchPicture, str | None]:
+        wanted = frozenset({EMBEDDING})
         try:
             # One face more than is used, to know whether there are others.
-            picture = await self._faces.analyze(upload.data, plugins, limit=2, crops=(THUMBNAIL,))
+            picture = await self._faces.analyze(upload.data, wanted, limit=2, crops=(THUMBNAIL,))
         except ImageError as error:
             raise ImageError(error.reason, f"{name}: {error}") from None
         if not picture.faces:
             raise NoFace(f"No face is found in {name}.")
         face = picture.faces[0]
-        assert face.embedding is not None
         new = NewSearchPicture(
             uuid.uuid4(),
             face.embedding,
-            self._faces.card(Plugin.EMBEDDING).fingerprint,
+            self._faces.card(EMBEDDING).fingerprint,
             await asyncio.to_thread(encode_thumbnail, face.crops[THUMBNAIL]),
             Blob(upload.data, media_type(upload.data)),
         )
@@ -183,16 +210,14 @@ class Searches:
 
     async def _embedding(self, picture: SearchPicture) -> Float32:
         """Computed again from the picture where another model made the one that is stored."""
-        if picture.fingerprint == self._faces.card(Plugin.EMBEDDING).fingerprint:
+        if picture.fingerprint == self._faces.card(EMBEDDING).fingerprint:
             return np.frombuffer(picture.embedding, "<f4").astype(np.float32)
         image = await asyncio.to_thread(self._blobs.read, picture.blob)
-        plugins = frozenset({Plugin.EMBEDDING})
-        analyzed = await self._faces.analyze(image, plugins, limit=1)
+        wanted = frozenset({EMBEDDING})
+        analyzed = await self._faces.analyze(image, wanted, limit=1)
         if not analyzed.faces:
-            analyzed = await self._faces.analyze(image, plugins, whole_picture=True)
-        embedding = analyzed.faces[0].embedding
-        assert embedding is not None
-        return embedding
+            analyzed = await self._faces.analyze(image, wanted, whole_picture=True)
+        return analyzed.faces[0].embedding
 
     # --------------------------------------------------------------------------------------------------------- runs
 
@@ -219,10 +244,9 @@ class Searches:
                 await tell(5, f"Combining {counted(len(search.pictures), 'picture')}")
                 embeddings = await asyncio.gather(*map(self._embedding, search.pictures))
                 found = await self._search.run(embeddings, search.demo, tell)
-            pictures, show_files = len(search.pictures), self._settings.show_files
-            results = results_of(found, search.demo, pictures, queued, show_files)
-            output = Blob(results.model_dump_json().encode(), "application/json")
-            await asyncio.to_thread(self._runs.finish, search.id, claimant, output, message_of(found))
+            document, message = self._report(Finished(found, search.demo, len(search.pictures), queued))
+            output = Blob(document, "application/json")
+            await asyncio.to_thread(self._runs.finish, search.id, claimant, output, message)
         except Exception as error:
             logger.exception("search %s failed", search.id)
             await self._fail(search.id, claimant, _reason(error))
@@ -265,7 +289,7 @@ class Searches:
             await asyncio.sleep(_CARE_SECONDS)
 
 
-def _name(number: int, upload: Upload) -> str:
+def _name(number: int, upload: PictureFile) -> str:
     return f"picture {number} ({upload.filename[:80]!r})" if upload.filename else f"picture {number}"
 
 

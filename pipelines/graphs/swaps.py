@@ -3,14 +3,15 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 from uuid import UUID
 
 from ray.serve.handle import DeploymentHandle
 
 from prosopon.configs.settings import Settings
-from prosopon.deployments.serving.calls import call
+from prosopon.deployments.services import SwapWorkerService
+from prosopon.deployments.serving.fair_queue import Bound
 from prosopon.deployments.serving.nudges import Poker
+from prosopon.deployments.serving.remote import remote
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.errors import NotEnoughCredits
@@ -19,7 +20,6 @@ from prosopon.deployments.state.jobs.tasks import TaskStore
 from prosopon.deployments.state.keys import Key, KeyStore
 from prosopon.deployments.web.client import Fetched, WebClient
 from prosopon.models.swap.face_swap import FoundFaces, NoSwap, SwappedPicture
-from prosopon.pipelines.http.concurrency import Bound
 
 _MAX_FETCHES = 32
 
@@ -35,7 +35,7 @@ class SwapHandles:
 class Swaps:
     """One per process."""
 
-    def __init__(self, worker: DeploymentHandle, settings: Settings, records: Records) -> None:
+    def __init__(self, worker: SwapWorkerService, settings: Settings, records: Records) -> None:
         self._worker, self._limits = worker, settings.images
         self._poke = Poker(worker)
         self._tasks = TaskStore(records, BlobStore(records, settings.state.blobs), settings.swap)
@@ -46,8 +46,9 @@ class Swaps:
     @classmethod
     async def connect(cls, handles: SwapHandles, settings: Settings, records: Records) -> "Swaps":
         """Waits until a worker has its models."""
-        await handles.worker.poke.remote()
-        return cls(handles.worker, settings, records)
+        worker = remote(handles.worker, SwapWorkerService)
+        await worker.poke()
+        return cls(worker, settings, records)
 
     def checked_url(self, url: str) -> str:
         """The URL, where nothing can be said against it without asking anybody. Raises `UrlRefused`."""
@@ -69,13 +70,13 @@ class Swaps:
 
     async def faces(self, picture: bytes) -> FoundFaces:
         """The faces of a picture, in the order in which swaps count them. Raises `ImageError` and what `call` does."""
-        return cast(FoundFaces, await call(self._worker.faces, picture))
+        return await self._worker.faces(picture)
 
     async def swap(
         self, picture: bytes, faces: Sequence[bytes], indices: Sequence[int] | None = None
     ) -> SwappedPicture:
         """A swap at once, without a task: `FaceSwap.swap`. Raises what it does, and what `call` raises."""
-        swapped: SwappedPicture | NoSwap = await call(self._worker.swap, picture, faces, indices)
+        swapped = await self._worker.swap(picture, tuple(faces), indices)
         if isinstance(swapped, NoSwap):
             raise swapped
         return swapped

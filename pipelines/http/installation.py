@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from prosopon.configs.settings import Api, DeploymentSettings, Role, Settings
+from prosopon.models.faces.attributes.table import ATTRIBUTES
 from prosopon.models.load import INSIGHTFACE, available
 from prosopon.models.weights.registry import UnknownModel, artifact_for
 
@@ -20,11 +21,7 @@ _TITLES: dict[Api, ApiTitle] = {
     "aifaceswap": "aifaceswap",
 }
 _DEPLOYMENT_OF: dict[Role, str] = {"mapper": "generator", "swapper": "swap_worker"}
-# What serves a role that neither an override nor the pack fills: name, summary.
-_OWN: dict[Role, tuple[str, str]] = {
-    "mask": ("mask", "Prosopon's own classifier of three classes"),
-    "swapper": ("warp", "Prosopon's own warp of faces along landmarks, without weights"),
-}
+_WARP = "Prosopon's own warp of faces along landmarks, without weights"
 _RESEARCH_ONLY = "InsightFace's models are for non-commercial research only."
 
 
@@ -85,7 +82,7 @@ def describe(settings: Settings) -> Installation:
             )
             for api in settings.apis
         ],
-        models=[_model(settings, role) for role in settings.roles],
+        models=[_model(settings, role) for role in settings.roles(ATTRIBUTES.roles)],
         limits=Limits(max_bytes=settings.images.max_bytes, max_pixels=settings.images.max_pixels),
         det_prob_threshold=settings.detection.score_threshold,
     )
@@ -100,7 +97,8 @@ def _version() -> str:
 
 def _model(settings: Settings, role: Role) -> ModelDescription:
     models = settings.models
-    deployment = "detector" if role in settings.detection.colocated else _DEPLOYMENT_OF.get(role, role)
+    beside = role in settings.detection.colocates(ATTRIBUTES.roles)
+    deployment = "detector" if beside else _DEPLOYMENT_OF.get(role, role)
     resources = getattr(settings.deployments, deployment, DeploymentSettings())
     loaded = available(models, role)
     device: Literal["CPU", "CUDA"] = "CUDA" if resources.num_gpus else "CPU"
@@ -121,9 +119,11 @@ def _model(settings: Settings, role: Role) -> ModelDescription:
     if override:
         name = override.replace("\\", "/").rsplit("/", 1)[-1]
         return described(name=name, summary="the operator's own file")
-    if role in _OWN and (role == "mask" or not models.pack.startswith(INSIGHTFACE)):
-        name, summary = _OWN[role]
-        return described(name=name, summary=summary, licence="that of the project")
+    face = ATTRIBUTES.roles.get(role)
+    if face and face.own:
+        return described(name=role, summary=face.own_summary, licence="that of the project")
+    if role == "swapper" and not models.pack.startswith(INSIGHTFACE):
+        return described(name="warp", summary=_WARP, licence="that of the project")
     if models.pack.startswith(INSIGHTFACE):
         return described(
             name=models.pack, licence="InsightFace, research only", commercial=False, notice=_RESEARCH_ONLY

@@ -1,26 +1,33 @@
-"""Pictures in request bodies: multipart files or base64 in JSON, bounded before they are held."""
+"""Pictures in request bodies: files of a form or base64 in JSON, bounded before they are held."""
 
 import base64
 import binascii
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from io import BytesIO
 from typing import Any
 
-import orjson
+from fastapi import Depends
 from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-OVERHEAD = 64 * 1024
-"""Bytes that part headers, other fields and JSON syntax may add to a body."""
+from prosopon.pipelines.http import forms
+from prosopon.pipelines.http.bodies import SMALL as OVERHEAD
+from prosopon.pipelines.http.bodies import (
+    BodyError,
+    BodyTooLarge,
+    off_the_loop,
+    read_body,
+    read_json,
+    read_json_object,
+)
+from prosopon.pipelines.http.forms import Form, Upload, is_form, is_multipart, notice
 
+__all__ = [
+    "OVERHEAD", "BodyError", "BodyTooLarge", "MissingPicture", "NotBase64", "Upload", "check_size", "decode_base64",
+    "form", "is_multipart", "picture", "pictures", "read_body", "read_form", "read_json", "read_pictures",
+]  # fmt: skip
 
-class BodyError(Exception):
-    """The body cannot be read as what its Content-Type says."""
-
-
-class BodyTooLarge(BodyError):
-    """The body is longer than the pictures it may carry."""
+_URL_SAFE = str.maketrans("-_", "+/", " \t\r\n\v\f")
 
 
 class MissingPicture(BodyError):
@@ -31,74 +38,88 @@ class MissingPicture(BodyError):
         self.name, self.multipart, self.empty = name, multipart, empty
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """data: the file's bytes. filename: as the client named it; None for base64."""
-
-    data: bytes
-    filename: str | None = None
+class NotBase64(BodyError):
+    """A field is text and not base64."""
 
 
-class _InMemoryParser(MultiPartParser):
-    # The body is bounded already: what fits is not worth a temporary file.
-    spool_max_size = 64 * 1024 * 1024
+def pictures(*names: str, max_bytes: int | None = None) -> Any:
+    """The parameter of a route that needs these pictures: ``Annotated[list[Upload], pictures("source", "target")]``,
+    in the order of the names. They are in the OpenAPI document.
+
+    Files of a form, or base64 in a JSON object; the first file of a name is taken, whatever else has the name. The
+    form's texts are parameters (`ApiRoute`). max_bytes: of one; None is as the settings say.
+    Raises `MissingPicture`, `NotBase64`, `BodyTooLarge`, `BodyError`.
+    """
+
+    def limit(request: Request) -> int:
+        most: int = max_bytes or request.app.state.services.settings.images.max_bytes
+        return most
+
+    async def read(request: Request) -> list[Upload]:
+        return await read_pictures(request, names, limit(request))
+
+    async def fields(request: Request) -> list[tuple[str, str]]:
+        if not is_form(request):
+            return []
+        return (await forms.read_form(request, _limit(names, limit(request)))).texts()
+
+    read.fields = fields  # type: ignore[attr-defined]
+    read.body = picture_content(*names)  # type: ignore[attr-defined]
+    return Depends(read)
 
 
-async def _bounded(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
-    declared = request.headers.get("content-length", "")
-    message = f"the request is longer than {limit} bytes"
-    if declared.isdigit() and int(declared) > limit:
-        raise BodyTooLarge(message)
-    received = 0
-    async for chunk in request.stream():
-        received += len(chunk)
-        if received > limit:
-            raise BodyTooLarge(message)
-        yield chunk
+def picture(name: str, max_bytes: int | None = None) -> Any:
+    """`pictures` for one: ``Annotated[Upload, picture("file")]``."""
+    several = pictures(name, max_bytes=max_bytes).dependency
+
+    async def read(request: Request) -> Upload:
+        (upload,) = await several(request)
+        return upload  # type: ignore[no-any-return]
+
+    read.fields, read.body = several.fields, several.body  # type: ignore[attr-defined]
+    return Depends(read)
 
 
-def is_multipart(request: Request) -> bool:
-    return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
+def form(max_bytes: int, max_files: int) -> Any:
+    """The parameter of a route that takes a form as it is: ``Annotated[Form, form(...)]``. max_bytes: of the whole."""
+
+    async def read(request: Request) -> Form:
+        return await forms.read_form(request, max_bytes, max_files)
+
+    async def fields(request: Request) -> list[tuple[str, str]]:
+        return (await read(request)).texts() if is_form(request) else []
+
+    read.fields = fields  # type: ignore[attr-defined]
+    return Depends(read)
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body. Raises `BodyTooLarge`."""
-    return b"".join([chunk async for chunk in _bounded(request, limit)])
-
-
-async def read_form(request: Request, limit: int, max_files: int = 16) -> FormData:
-    """A multipart form. Raises `BodyError` where it is malformed, `BodyTooLarge` past the limit."""
-    parser = _InMemoryParser(
-        request.headers, _bounded(request, limit), max_files=max_files, max_fields=64, max_part_size=OVERHEAD
-    )
-    try:
-        return await parser.parse()
-    except MultiPartException as error:
-        raise BodyError(error.message) from error
-    except (KeyError, ValueError, AssertionError) as error:
-        raise BodyError(f"malformed multipart body: {error}") from error
-
-
-async def read_json(request: Request, limit: int) -> Any:
-    """A JSON document. Raises `BodyError` where it is not JSON, `BodyTooLarge` past the limit."""
-    try:
-        return orjson.loads(await read_body(request, limit))
-    except orjson.JSONDecodeError as error:
-        raise BodyError(f"the body is not JSON: {error}") from error
+def picture_content(*names: str) -> dict[str, Any]:
+    """OpenAPI's requestBody of pictures, as files or as base64."""
+    files = {name: {"type": "string", "format": "binary"} for name in names}
+    texts = {name: {"type": "string", "format": "byte"} for name in names}
+    schemas = {"multipart/form-data": files, "application/json": texts}
+    content = {
+        media: {"schema": {"type": "object", "properties": properties, "required": list(names)}}
+        for media, properties in schemas.items()
+    }
+    return {"required": True, "content": content}
 
 
 def decode_base64(name: str, text: object) -> bytes:
-    """Bytes of a base64 field, with or without a ``data:...;base64,`` prefix. Raises `BodyError` naming the field."""
+    """Bytes of a base64 field, with or without a ``data:...;base64,`` prefix, in either alphabet of RFC 4648, with or
+    without padding. Raises `BodyError` naming the field."""
     if text is None or text == "":
         raise MissingPicture(name, multipart=False, empty=text == "")
     if not isinstance(text, str):
-        raise BodyError(f"'{name}' must be a base64 string")
+        raise NotBase64(f"'{name}' must be a base64 string")
     if text.startswith("data:"):
         text = text.partition(",")[2]
+    text = text.translate(_URL_SAFE) if not text.isascii() or set("-_ \t\r\n\v\f") & set(text) else text
+    text = text.rstrip("=")
     try:
-        return base64.b64decode("".join(text.split()), validate=True)
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise BodyError(f"'{name}' is not base64: {error}") from error
+        raise NotBase64(f"'{name}' is not base64: {error}") from error
 
 
 def check_size(what: str, picture: bytes, max_bytes: int) -> None:
@@ -107,31 +128,52 @@ def check_size(what: str, picture: bytes, max_bytes: int) -> None:
         raise BodyTooLarge(f"{what} has {len(picture):,} bytes; at most {max_bytes:,} are accepted")
 
 
+def _limit(names: Sequence[str], max_bytes: int) -> int:
+    """Twice the pictures, so that one that is a little too large is named instead of the whole body."""
+    return len(names) * max_bytes * 2 + OVERHEAD
+
+
 async def read_pictures(request: Request, names: Sequence[str], max_bytes: int) -> list[Upload]:
     """The named pictures of a body, in the order of `names`.
 
-    max_bytes: of one picture. Raises `MissingPicture`, `BodyTooLarge`, `BodyError`.
+    max_bytes: of one picture. Raises `MissingPicture`, `NotBase64`, `BodyTooLarge`, `BodyError`.
     """
-    # Twice the pictures, so that one that is a little too large is named instead of the whole body.
-    limit = len(names) * max_bytes * 2 + OVERHEAD
+    limit = _limit(names, max_bytes)
     if is_multipart(request):
-        form = await read_form(request, limit)
-        uploads = [await _part(form, name) for name in names]
+        sent = await forms.read_form(request, limit)
+        uploads = [_part(request, sent, name) for name in names]
     else:
-        document = await read_json(request, limit)
-        if not isinstance(document, dict):
-            raise BodyError("the body must be multipart/form-data or a JSON object")
-        uploads = [Upload(decode_base64(name, document.get(name))) for name in names]
+        document = await read_json_object(request, limit)
+        uploads = [
+            Upload(await off_the_loop(_length(document.get(name)), decode_base64, name, document.get(name)))
+            for name in names
+        ]
     for name, upload in zip(names, uploads, strict=True):
         check_size(f"'{name}'", upload.data, max_bytes)
     return uploads
 
 
-async def _part(form: FormData, name: str) -> Upload:
-    part = form.get(name)
-    if not isinstance(part, UploadFile):
-        raise MissingPicture(name, multipart=True)
-    data = await part.read()
-    if not data:
+def _length(value: object) -> int:
+    return len(value) if isinstance(value, str) else 0
+
+
+def _part(request: Request, sent: Form, name: str) -> Upload:
+    upload = sent.file(name)
+    if upload is None:
+        raise MissingPicture(name, multipart=True, empty=[text for _, text in sent.texts(name)] == [""])
+    if not upload.data:
         raise MissingPicture(name, multipart=True, empty=True)
-    return Upload(data, part.filename or "")
+    if (count := len(sent.files(name))) > 1:
+        notice(request, f"{count} files are named {name}; the first was taken")
+    return upload
+
+
+async def read_form(request: Request, limit: int, max_files: int = 16) -> FormData:
+    """As Starlette has it; `forms.read_form` is to take its place."""
+    sent = await forms.read_form(request, limit, max_files)
+    return FormData(
+        [
+            (name, item if isinstance(item, str) else UploadFile(BytesIO(item.data), filename=item.filename))
+            for name, item in sent.items
+        ]
+    )

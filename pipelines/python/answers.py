@@ -3,15 +3,19 @@
 import asyncio
 import os
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from prosopon.models.generation.latents import Latent, Mixture
-from prosopon.pipelines.graphs.face_analysis import Face, Picture, Plugin
+from prosopon.pipelines.graphs.face_analysis import Attribute, Face, Picture
 from prosopon.pipelines.graphs.recognition import Candidate, Recognition
 
 Image = bytes | os.PathLike[str]
 """A picture's file: its bytes, or its path, which is read in this process."""
+
+Asked = Attribute | str
+"""An attribute of faces, or its name: ``"age"``."""
 
 FaceSource = str | int | uuid.UUID | Latent | Mixture
 """A face to be made: of a text, of a seed, of a registered latent's id, of a latent, or of a mixture of latents."""
@@ -52,13 +56,22 @@ async def read(image: Image) -> bytes:
 async def analyzed(
     recognition: Recognition,
     image: Image,
-    plugins: frozenset[Plugin],
+    attributes: Collection[Asked],
     *,
     limit: int = 0,
     score_threshold: float | None = None,
 ) -> Picture:
-    """`FaceAnalyzer.analyze`. Raises `NotServed` where a plugin's model is not in service."""
+    """`FaceAnalyzer.analyze`. Raises what `known` raises."""
+    wanted = known(recognition, attributes)
+    return await recognition.faces.analyze(
+        await read(image), wanted, limit=limit, score_threshold=score_threshold
+    )
+
+
+def known(recognition: Recognition, attributes: Collection[Asked]) -> frozenset[Attribute]:
+    """Raises `NotServed` where one has no model in service, KeyError where no attribute has the name."""
     faces = recognition.faces
-    if missing := [plugin.value for plugin in plugins if not faces.available(plugin)]:
+    wanted = frozenset(faces.attributes[one] if isinstance(one, str) else one for one in attributes)
+    if missing := [attribute.name for attribute in wanted if not faces.available(attribute)]:
         raise NotServed(f"no model is in service for {', '.join(sorted(missing))}")
-    return await faces.analyze(await read(image), plugins, limit=limit, score_threshold=score_threshold)
+    return wanted

@@ -2,10 +2,10 @@
 
 ::
 
-    from prosopon.pipelines.python.handles import Plugin, Prosopon
+    from prosopon.pipelines.python.handles import Prosopon
 
     with Prosopon.connect() as prosopon:                     # joins the application that `prosopon serve` started
-        picture = prosopon.detect(Path("party.jpg"), {Plugin.AGE}).result()
+        picture = prosopon.detect(Path("party.jpg"), {"age"}).result()
         people = prosopon.gallery("friends")
         people.enrol("Ann", Path("ann.jpg")).result()
         for person in people.recognise(Path("party.jpg")).result():
@@ -35,17 +35,19 @@ from prosopon.deployments.serving.messages import FilmRequest, PictureRequest
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.errors import StateError
 from prosopon.deployments.state.keys import KeyStore
+from prosopon.models.faces.attributes.embedding import EMBEDDING
 from prosopon.models.faces.detections import FilmFormat, Float32, PictureFormat, RGBImage
 from prosopon.models.generation.latents import Latent, LatentError, Mixture, Part, latent_of_seed, seed_of
 from prosopon.models.pictures.decoding import ImageError
 from prosopon.models.swap.face_swap import NoSwap
 from prosopon.pipelines.graphs.application import Graphs
-from prosopon.pipelines.graphs.face_analysis import Face, Picture, Plugin
+from prosopon.pipelines.graphs.face_analysis import Face, Picture
 from prosopon.pipelines.graphs.face_search import SearchHit
 from prosopon.pipelines.graphs.generation import Generation, Inversion
 from prosopon.pipelines.graphs.recognition import Candidate, NoFace, Recognition, SeveralFaces
 from prosopon.pipelines.graphs.swaps import Swaps
 from prosopon.pipelines.python.answers import (
+    Asked,
     FaceSource,
     Image,
     NotServed,
@@ -53,6 +55,7 @@ from prosopon.pipelines.python.answers import (
     Verification,
     VerifiedFace,
     analyzed,
+    known,
     read,
 )
 from prosopon.pipelines.python.connection import Answer, Loop
@@ -65,7 +68,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer", "Candidate", "Face", "Gallery", "ImageError", "Inversion", "LatentError", "ModelFailed", "NoFace",
-    "NoSwap", "NotRunning", "NotServed", "Overloaded", "Picture", "Plugin", "Prosopon", "RecognisedFace", "SearchHit",
+    "NoSwap", "NotRunning", "NotServed", "Overloaded", "Picture", "Prosopon", "RecognisedFace", "SearchHit",
     "SeveralFaces", "StateError", "Unavailable", "Verification", "VerifiedFace",
 ]  # fmt: skip
 
@@ -171,18 +174,18 @@ class Prosopon:
     def detect(
         self,
         image: Image,
-        plugins: Collection[Plugin] = (),
+        attributes: Collection[Asked] = (),
         *,
         limit: int = 0,
         score_threshold: float | None = None,
     ) -> Answer[Picture]:
-        """Every face of a picture, the biggest first, with what the plugins say of it.
+        """Every face of a picture, the biggest first, with what is asked for: ``face["age"]``, or ``face[AGE]``, typed.
 
         limit: at most so many; 0 is all. score_threshold: None is the configured one.
         """
         return self.submit(
             lambda: analyzed(
-                self.recognition, image, frozenset(plugins), limit=limit, score_threshold=score_threshold
+                self.recognition, image, attributes, limit=limit, score_threshold=score_threshold
             )
         )
 
@@ -190,8 +193,8 @@ class Prosopon:
         """``(N, D)`` float32, unit norm: of every face of a picture, the biggest first."""
 
         async def embed() -> Float32:
-            picture = await analyzed(self.recognition, image, frozenset({Plugin.EMBEDDING}), limit=limit)
-            dim = self.recognition.faces.card(Plugin.EMBEDDING).dim or 0
+            picture = await analyzed(self.recognition, image, {EMBEDDING}, limit=limit)
+            dim = self.recognition.faces.card(EMBEDDING).dim or 0
             return np.array([face.embedding for face in picture.faces], np.float32).reshape(-1, dim)
 
         return self.submit(embed)
@@ -200,18 +203,19 @@ class Prosopon:
         """Of an embedding ``(D,)`` to others ``(N, D)``, all of unit norm: ``(N,)``, 0..1. Computed here, at once."""
         return self.recognition.similarities(embedding, others)
 
-    def verify(self, source: Image, target: Image, plugins: Collection[Plugin] = ()) -> Answer[Verification]:
+    def verify(
+        self, source: Image, target: Image, attributes: Collection[Asked] = ()
+    ) -> Answer[Verification]:
         """How similar the source's only face is to every face of the target. Raises `NoFace`, `SeveralFaces`."""
-        wanted = frozenset({*plugins, Plugin.EMBEDDING})
+        wanted = {*attributes, EMBEDDING}
 
         async def verified() -> Verification:
             one, many = await asyncio.gather(
-                self.recognition.one_face(await read(source), wanted),
+                self.recognition.one_face(await read(source), known(self.recognition, wanted)),
                 analyzed(self.recognition, target, wanted),
             )
             probe = one.faces[0]
             others = np.array([face.embedding for face in many.faces], np.float32)
-            assert probe.embedding is not None
             scores = self.recognition.similarities(probe.embedding, others) if len(others) else others
             return Verification(
                 probe,
@@ -240,7 +244,7 @@ class Prosopon:
         """
         if (name is None) == (key is None):
             raise ValueError("a gallery has a name or an API key")
-        return Gallery(self, lambda: self._gallery_id(name, key, tenant))
+        return Gallery(self.recognition, self.submit, lambda: self._gallery_id(name, key, tenant))
 
     def _gallery_id(self, name: str | None, key: str | None, tenant: str) -> int:
         assert self.recognition and self._records is not None

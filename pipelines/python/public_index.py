@@ -7,8 +7,8 @@ from prosopon.configs.settings import Settings
 from prosopon.deployments.state.blobs import BlobStore
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.galleries.face_archive import FaceArchive
+from prosopon.models.faces.attributes.embedding import EMBEDDING
 from prosopon.models.faces.detections import Float32
-from prosopon.pipelines.graphs.face_analysis import Plugin
 from prosopon.pipelines.graphs.face_search import FaceSearch, SearchHit
 from prosopon.pipelines.graphs.recognition import NoFace, Recognition
 from prosopon.pipelines.python.answers import Image, analyzed
@@ -28,12 +28,10 @@ class PublicIndex:
         return (await self._search.run(embeddings, False, _nobody_listens)).hits
 
     async def _embedding(self, image: Image) -> Float32:
-        picture = await analyzed(self._recognition, image, frozenset({Plugin.EMBEDDING}), limit=1)
+        picture = await analyzed(self._recognition, image, {EMBEDDING}, limit=1)
         if not picture.faces:
             raise NoFace("No face is found in a picture")
-        embedding = picture.faces[0].embedding
-        assert embedding is not None
-        return embedding
+        return picture.faces[0].embedding
 
 
 async def _nobody_listens(progress: int, message: str) -> None:

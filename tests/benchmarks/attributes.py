@@ -18,11 +18,11 @@ from rich.console import Console
 from rich.table import Table
 
 from prosopon.configs.settings import DetectionSettings
-from prosopon.models.faces.age import DlibAge, age_range, calibrate, expected_age
+from prosopon.models.faces.attributes.age import DlibAge, age_range, calibrate, expected_age
+from prosopon.models.faces.attributes.gender import DlibGender
+from prosopon.models.faces.attributes.landmarks import DlibLandmarks68, five_points
 from prosopon.models.faces.centerface import CenterFace
 from prosopon.models.faces.detections import Detections, Float32, RGBImage
-from prosopon.models.faces.gender import DlibGender
-from prosopon.models.faces.landmarks import DlibLandmarks68, five_points
 from prosopon.models.pictures.crops import CropSpec, cut
 from prosopon.models.roles import Chips
 from prosopon.models.runtime.session import Compute

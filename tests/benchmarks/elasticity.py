@@ -303,7 +303,7 @@ def larger_batches(config: dict[str, Any]) -> None:
 
 def larger_share(config: dict[str, Any]) -> None:
     """The embedder's settings as Ray Serve knows them: its replicas alone are replaced."""
-    config["applications"][0]["deployments"] = [{"name": "Embedder", "ray_actor_options": {"num_cpus": 0.15}}]
+    config["applications"][0]["deployments"] = [{"name": "embedder", "ray_actor_options": {"num_cpus": 0.15}}]
 
 
 async def run(server: Server, observer: Observer) -> None:
@@ -315,7 +315,7 @@ async def run(server: Server, observer: Observer) -> None:
     for name, change in (("num_cpus", larger_share), ("max_batch_size", larger_batches)):
         asked = await change_settings(server, 8, change)
         print(f"embedder's {name} changed under 8 clients: {summary(asked)}; {dict(failed(asked))}")
-    kills = await kill_repeatedly(server, "Embedder", 8, 5, 60)
+    kills = await kill_repeatedly(server, "embedder", 8, 5, 60)
     print(
         f"embedder killed every 5 s for a minute, 8 clients: {summary(kills.asked)}; {dict(failed(kills.asked))}"
     )

@@ -11,8 +11,8 @@ import typer
 from PIL import Image, ImageOps
 
 from prosopon.configs.settings import DetectionSettings
+from prosopon.models.faces.attributes.liveness import MiniFASNetEnsemble
 from prosopon.models.faces.centerface import CenterFace
-from prosopon.models.faces.minifasnet import MiniFASNetEnsemble
 from prosopon.models.pictures.crops import cut
 from prosopon.models.runtime.session import Compute
 from tests.paths import DATA, require

@@ -21,9 +21,9 @@ import typer
 from PIL import Image, ImageOps
 
 from prosopon.configs.settings import DetectionSettings
+from prosopon.models.faces.attributes.mask import CLASSES, WEIGHTS, MaskClassifierNet
 from prosopon.models.faces.centerface import CenterFace
 from prosopon.models.faces.detections import RGBImage
-from prosopon.models.faces.mask import CLASSES, WEIGHTS, MaskClassifierNet
 from prosopon.models.pictures.crops import cut
 from prosopon.models.runtime.session import Compute
 from tests.paths import DATA, require

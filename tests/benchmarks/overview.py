@@ -12,9 +12,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from prosopon.configs.settings import DetectionSettings, ImageLimits, ModelSettings, SwapSettings
+from prosopon.models.faces.attributes.age import AGE
 from prosopon.models.faces.detections import RGBImage
 from prosopon.models.generation.latents import between, latent_of_seed, seed_of
-from prosopon.models.load import load_age, load_detector, load_embedder, load_similarity
+from prosopon.models.load import load_detector, load_embedder, load_face_network, load_similarity
 from prosopon.models.matching.vectors import normalize
 from prosopon.models.pictures.crops import cut
 from prosopon.models.pictures.decoding import decode
@@ -44,14 +45,14 @@ def recognised() -> list[Image.Image]:
         load_detector(_MODELS, DetectionSettings(), _COMPUTE),
         load_embedder(_MODELS, _COMPUTE),
     )
-    age, curve = load_age(_MODELS, _COMPUTE), load_similarity(embedder.name)
+    age, curve = load_face_network(_MODELS, AGE.role, _COMPUTE), load_similarity(embedder.name)
 
     def look(path: Path) -> tuple[RGBImage, np.ndarray, np.ndarray, str]:
         pixels = picture_of(path)
         faces = detector.detect([pixels], 0.5)[0]
         box, landmarks = faces.boxes[0], faces.landmarks[0]
         chip = cut(pixels, box, landmarks, embedder.crop).pixels
-        years = age.estimate(cut(pixels, box, landmarks, age.crop).pixels[None])[0]
+        years = age.ages(age.outputs(cut(pixels, box, landmarks, age.crop).pixels[None]))[0]
         return pixels, box, normalize(embedder.embed(chip[None]))[0], f"{years.low}-{years.high}"
 
     gallery = {name: look(DATA / "london" / f"{number}_neutral.jpg")[2] for name, number in PEOPLE.items()}

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import yaml
 
 from prosopon.pipelines.commands.serve import is_free, is_ready
@@ -44,6 +45,10 @@ class Server:
     @property
     def url(self) -> str:
         return f"http://{self.address}"
+
+    def connect(self) -> httpx.Client:
+        """A client whose paths begin at the server's root."""
+        return httpx.Client(base_url=self.url, timeout=60)
 
     def pids(self) -> list[int]:
         """The process group: everything that this server started."""

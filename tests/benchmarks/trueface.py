@@ -16,7 +16,8 @@ import httpx
 import numpy as np
 
 from prosopon.configs.settings import DetectionSettings, ImageLimits
-from prosopon.models.load import load_detector, load_liveness
+from prosopon.models.faces.attributes.liveness import LIVENESS
+from prosopon.models.load import load_detector, load_face_network
 from prosopon.models.pictures.crops import cut
 from prosopon.models.pictures.decoding import decode
 from prosopon.models.runtime.session import Compute
@@ -40,7 +41,7 @@ def in_process(route: Route) -> Callable[[bytes], object]:
     detector = load_detector(models, DetectionSettings(), compute)
     if route == "facedetect":
         return lambda data: detector.detect([decode(data, ImageLimits())], 0.5)
-    liveness = load_liveness(models, compute)
+    liveness = load_face_network(models, LIVENESS.role, compute)
 
     def check(data: bytes) -> object:
         picture = decode(data, ImageLimits())

@@ -11,7 +11,7 @@ import httpx
 from prosopon.configs.settings import StateSettings
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.keys import KeyStore, Scope
-from tests.benchmarks.serving import Server
+from tests.support.in_process import Served
 
 
 @dataclass
@@ -56,11 +56,11 @@ def keys_of(home: Path) -> Iterator[KeyStore]:
         yield KeyStore(records)
 
 
-def new_key(server: Server, *scopes: Scope, credits: int | None = None, tenant: str = "default") -> str:
+def new_key(server: Served, *scopes: Scope, credits: int | None = None, tenant: str = "default") -> str:
     """A key of its own gallery, made as `prosopon keys create` makes it."""
     with keys_of(server.home) as keys:
         return keys.create("test", scopes, tenant=tenant, credits=credits)[1]
 
 
-def new_client(server: Server, *scopes: Scope) -> Client:
-    return Client(httpx.Client(base_url=server.url, timeout=60), new_key(server, *scopes))
+def new_client(server: Served, *scopes: Scope) -> Client:
+    return Client(server.connect(), new_key(server, *scopes))

@@ -1,4 +1,5 @@
-"""A server of its own for FaceCheck, whose index is filled before it starts, and pictures outside for aifaceswap."""
+"""Servers: in this process for CompreFace and Trueface; one of its own for FaceCheck, whose index is filled before it
+starts. Pictures outside for aifaceswap."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from tests.benchmarks.serving import Server, serving_at
 from tests.conformance.facecheck_client import FaceCheckClient, fill_archive, new_token
 from tests.loopback import Loopback, loopback
 from tests.paths import smiling
+from tests.support.in_process import InProcess, in_process
 
 PEOPLE = 24
 PAGE = "https://example.org/team"
@@ -24,6 +26,13 @@ def archived(london: list[Path]) -> list[tuple[Path, ArchivedFace]]:
     faces.append((smiling(london[0]), ArchivedFace("https://example.org/b", group="first")))
     faces[1:3] = [(path, ArchivedFace(PAGE)) for path in london[1:3]]
     return faces
+
+
+@pytest.fixture(scope="session")
+def faces_in_process(tmp_path_factory: pytest.TempPathFactory, models_mirror: None) -> Iterator[InProcess]:
+    """CompreFace and Trueface in this process, over an empty state; every test uses keys and subjects of its own."""
+    with in_process(tmp_path_factory.mktemp("faces"), {"apis": ["compreface", "trueface"]}) as running:
+        yield running
 
 
 @pytest.fixture(scope="package")

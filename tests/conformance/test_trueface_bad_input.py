@@ -12,7 +12,6 @@ from prosopon.configs.settings import StateSettings
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.galleries.enrollments import gallery_of
 from prosopon.deployments.state.schema import enrollments
-from tests.benchmarks.serving import Server
 from tests.conformance.client import keys_of
 from tests.conformance.trueface_client import (
     TruefaceClient,
@@ -22,6 +21,7 @@ from tests.conformance.trueface_client import (
     pictures,
 )
 from tests.paths import DATA, require
+from tests.support.in_process import InProcess, Served
 
 ROUTES = {
     "/spdetect": {"POST"},
@@ -37,7 +37,12 @@ TENANT = "bad-input"
 
 
 @pytest.fixture(scope="module")
-def client(server: Server) -> TruefaceClient:
+def server(faces_in_process: InProcess) -> InProcess:
+    return faces_in_process
+
+
+@pytest.fixture(scope="module")
+def client(server: Served) -> TruefaceClient:
     return new_trueface_client(server, TENANT)
 
 
@@ -56,7 +61,7 @@ def faceless() -> Path:
     return require(DATA / "compreface_samples") / "017_0.jpg"
 
 
-def people(server: Server) -> int:
+def people(server: Served) -> int:
     """How many the tenant has enrolled."""
     records = Records(StateSettings(home=server.home).database)
     try:
@@ -71,7 +76,7 @@ def people(server: Server) -> int:
 
 @pytest.fixture(autouse=True)
 def nothing_changed(
-    server: Server, client: TruefaceClient, enrolled: str, collection: str, london: list[Path]
+    server: Served, client: TruefaceClient, enrolled: str, collection: str, london: list[Path]
 ) -> Iterator[None]:
     def state() -> object:
         matched = client.post("/match", {"img": b64(london[0]), "id": enrolled}).json()["data"]
@@ -106,11 +111,11 @@ def test_every_route_wants_a_key(client: TruefaceClient, method: str, path: str)
 
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
-def test_a_key_for_another_api_is_forbidden(server: Server, method: str, path: str) -> None:
+def test_a_key_for_another_api_is_forbidden(server: Served, method: str, path: str) -> None:
     expect(client_of_other_scope(server).request(method, path, json={}), 403)
 
 
-def test_a_revoked_key_stops_working_within_two_seconds(server: Server) -> None:
+def test_a_revoked_key_stops_working_within_two_seconds(server: Served) -> None:
     revoked = new_trueface_client(server, TENANT)
     assert revoked.get("/collection").status_code == 200
     with keys_of(server.home) as keys:
@@ -294,7 +299,7 @@ def test_what_was_deleted_is_not_there(
 
 
 def test_another_tenants_people_and_collections_are_not_there(
-    server: Server, london: list[Path], enrolled: str, collection: str
+    server: Served, london: list[Path], enrolled: str, collection: str
 ) -> None:
     other = new_trueface_client(server, tenant=f"other-{uuid.uuid4()}")
     own_person, own_collection = other.enroll(london[1]), other.collection()
@@ -306,7 +311,7 @@ def test_another_tenants_people_and_collections_are_not_there(
     assert other.described(own_collection)["enrollments"] == []
 
 
-def test_keys_of_one_tenant_share_its_people(server: Server, london: list[Path], enrolled: str) -> None:
+def test_keys_of_one_tenant_share_its_people(server: Served, london: list[Path], enrolled: str) -> None:
     colleague = new_trueface_client(server, TENANT)
     answer = colleague.post("/match", {"img": b64(london[0]), "id": enrolled})
     assert answer.json()["data"]["emb0_match"] is True

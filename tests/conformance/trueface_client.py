@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
-from tests.benchmarks.serving import Server
 from tests.conformance.client import new_key
+from tests.support.in_process import Served
 
 RETRAINED_SECONDS = 30
 """What the documentation allows a classifier to lag behind its collection."""
@@ -88,10 +88,10 @@ def pictures(*shots: Path | bytes) -> dict[str, str]:
     return {f"img{number}": b64(shot) for number, shot in enumerate(shots)}
 
 
-def new_trueface_client(server: Server, tenant: str = "default") -> TruefaceClient:
+def new_trueface_client(server: Served, tenant: str = "default") -> TruefaceClient:
     secret = new_key(server, "trueface", tenant=tenant)
-    return TruefaceClient(httpx.Client(base_url=server.url, timeout=60), secret)
+    return TruefaceClient(server.connect(), secret)
 
 
-def client_of_other_scope(server: Server) -> TruefaceClient:
-    return TruefaceClient(httpx.Client(base_url=server.url, timeout=60), new_key(server, "detection"))
+def client_of_other_scope(server: Served) -> TruefaceClient:
+    return TruefaceClient(server.connect(), new_key(server, "detection"))

@@ -28,11 +28,11 @@ QUICK = {
 }  # fmt: skip
 FOLLOWING = {
     "detector": "Detector",
-    "embedder": "Embedder",
-    "landmarks": "LandmarkPredictor",
-    "age": "AgeEstimator",
-    "gender": "GenderClassifier",
-    "mask": "MaskClassifier",
+    "embedder": "embedder",
+    "landmarks": "landmarks",
+    "age": "age",
+    "gender": "gender",
+    "mask": "mask",
     "generator": "Generator",
     "video_encoder": "VideoEncoder",
 }
@@ -136,7 +136,7 @@ def test_one_id_follows_a_request_through_every_replica(server: Server, london: 
         if len(through) >= 6 and len(film) >= 3:
             break
         time.sleep(0.5)
-    assert through == {"Ingress", "Detector", "Embedder", "AgeEstimator", "LandmarkPredictor", "FaceIndex"}
+    assert through == {"Ingress", "Detector", "embedder", "age", "landmarks", "FaceIndex"}
     assert film == {"Ingress", "VideoEncoder", "Generator"}
 
 
@@ -153,12 +153,12 @@ def test_changed_settings_of_the_embedder_lose_no_request(server: Server, change
 def test_a_killed_embedder_fails_no_request_that_cannot_be_repeated(
     server: Server, observer: Observer
 ) -> None:
-    kills = asyncio.run(elasticity.kill_repeatedly(server, "Embedder", 4, 5, 15))
+    kills = asyncio.run(elasticity.kill_repeatedly(server, "embedder", 4, 5, 15))
     print(elasticity.summary(kills.asked), [round(one, 2) for one in kills.recoveries])
     assert len(kills.recoveries) >= 2
     assert not failed(kills.asked)
-    back, _ = asyncio.run(elasticity.reached(observer, lambda now: now["Embedder"] >= 1, 60))
-    assert back["Embedder"] >= 1
+    back, _ = asyncio.run(elasticity.reached(observer, lambda now: now["embedder"] >= 1, 60))
+    assert back["embedder"] >= 1
 
 
 def test_a_running_request_is_answered_before_the_server_ends(server: Server) -> None:

@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from prosopon.models.faces.attributes.age import AGE
+from prosopon.models.faces.attributes.embedding import EMBEDDING
+from prosopon.models.faces.attributes.landmarks import POSE
 from prosopon.models.generation.latents import Latent, Part, latent_of_seed
 from prosopon.pipelines.python.handles import (
     Answer,
@@ -24,7 +27,6 @@ from prosopon.pipelines.python.handles import (
     NoSwap,
     NotRunning,
     Picture,
-    Plugin,
     Prosopon,
     SeveralFaces,
     StateError,
@@ -41,16 +43,17 @@ def prosopon(server: Server) -> Iterator[Prosopon]:
 
 
 def test_a_picture_is_what_the_http_api_says(prosopon: Prosopon, server: Server, group_picture: Path) -> None:
-    picture = prosopon.detect(group_picture, {Plugin.AGE, Plugin.POSE}).result()
+    picture = prosopon.detect(group_picture, {"age", "pose"}).result()
     client = Client(httpx.Client(base_url=server.url, timeout=60), new_key(server, "detection"))
     answer = client.post(
         "/detection/detect", params={"face_plugins": "age,pose"}, files={"file": group_picture.open("rb")}
     ).json()["result"]
     assert len(picture.faces) == len(answer) == 6
     for face, wire in zip(picture.faces, answer, strict=True):
-        assert face.age and face.pose and face.embedding is None
-        assert (face.age.low, face.age.high) == (wire["age"]["low"], wire["age"]["high"])
-        assert face.pose.yaw == pytest.approx(wire["pose"]["yaw"], abs=1e-3)
+        age, pose = face[AGE], face[POSE]
+        assert EMBEDDING not in face and face["age"] is age
+        assert (age.low, age.high) == (wire["age"]["low"], wire["age"]["high"])
+        assert pose.yaw == pytest.approx(wire["pose"]["yaw"], abs=1e-3)
         assert face.score == pytest.approx(wire["box"]["probability"], abs=1e-5)
 
 
@@ -200,6 +203,6 @@ def test_an_application_that_is_not_there_is_said_so(prosopon: Prosopon, tmp_pat
 
 
 def test_nobody_is_joined_where_nobody_serves(tmp_path: Path) -> None:
-    code = "from pathlib import Path; from pipelines.python.handles import Prosopon; Prosopon.connect(home=Path('.'))"
+    code = "from pathlib import Path; from prosopon import Prosopon; Prosopon.connect(home=Path('.'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode and "NotRunning: nobody serves" in done.stderr

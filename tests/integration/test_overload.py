@@ -41,3 +41,46 @@ def test_overload_is_refused_quickly(server: Server, london: list[Path]) -> None
         assert int(answer.headers["retry-after"]) >= 1
     # Refusals do not wait behind the work of those that are served.
     assert sorted(took for _, took in refused)[len(refused) // 2] < max(served)
+
+
+def test_a_flood_with_one_key_refuses_nobody_elses(server: Server, london: list[Path]) -> None:
+    flooding, other = new_key(server, "detection"), new_key(server, "detection")
+    image = london[0].read_bytes()
+
+    async def detect(client: httpx.AsyncClient, key: str) -> tuple[int, float]:
+        started = time.perf_counter()
+        answer = await client.post(
+            f"{server.url}/api/v1/detection/detect",
+            files={"file": ("face.jpg", image)},
+            headers={"x-api-key": key},
+        )
+        return answer.status_code, time.perf_counter() - started
+
+    async def flood(client: httpx.AsyncClient, until: asyncio.Event) -> int:
+        refused = 0
+        while not until.is_set():
+            status, _ = await detect(client, flooding)
+            refused += status == 503
+            await asyncio.sleep(0.05 if status == 503 else 0)
+        return refused
+
+    async def both() -> tuple[list[tuple[int, float]], int]:
+        limits = httpx.Limits(max_connections=CLIENTS)
+        async with (
+            httpx.AsyncClient(timeout=120, limits=limits) as crowd,
+            httpx.AsyncClient(timeout=120) as one,
+        ):
+            until = asyncio.Event()
+            floods = [asyncio.create_task(flood(crowd, until)) for _ in range(200)]
+            await asyncio.sleep(2)
+            answers = [await detect(one, other) for _ in range(12)]
+            until.set()
+            return answers, sum(await asyncio.gather(*floods))
+
+    answers, refused = asyncio.run(both())
+    print(
+        f"another key under a flood: {[f'{status} {took:.1f} s' for status, took in answers]}; "
+        f"{refused} of the flood refused"
+    )
+    assert [status for status, _ in answers] == [200] * 12
+    assert refused

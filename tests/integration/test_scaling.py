@@ -128,7 +128,7 @@ def test_identifiers_follow_those_who_ask(server: Server, observer: Observer, lo
 def test_liveness_detectors_follow_the_pictures_to_check(
     server: Server, observer: Observer, london: list[Path]
 ) -> None:
-    if "LivenessDetector" not in observer.running():
+    if "liveness" not in observer.running():
         pytest.skip("the weights of the liveness detector are not here")
 
     def work(stop: threading.Event) -> None:
@@ -136,7 +136,7 @@ def test_liveness_detectors_follow_the_pictures_to_check(
         while not stop.is_set():
             assert asking.post_picture("/spdetect", london[0]).status_code == 200
 
-    check(observer, {"LivenessDetector"}, work, 4)
+    check(observer, {"liveness"}, work, 4)
 
 
 def test_ingresses_follow_the_open_connections(server: Server, observer: Observer) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from prosopon.configs.settings import DetectionSettings
 from prosopon.models.faces import dlib_chips
-from prosopon.models.faces.age import YEARS, DlibAge, age_range, calibrate, expected_age
+from prosopon.models.faces.attributes.age import YEARS, DlibAge, age_range, calibrate, expected_age
+from prosopon.models.faces.attributes.gender import DlibGender
 from prosopon.models.faces.centerface import CenterFace
-from prosopon.models.faces.gender import DlibGender
 from prosopon.models.pictures.crops import CropSpec, cut
 from prosopon.models.runtime.session import Compute
 from tests.paths import DATA, require

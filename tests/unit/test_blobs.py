@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from prosopon.deployments.state import schema
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records
-from prosopon.deployments.state.errors import BlobCorrupt, BlobMissing
+from prosopon.deployments.state.errors import BlobCorrupt, BlobMissing, StorageFault, StorageFull
 
 
 @pytest.fixture
@@ -125,3 +125,39 @@ def test_files_are_spread_over_folders_and_no_temporary_file_stays(
         path.relative_to(tmp_path / "blobs") for path in (tmp_path / "blobs").rglob("*") if path.is_file()
     }
     assert files == {Path(sha256[:2], sha256[2:4], sha256) for sha256 in hashes} and store.files() == hashes
+
+
+@pytest.mark.parametrize("damage", [b"", b"fa", b"fake", None])
+def test_a_damaged_file_heals_when_its_picture_comes_again(
+    store: BlobStore, records: Records, tmp_path: Path, damage: bytes | None
+) -> None:
+    sha256 = put(store, records, Blob(b"face"))
+    (file,) = (path for path in (tmp_path / "blobs").rglob("*") if path.is_file())
+    file.unlink() if damage is None else file.write_bytes(damage)
+    with pytest.raises(StorageFault):
+        store.read(sha256)
+    assert put(store, records, Blob(b"face")) == sha256
+    assert store.read(sha256) == b"face"
+
+
+def test_a_full_disk_is_told_and_nothing_stands_in_the_records(records: Records, tmp_path: Path) -> None:
+    """A file system of 64 kB, made for this."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("file systems cannot be mounted here")
+    try:
+        small = BlobStore(records, f"file://{folder}")
+        blob = Blob(os.urandom(1 << 20))
+        with pytest.raises(StorageFull):
+            small.stage({blob.sha256: blob})
+        small.sweep()
+        assert small.files() == set() and not any((folder / ".tmp").iterdir())
+        fits = put(small, records, Blob(b"face"))
+        assert small.read(fits) == b"face"
+        small.close()
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from prosopon.deployments.serving.calls import call
+from prosopon.deployments.serving.calls import call, refusals_are_answers
 from prosopon.deployments.serving.messages import Rejected
+from prosopon.deployments.state.errors import SubjectNotFound
 from prosopon.models.pictures.decoding import ImageError, RejectionReason
 
 
@@ -29,3 +30,17 @@ def test_a_picture_that_a_deployment_rejects_is_an_error_of_its_caller() -> None
     with pytest.raises(ImageError, match=r"^the file ends too early$") as raised:
         asyncio.run(call(Answering(Rejected.of(damaged))))
     assert raised.value.reason is RejectionReason.CORRUPT
+
+
+def test_an_ordinary_refusal_is_an_answer_that_call_raises() -> None:
+    """A replica that raised it would log a traceback with the subject's name."""
+
+    class Replica:
+        @refusals_are_answers
+        async def rename(self, subject: str) -> str:
+            raise SubjectNotFound(f"there is no subject '{subject}'")
+
+    answer = asyncio.run(Replica().rename("Zoë"))
+    assert isinstance(answer, SubjectNotFound)
+    with pytest.raises(SubjectNotFound, match="Zoë"):
+        asyncio.run(call(Answering(answer)))

@@ -12,6 +12,7 @@ from ray.serve import Application
 from ray.serve.schema import ServeDeploySchema
 
 from prosopon.configs.settings import DeploymentSettings, Settings
+from prosopon.models.faces.attributes.table import ATTRIBUTES
 from prosopon.pipelines.app import build
 from tests.paths import ROOT
 
@@ -36,7 +37,8 @@ def settings_of(name: str) -> Settings:
 
 def resources(settings: Settings) -> list[DeploymentSettings]:
     deployments = settings.deployments
-    return [getattr(deployments, name) for name in type(deployments).model_fields]
+    faces = [role.resources_in(deployments) for role in ATTRIBUTES.roles.values()]
+    return [getattr(deployments, name) for name in type(deployments).model_fields] + faces
 
 
 @pytest.fixture
@@ -96,7 +98,12 @@ def test_a_cluster_reads_its_servers_from_the_environment(name: str, servers: No
 @pytest.mark.parametrize("name", CLUSTERS)
 def test_a_cluster_has_two_of_everything_that_recognition_needs(name: str, servers: None) -> None:
     deployments = settings_of(name).deployments
-    needed = (deployments.ingress, deployments.detector, deployments.embedder, deployments.face_index)
+    needed = (
+        deployments.ingress,
+        deployments.detector,
+        deployments.of_roles["embedder"],
+        deployments.face_index,
+    )
     assert all(one.min_replicas >= 2 for one in needed)
     assert max(one.num_cpus for one in resources(settings_of(name))) <= NODE_CPUS
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from functools import cache
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,26 +10,33 @@ import pytest
 from prosopon.configs.settings import (
     DeploymentSettings,
     DetectionSettings,
-    FaceRole,
     ImageLimits,
     ModelSettings,
 )
 from prosopon.deployments.detector import Detector
-from prosopon.deployments.serving.messages import DetectRequest, FacesFound, ModelCard, Rejected
+from prosopon.deployments.face_model import FaceModelReplica
+from prosopon.deployments.serving.messages import DetectRequest, FacesFound, Rejected
+from prosopon.models.faces.attributes.declaration import ModelCard
+from prosopon.models.faces.attributes.table import ATTRIBUTES
 from prosopon.models.load import available
-from prosopon.pipelines.app import FACE_DEPLOYMENTS
 from tests.paths import DATA, require
 
 
 @cache
-def _here() -> list[FaceRole]:
-    return [role for role in get_args(FaceRole) if available(ModelSettings(), role)]
+def _here() -> list[str]:
+    return [role for role in ATTRIBUTES.roles if available(ModelSettings(), role)]
 
 
 @pytest.fixture(scope="module")
 def detector(models_mirror: None) -> Any:
     settings = DeploymentSettings(max_batch_size=8)
-    return Detector.func_or_class(ModelSettings(), DetectionSettings(), ImageLimits(), settings, _here())
+    return Detector.func_or_class(
+        ModelSettings(),
+        DetectionSettings(),
+        ImageLimits(),
+        settings,
+        [ATTRIBUTES.roles[role] for role in _here()],
+    )
 
 
 def picture(name: str) -> bytes:
@@ -48,28 +55,28 @@ def same(one: Any, other: Any) -> bool:
     )
 
 
-@pytest.mark.parametrize("role", get_args(FaceRole))
-def test_a_colocated_model_says_what_its_own_deployment_says(detector: Any, role: FaceRole) -> None:
+@pytest.mark.parametrize("role", ATTRIBUTES.roles)
+def test_a_colocated_model_says_what_its_own_deployment_says(detector: Any, role: str) -> None:
     if role not in _here():
         pytest.skip(f"the weights of {role} are not here")
-    apart = FACE_DEPLOYMENTS[role].func_or_class(ModelSettings(), DeploymentSettings())
-    card: ModelCard = apart.describe()
-    assert detector.describe().colocated[role] == card
+    apart = FaceModelReplica.func_or_class([ATTRIBUTES.roles[role]], ModelSettings(), DeploymentSettings())
+    card: ModelCard = apart.describe()[role]
+    assert detector.describe()[role] == card
 
     async def ask() -> tuple[FacesFound, Any]:
         found = await detector.detect(
             DetectRequest(picture("000_5.jpg"), crops=card.crops, roles=frozenset({role}))
         )
-        return found, await apart.predict(*(found.chips[crop] for crop in card.crops))
+        return found, await apart.predict(frozenset({role}), found.chips)
 
     found, expected = asyncio.run(ask())
-    assert len(found.faces) == 5 == len(expected.value)
+    assert len(found.faces) == 5 == len(expected[role].value)
     assert list(found.results) == [role]
-    assert same(found.results[role].value, expected.value)
+    assert same(found.results[role].value, expected[role].value)
 
 
 def test_every_request_of_a_batch_gets_what_it_asked_for(detector: Any) -> None:
-    crop = detector.describe().colocated["mask"].crops[0]
+    crop = detector.describe()["mask"].crops[0]
     requests = [
         DetectRequest(picture("000_5.jpg"), roles=frozenset({"age", "landmarks"})),
         DetectRequest(b"no picture", roles=frozenset({"age"})),

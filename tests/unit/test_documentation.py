@@ -8,9 +8,10 @@ from tests.paths import ROOT
 
 def test_the_page_of_settings_is_up_to_date() -> None:
     from prosopon.configs.tables import markdown
+    from prosopon.models.faces.attributes.table import ATTRIBUTES
 
     page = (ROOT / "docs" / "configuration.md").read_text()
-    assert page == markdown(), "run `prosopon settings > docs/configuration.md`"
+    assert page == markdown(ATTRIBUTES.resources), "run `prosopon settings > docs/configuration.md`"
 
 
 def test_every_command_that_the_readme_names_exists() -> None:

@@ -31,6 +31,7 @@ from prosopon.deployments.state.errors import (
     SubjectExists,
     SubjectNotFound,
 )
+from prosopon.deployments.state.galleries.faces import DeletedSubject
 from prosopon.deployments.state.galleries.store import FaceRecord, GalleryStore, NewFace, Query
 from prosopon.deployments.state.keys import KeyStore
 from prosopon.models.faces.detections import Float32
@@ -107,6 +108,10 @@ def test_any_sequence_of_calls_does_what_a_plain_model_does(open_store: Open) ->
     subjects: dict[int, list[str]] = {gallery: [] for gallery in galleries}
     names = ["Ann", "ann", "Bö b", "a/b", "李雷", "x" * 512]
 
+    def stored(gallery: int, name: str) -> str | None:
+        """The name under which a subject is there: people are found without regard to case."""
+        return next((subject for subject in subjects[gallery] if subject.lower() == name.lower()), None)
+
     def forget_emptied(gallery: int, before: set[str]) -> None:
         left = {subject for subject, _, _ in expected[gallery].values()}
         subjects[gallery] = [name for name in subjects[gallery] if name in left or name not in before]
@@ -127,13 +132,13 @@ def test_any_sequence_of_calls_does_what_a_plain_model_does(open_store: Open) ->
             assert enrol(store, *batch) == enrol(store, *batch)
             for new in batch:
                 assert new.image
+                if stored(gallery, new.subject) is None:
+                    subjects[gallery].append(new.subject)
                 faces[new.image_id] = (
-                    new.subject,
+                    stored(gallery, new.subject) or "",
                     new.embedding / np.linalg.norm(new.embedding),
                     new.image.data,
                 )
-                if new.subject not in subjects[gallery]:
-                    subjects[gallery].append(new.subject)
         elif action == "delete" and faces:
             ids = pick.sample(list(faces), min(3, len(faces)))
             deleted = store.delete_faces(gallery, [ids[0], uuid4(), *ids])
@@ -144,41 +149,45 @@ def test_any_sequence_of_calls_does_what_a_plain_model_does(open_store: Open) ->
                 del faces[image_id]
             forget_emptied(gallery, with_faces)
         elif action == "rename":
-            new = pick.choice(names)
-            if name not in subjects[gallery]:
+            renamed, source = pick.choice(names), stored(gallery, name)
+            if source is None:
                 with pytest.raises(SubjectNotFound):
-                    store.rename_subject(gallery, name, new)
+                    store.rename_subject(gallery, name, renamed)
                 continue
-            store.rename_subject(gallery, name, new)
-            expected[gallery] = {i: (new if s == name else s, e, b) for i, (s, e, b) in faces.items()}
-            if name != new:
-                if new in subjects[gallery]:
-                    subjects[gallery].remove(name)
-                else:
-                    subjects[gallery][subjects[gallery].index(name)] = new
+            assert store.rename_subject(gallery, name, renamed) == (name != renamed)
+            if name == renamed:
+                continue
+            target = stored(gallery, renamed)
+            if target in (None, source):
+                subjects[gallery][subjects[gallery].index(source)] = target = renamed
+            else:
+                subjects[gallery].remove(source)
+            expected[gallery] = {i: (target if s == source else s, e, b) for i, (s, e, b) in faces.items()}
         elif action == "create":
-            if name in subjects[gallery]:
+            if stored(gallery, name) is not None:
                 with pytest.raises(SubjectExists):
                     store.create_subject(gallery, name)
             else:
                 store.create_subject(gallery, name)
                 subjects[gallery].append(name)
         elif action == "delete_subject":
-            if name not in subjects[gallery]:
+            gone = stored(gallery, name)
+            if gone is None:
                 with pytest.raises(SubjectNotFound):
                     store.delete_subject(gallery, name)
                 continue
-            of_subject = [i for i, (subject, _, _) in faces.items() if subject == name]
-            assert store.delete_subject(gallery, name) == len(of_subject)
+            of_subject = [i for i, (subject, _, _) in faces.items() if subject == gone]
+            assert store.delete_subject(gallery, name) == DeletedSubject(gone, len(of_subject))
             for image_id in of_subject:
                 del faces[image_id]
-            subjects[gallery].remove(name)
+            subjects[gallery].remove(gone)
         elif action == "clear" and step % 3 == 0:
-            of_subject = [i for i, (subject, _, _) in faces.items() if subject == name]
+            cleared = stored(gallery, name)
+            of_subject = [i for i, (subject, _, _) in faces.items() if subject == cleared]
             assert store.delete_all_faces(gallery, name) == len(of_subject)
             for image_id in of_subject:
                 del faces[image_id]
-            forget_emptied(gallery, with_faces)
+            subjects[gallery] = [subject for subject in subjects[gallery] if subject != cleared]
         elif action == "reopen" and step % 8 == 0:
             store = open_store()
 
@@ -291,6 +300,61 @@ def test_names_no_subject_can_have_are_not_found(open_store: Open) -> None:
             store.rename_subject(gallery, name, "fine")
         assert store.list_faces(gallery, subject=name).total == 0
         assert store.delete_all_faces(gallery, name) == 0
+
+
+def test_people_are_found_without_regard_to_case_and_called_as_they_were_first(open_store: Open) -> None:
+    store, rng = open_store(), np.random.default_rng(3)
+    gallery = new_gallery(store)
+    enrol(store, *(face(gallery, name, random_embedding(rng)) for name in ("Zoë", "ZOË", "zoë", "Bob")))
+    assert store.subjects(gallery) == ["Zoë", "Bob"]
+    assert store.list_faces(gallery, subject="zOË").total == 3
+    with pytest.raises(SubjectExists):
+        store.create_subject(gallery, "bob")
+    assert store.rename_subject(gallery, "zoë", "ZoË") and store.subjects(gallery) == ["ZoË", "Bob"]
+    assert not store.rename_subject(gallery, "ZoË", "ZoË")
+    assert store.delete_subject(gallery, "BOB") == DeletedSubject("Bob", 1)
+    assert store.delete_all_faces(gallery, "zoë") == 3 and store.subjects(gallery) == []
+
+
+def test_addresses_of_pages_keep_their_case(open_store: Open) -> None:
+    store, rng = open_store(), np.random.default_rng(3)
+    with store.records.write() as db:
+        tenant = store.records.ensure_tenant(db, "acme")
+        pages = store.records.ensure_gallery(db, tenant, "facecheck", "index")
+    names = ["https://example.org/A", "https://example.org/a"]
+    enrol(store, *(face(pages, name, random_embedding(rng)) for name in names))
+    assert store.subjects(pages) == names
+
+
+def test_a_folder_of_a_url_is_no_subjects_name(open_store: Open) -> None:
+    store, rng = open_store(), np.random.default_rng(3)
+    gallery = new_gallery(store)
+    for name in (".", ".."):
+        with pytest.raises(InvalidSubject):
+            store.create_subject(gallery, name)
+        (refused,) = store.add_faces([face(gallery, name, random_embedding(rng))])
+        assert isinstance(refused, InvalidSubject)
+    store.create_subject(gallery, "...")
+    with pytest.raises(InvalidSubject):
+        store.rename_subject(gallery, "...", "..")
+
+
+def test_a_gallery_from_before_keeps_its_names(open_store: Open) -> None:
+    """Names that differ in case alone, and those that are refused now, are found by themselves."""
+    store, rng = open_store(), np.random.default_rng(3)
+    gallery = new_gallery(store)
+    enrol(store, *(face(gallery, name, random_embedding(rng)) for name in ("one", "two", "three")))
+    with store.records.write() as db:
+        subjects = schema.subjects
+        for name, before in (("one", "Bob"), ("two", "bob"), ("three", ".")):
+            named = sa.update(subjects).where(subjects.c.name == name)
+            db.execute(named.values(name=before, folded=before.lower()))
+    for name, places in (("Bob", [0]), ("bob", [1]), ("BOB", [0]), (".", [2])):
+        listed = store.list_faces(gallery, subject=name).faces
+        assert [record.id - 1 for record in listed] == places, name
+    assert store.rename_subject(gallery, ".", "dot")
+    assert store.delete_all_faces(gallery, "bob") == 1
+    assert store.subjects(gallery) == ["Bob", "dot"]
 
 
 def test_pages_hold_every_face_once(open_store: Open) -> None:

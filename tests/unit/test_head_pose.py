@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from prosopon.configs.settings import DetectionSettings
+from prosopon.models.faces.attributes.landmarks import DlibLandmarks68
 from prosopon.models.faces.centerface import CenterFace
 from prosopon.models.faces.detections import RGBImage
 from prosopon.models.faces.head_pose import FACE_MODEL, camera_matrix, head_pose, rotation_matrix
-from prosopon.models.faces.landmarks import DlibLandmarks68
 from prosopon.models.pictures.crops import cut
 from prosopon.models.roles import HeadPose
 from prosopon.models.runtime.session import Compute

@@ -31,7 +31,7 @@ def test_files_are_told_apart_by_what_they_take(pack: str) -> None:
     assert insightface_pack.find(pack, "embedder").name == "mobilefacenet.onnx"
     assert not insightface_pack.serves(pack, "age")
     with pytest.raises(ModelUnavailable, match="no model for the role 'landmarks'"):
-        insightface_pack.load_landmarks(pack, Compute())
+        insightface_pack.find(pack, "landmarks")
 
 
 def test_a_missing_pack_names_the_command_that_brings_it(monkeypatch, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """One server for each home."""
 
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ def test_a_home_is_one_servers_until_it_ends(tmp_path: Path) -> None:
 
 
 def test_a_killed_server_leaves_its_home_free(tmp_path: Path) -> None:
-    source = "import sys, time; from pathlib import Path; from pipelines.running import occupy"
+    source = "import sys, time; from pathlib import Path; from prosopon.pipelines.running import occupy"
     source += "; lock = occupy(Path(sys.argv[1])); print('here', flush=True); time.sleep(60)"
     server = subprocess.Popen(
         [sys.executable, "-c", source, str(tmp_path)], stdout=subprocess.PIPE, text=True
@@ -31,3 +32,30 @@ def test_a_killed_server_leaves_its_home_free(tmp_path: Path) -> None:
     server.kill()
     server.wait()
     occupy(tmp_path).close()
+
+
+def test_what_is_written_is_for_the_user_alone(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o755)  # As an earlier version made it.
+    occupy(home).close()
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    config = tmp_path / "serve_config.yaml"
+    config.write_text(f"applications: [{{name: prosopon, args: {{state: {{home: {tmp_path / 'new'}}}}}}}]\n")
+    command = [
+        sys.executable,
+        "-m",
+        "prosopon.pipelines.cli",
+        "keys",
+        "create",
+        "door",
+        "--config",
+        str(config),
+    ]
+    before = os.umask(0o022)
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    finally:
+        os.umask(before)
+    written = [tmp_path / "new", *(tmp_path / "new").rglob("*")]
+    assert len(written) > 1
+    assert {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in written} == {0}

@@ -57,10 +57,20 @@ def test_a_revoked_key_is_unknown_and_still_listed(keys: KeyStore) -> None:
 
 def test_keys_have_galleries_of_their_own_unless_one_is_named(keys: KeyStore) -> None:
     a, b = keys.create("a")[0], keys.create("b")[0]
-    c, d = keys.create("c", gallery="staff")[0], keys.create("d", gallery="staff")[0]
+    c, d = (keys.create(name, gallery="staff", tenant="shop")[0] for name in "cd")
     other = keys.create("e", gallery="staff", tenant="acme")[0]
     assert len({a.gallery, b.gallery, c.gallery, other.gallery}) == 4
     assert c.gallery == d.gallery
+    with pytest.raises(StateError, match="name the tenant"):
+        keys.create("f", gallery="staff")
+
+
+def test_a_new_key_is_a_tenant_of_its_own_and_may_use_the_apis_alone(keys: KeyStore) -> None:
+    a, b = keys.create("a")[0], keys.create("b")[0]
+    together = {keys.create(name, tenant="shop")[0].tenant for name in "cd"}
+    assert a.tenant != b.tenant and len(together) == 1 and not together & {a.tenant, b.tenant}
+    assert a.scopes == set(SCOPES) - {"admin"}
+    assert keys.create("boss", ["admin"])[0].allows("admin")
 
 
 @pytest.mark.parametrize(

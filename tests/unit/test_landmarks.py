@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from prosopon.configs.settings import DetectionSettings
+from prosopon.models.faces.attributes.landmarks import DlibLandmarks68, five_points
 from prosopon.models.faces.centerface import CenterFace
 from prosopon.models.faces.detections import Detections, Float32, RGBImage
-from prosopon.models.faces.landmarks import DlibLandmarks68, five_points
 from prosopon.models.pictures.crops import cut
 from prosopon.models.runtime.session import Compute
 from tests.paths import DATA, require

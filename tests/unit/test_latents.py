@@ -67,14 +67,25 @@ def test_what_is_no_latent_is_refused(numbers: object) -> None:
 
 
 @pytest.mark.parametrize("layers", [0, 18, 23])
-def test_latents_keep_every_bit_when_stored(layers: int) -> None:
+def test_latents_keep_every_bit_that_a_generator_sees(layers: int) -> None:
     shape = (layers, 512) if layers else (512,)
     numbers = np.random.default_rng(layers).standard_normal(shape)
     latent = checked(numbers.tolist())
     assert latent.layers == layers
-    again = from_bytes(to_bytes(latent.numbers), layers)
-    np.testing.assert_array_equal(again.numbers, numbers)
-    assert again.digest == latent.digest != Latent(numbers + 1e-12).digest
+    stored = to_bytes(latent.numbers)
+    assert len(stored) == 4 * numbers.size
+    again = from_bytes(stored, layers)
+    np.testing.assert_array_equal(again.numbers, numbers.astype(np.float32))
+    assert again.digest != latent.digest != Latent(numbers + 1e-12).digest
+    earlier = from_bytes(numbers.astype("<f8").tobytes(), layers)
+    assert earlier.digest == latent.digest
+
+
+def test_layers_that_are_the_same_are_stored_once() -> None:
+    numbers = np.tile(np.random.default_rng(0).standard_normal(512), (23, 1))
+    stored = to_bytes(numbers)
+    assert len(stored) == 4 * 512
+    np.testing.assert_array_equal(from_bytes(stored, 23).numbers, numbers.astype(np.float32))
 
 
 def test_mixtures_are_weighted_sums() -> None:

@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 
 from prosopon.configs.settings import DetectionSettings, ModelSettings, Role
+from prosopon.models.faces.attributes.table import ATTRIBUTES
 from prosopon.models.load import (
     ModelUnavailable,
     UnknownModel,
     load_detector,
     load_embedder,
+    load_face_network,
     load_generator,
     load_mapper,
-    load_mask,
 )
 from prosopon.models.runtime.session import Compute
 from tests.paths import ROOT
@@ -55,8 +56,9 @@ def test_an_empty_folder_says_which_command_to_run(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match="prosopon models pull dlib-resnet29"):
         load_embedder(ModelSettings(directory=tmp_path, mirror=None), Compute())
     role: Role = "mask"
+    missing = ModelSettings(directory=tmp_path, overrides={role: "nowhere.onnx"})
     with pytest.raises(UnknownModel, match="neither an artifact"):
-        load_mask(ModelSettings(directory=tmp_path, overrides={role: "nowhere.onnx"}), Compute())
+        load_face_network(missing, ATTRIBUTES.roles[role], Compute())
 
 
 def test_models_import_without_ray_torch_or_fastapi() -> None:
@@ -68,8 +70,8 @@ def test_models_import_without_ray_torch_or_fastapi() -> None:
     load_mapper(settings(), Compute())
     load_generator(settings(), Compute())
     code = (
-        "import sys; from tests.unit.test_load import settings; from models.load import *;"
-        "from models.runtime.session import Compute; from configs.settings import DetectionSettings;"
+        "import sys; from tests.unit.test_load import settings; from prosopon.models.load import *;"
+        "from prosopon.models.runtime.session import Compute; from prosopon.configs.settings import DetectionSettings;"
         "load_detector(settings(), DetectionSettings(), Compute()); load_embedder(settings(), Compute());"
         "load_mapper(settings(), Compute()); load_generator(settings(), Compute());"
         "print({'ray', 'torch', 'fastapi'} & set(sys.modules))"

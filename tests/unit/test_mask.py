@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from prosopon.configs.settings import DetectionSettings
+from prosopon.models.faces.attributes.mask import CLASSES, CROP, WEIGHTS, MaskClassifierNet
 from prosopon.models.faces.centerface import CenterFace
 from prosopon.models.faces.detections import Float32, RGBImage
-from prosopon.models.faces.mask import CLASSES, CROP, WEIGHTS, MaskClassifierNet
 from prosopon.models.pictures.crops import cut
 from prosopon.models.runtime.session import Compute
 from prosopon.models.training.mask.faces import Landmarks68

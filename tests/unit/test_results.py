@@ -10,6 +10,8 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
+from prosopon.deployments.serving.calls import Overloaded
+from prosopon.deployments.serving.fair_queue import FairQueue
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records, now
 from prosopon.deployments.state.latents import LatentStore
@@ -145,7 +147,7 @@ class Work:
 def test_many_who_ask_for_the_same_wait_for_one_computation(cache: ResultCache) -> None:
     async def scenario() -> None:
         processes, work = [Results(cache), Results(cache)], Work()
-        got = await asyncio.gather(*(processes[i % 2].get("a", "image/png", work) for i in range(20)))
+        got = await asyncio.gather(*(processes[i % 2].get("a", "image/png", work, room()) for i in range(20)))
         assert work.begun == 1 and {blob.data for blob in got} == {b"result"}
 
     asyncio.run(scenario())
@@ -154,17 +156,17 @@ def test_many_who_ask_for_the_same_wait_for_one_computation(cache: ResultCache) 
 def test_the_work_ends_when_the_last_has_gone_and_not_before(cache: ResultCache) -> None:
     async def scenario() -> None:
         results, work = Results(cache), Work(0.5)
-        first, second = (asyncio.create_task(results.get("a", "image/png", work)) for _ in range(2))
+        first, second = (asyncio.create_task(results.get("a", "image/png", work, room())) for _ in range(2))
         await asyncio.sleep(0.1)
         first.cancel()
         assert (await second).data == b"result" and work.done == 1
-        impatient = [asyncio.create_task(results.get("b", "image/png", work)) for _ in range(2)]
+        impatient = [asyncio.create_task(results.get("b", "image/png", work, room())) for _ in range(2)]
         await asyncio.sleep(0.1)
         for task in impatient:
             task.cancel()
         await asyncio.sleep(0.7)
         assert (work.begun, work.done) == (2, 1) and cache.computing() == 0
-        assert (await results.get("b", "image/png", work)).data == b"result"
+        assert (await results.get("b", "image/png", work, room())).data == b"result"
 
     asyncio.run(scenario())
 
@@ -180,7 +182,7 @@ def test_who_leaves_while_the_claim_is_made_leaves_no_claim(
 
     async def scenario() -> None:
         monkeypatch.setattr(cache, "claim", slowly)
-        task = asyncio.create_task(Results(cache).get("a", "image/png", Work()))
+        task = asyncio.create_task(Results(cache).get("a", "image/png", Work(), room()))
         await asyncio.sleep(0.15)
         task.cancel()
         await asyncio.sleep(0.6)
@@ -197,22 +199,46 @@ def test_a_failure_reaches_everybody_and_is_not_kept(cache: ResultCache) -> None
     async def scenario() -> None:
         results = Results(cache)
         got = await asyncio.gather(
-            *(results.get("a", "image/png", fail) for _ in range(3)), return_exceptions=True
+            *(results.get("a", "image/png", fail, room()) for _ in range(3)), return_exceptions=True
         )
         assert [type(error) for error in got] == [ValueError] * 3
-        assert (await results.get("a", "image/png", Work())).data == b"result"
+        assert (await results.get("a", "image/png", Work(), room())).data == b"result"
 
     asyncio.run(scenario())
 
 
-def test_registered_latents_come_back_to_the_last_bit(records: Records) -> None:
-    store = LatentStore(records)
+def test_the_oldest_latents_leave_and_nobody_is_refused(records: Records) -> None:
+    store, z = LatentStore(records, 60), latent_of_seed(5)
+    added = [store.add(z, "generator-1") for _ in range(120)]
+    kept = [store.find(latent) is not None for latent in added]
+    assert all(kept[-60:]) and not any(kept[:40])
+
+
+def test_registered_latents_come_back_as_a_generator_sees_them(records: Records) -> None:
+    store = LatentStore(records, 100)
     z, plus = latent_of_seed(5), Latent(np.random.default_rng(0).standard_normal((23, 512)))
     first, second = store.add(z, "generator-1", "test"), store.add(plus, "generator-1")
     found = store.find(first)
     assert found is not None and found.fingerprint is None, "z suits every generator"
-    np.testing.assert_array_equal(found.latent.numbers, z.numbers)
+    np.testing.assert_array_equal(found.latent.numbers, z.numbers.astype(np.float32))
     found = store.find(second)
     assert found is not None and found.fingerprint == "generator-1"
-    np.testing.assert_array_equal(found.latent.numbers, plus.numbers)
+    np.testing.assert_array_equal(found.latent.numbers, plus.numbers.astype(np.float32))
     assert store.find(uuid4()) is None
+
+
+def test_who_is_refused_has_written_nothing(cache: ResultCache) -> None:
+    async def ask() -> None:
+        full, work = FairQueue(0, 0, "wait"), Work()
+        with pytest.raises(Overloaded):
+            await Results(cache).get("a", "image/png", work, full)
+        assert cache.computing() == 0
+        await Results(cache).get("a", "image/png", work, room())
+        found = await Results(cache).get("a", "image/png", work, full)  # What is there needs no turn.
+        assert found.data == b"result"
+
+    asyncio.run(ask())
+
+
+def room() -> FairQueue:
+    return FairQueue(100, 100, "wait")

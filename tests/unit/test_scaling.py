@@ -6,6 +6,7 @@ import pytest
 
 from prosopon.configs.settings import Deployments, DeploymentSettings
 from prosopon.deployments.serving.scaling import by_backlog
+from prosopon.models.faces.attributes.table import ATTRIBUTES
 from tests.integration import test_elasticity, test_milvus_server, test_scaling
 
 
@@ -31,4 +32,4 @@ def test_every_deployment_is_seen_to_scale_by_an_integration_test() -> None:
         for role, given in Deployments.model_validate(settings["deployments"])
         if isinstance(given, DeploymentSettings) and given.max_replicas > given.min_replicas
     ]
-    assert sorted(roles) == sorted(Deployments.model_fields)
+    assert sorted(roles) == sorted([*Deployments.model_fields, *ATTRIBUTES.roles])

@@ -1,8 +1,6 @@
 """`prosopon serve`: what it refuses before anything is started, and what it says when it is ready."""
 
-import os
 import socket
-import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -12,7 +10,7 @@ from typer.testing import CliRunner
 
 from prosopon.configs.settings import Settings
 from prosopon.pipelines.cli import app
-from prosopon.pipelines.commands.serve import _LOOPBACK_HAPROXY, first_steps, is_ready
+from prosopon.pipelines.commands.serve import first_steps, is_ready
 
 
 def test_a_taken_port_is_refused_before_the_home_is_touched(tmp_path: Path) -> None:
@@ -67,31 +65,3 @@ def test_readiness_is_asked_of_the_server_itself(status: int, monkeypatch: pytes
         assert is_ready(f"http://127.0.0.1:{server.server_port}") == (status == 200)
         server.shutdown()
     assert not is_ready(f"http://127.0.0.1:{server.server_port}"), "nobody listens"
-
-
-@pytest.mark.parametrize(
-    ("host", "replicas"),
-    [
-        ("127.0.0.1", "127.0.0.1"),
-        ("0.0.0.0", "127.0.0.1"),
-        ("::", "127.0.0.1"),
-        ("::1", "::1"),
-        ("192.0.2.7", "192.0.2.7"),
-    ],
-)
-def test_the_front_door_finds_the_ingress_at_the_servers_address(
-    tmp_path: Path, host: str, replicas: str
-) -> None:
-    config = tmp_path / "haproxy.cfg"
-    config.write_text(
-        f"  bind {host}:8000\n  bind *:27597\n  option splice-request\n"
-        "  server SERVE_REPLICA_prosopon 127.0.0.1:27500 check\n  server other 192.0.2.9:27500 check\n"
-    )
-    environment = {**os.environ, "PROSOPON_HTTP_HOST": host, "PROSOPON_HAPROXY": "true"}
-    subprocess.run([_LOOPBACK_HAPROXY, "-f", str(config)], env=environment, check=True)
-    assert config.read_text().splitlines() == [
-        f"  bind {host}:8000",
-        "  bind 127.0.0.1:27597",
-        f"  server SERVE_REPLICA_prosopon {replicas}:27500 check",
-        "  server other 192.0.2.9:27500 check",
-    ]

@@ -21,16 +21,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from prosopon.configs.settings import ModelSettings
-from prosopon.models.convert.stylegan2_pickle import StyleGanFileError, read_generator
+from prosopon.models.convert.stylegan2_pickle import SavedModule, StyleGanFileError, read_generator
 from prosopon.models.generation.stylegan2 import StyleGan2, StyleGan2Mapper
-from prosopon.models.generation.stylegan2_network import filtered, modulated_convolution, upsampled
+from prosopon.models.generation.stylegan2_network import Layer, filtered, modulated_convolution, upsampled
 from prosopon.models.load import load_generator, load_mapper
 from prosopon.models.runtime.session import Compute
+from tests.paths import DATA, require
 
 RESOLUTION, WIDTH, DIM = 32, 12, 512
 BLOCKS = int(math.log2(RESOLUTION)) - 1
 FILTER = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1])) / 64
-CLAMP = 256.0
+CLAMP = 1.5
 SOURCE = "import pathlib; pathlib.Path('executed').touch()"
 
 
@@ -195,7 +196,7 @@ def reference_layer(saved: Saved, x: Tensor, w: Tensor) -> Tensor:
         x = functional.conv2d(x, weight, padding=1)
     x = x + saved.buffers["noise_const"] * saved.parameters["noise_strength"]
     x = functional.leaky_relu(x + saved.parameters["bias"][None, :, None, None], 0.2) * math.sqrt(2)
-    return x.clamp(-CLAMP * math.sqrt(2), CLAMP * math.sqrt(2))
+    return x.clamp(-CLAMP, CLAMP)
 
 
 def reference_picture(generator: Saved, w: Tensor) -> Tensor:
@@ -216,6 +217,7 @@ def reference_picture(generator: Saved, w: Tensor) -> Tensor:
         colours = functional.conv2d(x, weight) + rgb.parameters["bias"][None, :, None, None]
         if image is not None:
             image = smoothed(functional.pad(doubled(image), (2, 1, 2, 1)))
+        colours = colours.clamp(-CLAMP, CLAMP)
         image = colours if image is None else image + colours
     assert image is not None
     return image[0]
@@ -277,7 +279,33 @@ def test_doubling_keeps_what_is_constant_and_moves_nothing() -> None:
     ramp = torch.arange(8.0).expand(1, 1, 8, 8)
     fine = upsampled(ramp, FILTER)[0, 0, 8, 2:-2]
     torch.testing.assert_close(fine, (torch.arange(2.0, 14.0) - 0.5) / 2)
-    assert filtered(torch.zeros(1, 1, 9, 9), FILTER, 1).shape == (1, 1, 8, 8)
+    assert filtered(torch.zeros(1, 1, 9, 9), FILTER).shape == (1, 1, 6, 6)
+
+
+def test_an_odd_filter_interpolates_and_moves_features_as_it_moves_colours() -> None:
+    """[1, 2, 1] between zeros is linear interpolation; where a pixel lands is the same for both."""
+    kernel = torch.outer(torch.tensor([1.0, 2, 1]), torch.tensor([1.0, 2, 1])) / 16
+    saved = convolution(torch.Generator().manual_seed(0), 16, 2)
+    saved.parameters["weight"] = torch.zeros(WIDTH, WIDTH, 3, 3)
+    saved.parameters["weight"][range(WIDTH), range(WIDTH), 1, 1] = 1.0
+    saved.parameters |= {"noise_strength": torch.tensor(0.0), "bias": torch.zeros(WIDTH)}
+    saved.buffers["resample_filter"] = kernel
+    ones = saved.modules["affine"].parameters
+    ones["weight"], ones["bias"] = torch.zeros(WIDTH, DIM), torch.ones(WIDTH)
+    x = torch.rand(1, WIDTH, 8, 8)
+    layer = Layer(
+        SavedModule(
+            "SynthesisLayer",
+            saved.parameters | saved.buffers,
+            {"affine": SavedModule("FullyConnectedLayer", ones)},
+            {"up": 2},
+        )
+    )
+    features = layer(x, torch.zeros(1, DIM))
+    torch.testing.assert_close(features, upsampled(x, kernel) * math.sqrt(2), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(features[:, :, 1::2, 1::2], x * math.sqrt(2), atol=1e-5, rtol=1e-5)
+    between = (x[:, :, :-1, :] + x[:, :, 1:, :]) / 2 * math.sqrt(2)
+    torch.testing.assert_close(features[:, :, 2:-1:2, 1::2], between, atol=1e-5, rtol=1e-5)
 
 
 def test_noise_is_added_with_its_strength(checkpoint: tuple[Path, Saved], tmp_path: Path) -> None:
@@ -378,11 +406,51 @@ def test_a_tensor_outside_its_storage_is_refused(tmp_path: Path) -> None:
             read_generator(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("ada-32-clamp-p3", None), ("ada-32-clamp-p4", None), ("ada-32-conditional-p3", 0), ("sg3-32-p3", None)],
+)
+def test_the_pictures_of_nvidias_own_code(name: str, label: int | None) -> None:
+    """Files and pictures that its code wrote (float32, constant noise); one reaches its clamp, one has classes."""
+    path = require(DATA / "stylegan") / f"{name}.pkl"
+    expected = np.load(path.with_name(f"{name.rpartition('-')[0]}.npz"))
+    w = StyleGan2Mapper(path, Compute(), label).map(expected["z"])
+    np.testing.assert_allclose(w, expected["w"][:, 0], atol=1e-4)
+    np.testing.assert_allclose(
+        StyleGan2(path, Compute()).synthesise(expected["w"]), expected["img32"], atol=1e-4
+    )
+
+
+def test_a_class_is_asked_for_and_makes_faces_of_its_own() -> None:
+    path = require(DATA / "stylegan") / "ada-32-conditional-p3.pkl"
+    for label in (None, 10):
+        with pytest.raises(StyleGanFileError, match=r"models\.generator_class to one from 0 to 9"):
+            StyleGan2Mapper(path, Compute(), label)
+    first, second = (StyleGan2Mapper(path, Compute(), label) for label in (0, 1))
+    z = np.random.default_rng(0).standard_normal((1, DIM)).astype(np.float32)
+    assert np.abs(first.map(z) - second.map(z)).max() > 0.1
+    assert first.fingerprint != second.fingerprint
+    models = ModelSettings(overrides={"generator": str(path)}, generator_class=1)
+    np.testing.assert_array_equal(load_mapper(models, Compute()).map(z), second.map(z))
+
+
+def test_a_file_with_another_filter_is_served() -> None:
+    path = require(DATA / "stylegan") / "ada-64-filter-p3.pkl"
+    pictures = StyleGan2(path, Compute()).synthesise(np.zeros((1, 10, DIM), np.float32))
+    assert pictures.shape == (1, 3, 64, 64) and np.isfinite(pictures).all() and pictures.std() > 0.01
+
+
+def test_what_cannot_be_served_is_named_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(StyleGanFileError, match=r"StyleGAN3.*--cfg=stylegan2"):
+        StyleGan2(require(DATA / "stylegan") / "sg3-t32-p3.pkl", Compute())
+    path = tmp_path / "tensorflow.pkl"
+    path.write_bytes(b"\x80\x03cdnnlib.tflib.network\nNetwork\nq\x00)\x81q\x01.")
+    with pytest.raises(StyleGanFileError, match=r"TensorFlow.*legacy"):
+        read_generator(path)
+
+
 def test_other_architectures_are_refused(checkpoint: tuple[Path, Saved], tmp_path: Path) -> None:
     _, saved = checkpoint
-    saved.modules["mapping"].attributes["c_dim"] = saved.attributes["c_dim"] = 10
-    with pytest.raises(StyleGanFileError, match="classes"):
-        StyleGan2Mapper(write(tmp_path / "classes.pkl", saved), Compute())
     saved.modules["synthesis"].modules["b8"].attributes["architecture"] = "resnet"
     with pytest.raises(StyleGanFileError, match="architecture"):
         StyleGan2(write(tmp_path / "resnet.pkl", saved), Compute())

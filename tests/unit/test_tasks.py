@@ -242,6 +242,33 @@ def test_a_claim_that_ran_out_still_ends_the_task_if_nobody_took_over(state: Sta
     assert state.tasks.claim() is None
 
 
+def test_tenants_take_turns_however_many_tasks_one_has(state: State) -> None:
+    other, _ = state.keys.create("other", ["aifaceswap"])
+    for _ in range(5):
+        state.tasks.accept(state.new())
+        state.clock.advance(seconds=1)
+    theirs = [state.tasks.accept(state.new(tenant=other.tenant, key=other.id)) for _ in range(2)]
+    order = [state.claim().id in theirs for _ in range(7)]
+    assert order == [False, True, False, True, False, False, False]
+
+
+@pytest.mark.parametrize("hours", [6, -6])
+def test_a_clock_that_jumps_stops_nothing(state: State, hours: float) -> None:
+    """Neither a claim whose worker died nor a webhook that is owed waits until the clock is where it was."""
+    task = state.tasks.accept(state.new())
+    state.claim()
+    state.clock.advance(hours=hours)
+    second = state.claim()
+    assert (second.id, second.attempt) == (task, 2)
+    assert state.tasks.claim() is None
+    assert state.tasks.succeed(second, Blob(b"result"), ".png")
+    (delivery,) = state.deliveries.claim({}, {})
+    state.deliveries.failed(delivery, 500, "not now", timedelta(seconds=5))
+    assert not state.deliveries.claim({}, {})
+    state.clock.advance(hours=hours)
+    assert len(state.deliveries.claim({}, {})) == 1
+
+
 def test_a_postponed_task_is_due_after_its_pause(state: State) -> None:
     task = state.tasks.accept(state.new())
     state.tasks.postpone(state.claim(), timedelta(seconds=30), "the server is away")

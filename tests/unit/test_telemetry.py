@@ -11,6 +11,6 @@ def test_onnx_runtime_keeps_no_device_id_and_no_events(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name in known} | {
         "HOME": str(tmp_path)
     }
-    program = "import models.runtime.session, onnxruntime; onnxruntime.SessionOptions()"
+    program = "import prosopon.models.runtime.session, onnxruntime; onnxruntime.SessionOptions()"
     subprocess.run([sys.executable, "-c", program], env=environment, check=True)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

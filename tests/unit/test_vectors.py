@@ -1,5 +1,6 @@
 """Vectors: the writer, and the Milvus Lite process."""
 
+import errno
 import os
 import signal
 import time
@@ -8,16 +9,19 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from prosopon.configs.settings import VectorIndexSettings
+from prosopon.configs.settings import StateSettings, VectorIndexSettings
 from prosopon.deployments.state.errors import IndexUnavailable
 from prosopon.deployments.state.vectors.index import (
     MAX_RESULTS,
     Ids,
     IndexWriter,
     LiteIndex,
+    collection_name,
     search_parameters,
 )
+from prosopon.deployments.state.vectors.lite_worker import LiteCollection
 from prosopon.models.faces.detections import Float32
 from prosopon.models.matching.vectors import normalize
 
@@ -48,6 +52,66 @@ def test_a_milvus_lite_file_keeps_what_it_was_given(tmp_path: Path) -> None:
     index.clear()
     assert index.ids().tolist() == []
     index.close()
+
+
+def one_row(path: Path) -> None:
+    index = LiteIndex(str(path), "model", DIM)
+    index.upsert(np.array([1]), np.array([1]), unit(np.random.default_rng(0), 1))
+    index.flush()
+    index.close()
+
+
+def test_a_damaged_index_is_set_aside_and_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.db"
+    for _ in range(2):  # What was set aside before gives way.
+        one_row(path)
+        (schema,) = path.rglob("schema.json")
+        schema.write_text("{")
+        index = LiteIndex(str(path), "model", DIM)
+        assert index.ids().tolist() == []
+        index.close()
+        assert (tmp_path / "vectors.db.damaged" / schema.relative_to(path)).read_text() == "{"
+
+
+def test_what_is_not_only_an_index_is_never_touched(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.db"
+    one_row(path)
+    (path / "records.db").write_text("everything")
+    next(path.rglob("schema.json")).write_text("{")
+    index = LiteIndex(str(path), "model", DIM)
+    with pytest.raises(IndexUnavailable):
+        index.ids()
+    index.close()
+    assert (path / "records.db").read_text() == "everything"
+    file = tmp_path / "a file"
+    file.write_text("of somebody")
+    with pytest.raises(IndexUnavailable):
+        LiteIndex(str(file), "model", DIM)
+    assert file.read_text() == "of somebody"
+
+
+def test_a_full_disk_is_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.db"
+    one_row(path)
+    collection = LiteCollection(str(path), collection_name("model"), DIM, 1)
+    full = RuntimeError("cannot write a segment")
+    full.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(RuntimeError, match="segment"):
+        collection._start_anew(full)
+    assert collection.ids().tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    "uri", ["{home}", "{home}/..", "{home}/blobs", "{home}/blobs/v", "{home}/records.db"]
+)
+def test_an_index_has_a_folder_of_its_own(uri: str, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with pytest.raises(ValidationError, match="vectors_uri"):
+        StateSettings(home=home, vectors_uri=uri.format(home=home))
+    with pytest.raises(ValidationError, match="vectors_uri"):
+        StateSettings(home=home, database_url=f"sqlite:///{tmp_path}/v/r.db", vectors_uri=f"{tmp_path}/v")
+    for good in ("vectors.db", str(home / "v"), str(tmp_path / "v"), "http://127.0.0.1:19530"):
+        StateSettings(home=home, vectors_uri=good)
 
 
 def test_the_milvus_lite_process_ends_with_its_parent(tmp_path: Path) -> None:

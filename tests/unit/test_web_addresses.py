@@ -1,10 +1,13 @@
 """Which addresses a client's URL may lead to."""
 
+import socket
 from ipaddress import ip_address
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
-from prosopon.deployments.web.addresses import AddressPolicy, is_public
+from prosopon.deployments.web.addresses import AddressPolicy, is_public, own_addresses
 
 FORBIDDEN = [
     "0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "100.100.100.200", "127.0.0.1", "127.255.255.254",
@@ -29,6 +32,23 @@ def test_what_is_not_the_public_internet_is_refused(address: str) -> None:
 def test_public_addresses_are_allowed(address: str) -> None:
     assert is_public(ip_address(address))
     assert AddressPolicy().allows("example.com", address)
+
+
+def test_this_machines_own_public_address_is_no_way_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = [SimpleNamespace(family=socket.AF_INET, address="93.184.216.34")]
+    mine += [SimpleNamespace(family=socket.AF_INET6, address="2606:4700::1111%eth0")]
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: {"eth0": mine})
+    own_addresses.cache_clear()
+    policy = AddressPolicy()
+    assert not policy.allows("example.com", "93.184.216.34")
+    assert not policy.allows("example.com", "2606:4700::1111")
+    assert policy.allows("example.com", "8.8.8.8")
+    assert AddressPolicy(["93.184.216.34"]).allows("example.com", "93.184.216.34")
+    own_addresses.cache_clear()
+
+
+def test_the_addresses_of_this_machine_are_known() -> None:
+    assert ip_address("127.0.0.1") in own_addresses()
 
 
 def test_operators_allow_addresses_networks_names_and_domains() -> None:

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from prosopon.deployments.state import schema
 from prosopon.deployments.state.blobs import Blob, BlobStore
-from prosopon.deployments.state.database import Records, now
+from prosopon.deployments.state.database import Records, has_come, now
 from prosopon.deployments.state.errors import (
     CollectionEmpty,
     CollectionNotFound,
@@ -207,7 +207,8 @@ class CollectionStore:
             other = sa.or_(table.c.cohort.is_(None), table.c.cohort != cohort)
             outdated = sa.or_(outdated, sa.and_(table.c.unknowns, table.c.trained_revision >= 0, other))
         changed = table.c.revision > 0
-        free = sa.or_(table.c.claimed.is_(None), table.c.claimed < now())
+        lease = timedelta(seconds=CLAIM_SECONDS)
+        free = sa.or_(table.c.claimed.is_(None), has_come(table.c.claimed, now(), lease))
         due = sa.select(table).where(outdated, changed, free).order_by(table.c.updated).limit(1)
         with self._records.read() as db:  # so that an idle trainer does not take SQLite's lock
             if db.execute(due).first() is None:
@@ -218,8 +219,7 @@ class CollectionStore:
                 return None
             found = self._training_set(db, row, fingerprint)
             if found is not None:
-                until = now() + timedelta(seconds=CLAIM_SECONDS)
-                db.execute(sa.update(table).where(table.c.id == row.id).values(claimed=until))
+                db.execute(sa.update(table).where(table.c.id == row.id).values(claimed=now() + lease))
                 return found
             values = {"classifier": None, "trained_revision": row.revision, "fingerprint": fingerprint}
             db.execute(sa.update(table).where(table.c.id == row.id).values(cohort=cohort, **values))

@@ -37,6 +37,14 @@ class FaceRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class DeletedSubject:
+    """name: as it was stored; faces: how many went with it."""
+
+    name: str
+    faces: int
+
+
+@dataclass(frozen=True, slots=True)
 class FacePage:
     """One page of a gallery's faces, oldest first. page: counts from 0; total: faces on all pages."""
 

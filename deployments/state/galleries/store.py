@@ -9,7 +9,6 @@ Writes of one batch share their transactions: the fsync that makes a write durab
 """
 
 import logging
-import re
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,12 +31,19 @@ from prosopon.deployments.state.errors import (
     ImageIdTaken,
     IndexUnavailable,
     InvalidEmbedding,
-    InvalidSubject,
     StateError,
     SubjectExists,
     SubjectNotFound,
 )
-from prosopon.deployments.state.galleries.faces import FacePage, FaceRecord, Match, NewFace, Query
+from prosopon.deployments.state.galleries.faces import (
+    DeletedSubject,
+    FacePage,
+    FaceRecord,
+    Match,
+    NewFace,
+    Query,
+)
+from prosopon.deployments.state.galleries.names import PEOPLE, check_new, folded, unstorable
 from prosopon.deployments.state.vectors.index import MAX_RESULTS, Ids, IndexWriter, ServerIndex, open_index
 from prosopon.deployments.state.vectors.memory import GalleryView
 from prosopon.models.faces.detections import Float32
@@ -58,7 +64,6 @@ _LOAD = 50_000
 _INDEX_SECONDS = 10
 """How long a write waits for a Milvus server, which is what searches: the record is committed already."""
 _LARGEST_OFFSET = 2**62
-_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,7 @@ class GalleryStore:
         self._server = self._index if isinstance(self._index, ServerIndex) else None
         self._views: dict[int, GalleryView] = {}
         self._usable: set[int] = set()
+        self._people: dict[int, bool] = {}
         self._writing = threading.Lock()
         self._writer = IndexWriter(self._index)
         self.blobs.sweep()
@@ -133,7 +139,7 @@ class GalleryStore:
         valid: dict[int, tuple[NewFace, Float32]] = {}
         for position, face in enumerate(faces):
             try:
-                _check_subject(face.subject)
+                check_new(face.subject)
                 valid[position] = face, self._unit(face.embedding)
             except StateError as error:
                 results[position] = error
@@ -174,7 +180,7 @@ class GalleryStore:
         for face in faces:
             if face.gallery != gallery:
                 raise ValueError(f"a face of gallery {face.gallery} among those of {gallery}")
-            _check_subject(face.subject)
+            check_new(face.subject)
         units = list(zip(faces, self._units([face.embedding for face in faces]), strict=True))
         self._require_index()
         images = {face.image.sha256: face.image for face in faces if face.image}
@@ -298,16 +304,18 @@ class GalleryStore:
         return [found[image_id] for image_id in wanted if image_id in found]
 
     def delete_all_faces(self, gallery: int, subject: str | None = None) -> int:
-        """Delete the faces of a subject, or all; returns how many. A subject goes with its last face."""
+        """Delete a subject with its faces, or all; returns how many faces. Subjects without faces go too."""
         self._require_index()
         with self._writing:
             with self.records.write() as db:
                 self._lock_galleries(db, {gallery}, required=True)
-                condition = _faces.c.gallery_id == gallery
+                faces, subjects = _faces.c.gallery_id == gallery, _subjects.c.gallery_id == gallery
                 if subject is not None:
-                    condition = _faces.c.subject_id == (self._subject(db, gallery, subject) or 0)
-                rows = [_row(row) for row in db.execute(_face_rows().where(condition))]
+                    found = self._subject(db, gallery, subject) or 0
+                    faces, subjects = _faces.c.subject_id == found, _subjects.c.id == found
+                rows = [_row(row) for row in db.execute(_face_rows().where(faces))]
                 _, unreferenced = self._delete_rows(db, rows)
+                db.execute(sa.delete(_subjects).where(subjects))
             self._follow_deleted(gallery, rows)
         self.blobs.sweep(unreferenced)
         return len(rows)
@@ -325,41 +333,46 @@ class GalleryStore:
 
     def create_subject(self, gallery: int, name: str) -> None:
         """Raises SubjectExists and InvalidSubject."""
-        _check_subject(name)
+        check_new(name)
         with self._writing, self.records.write() as db:
             self._lock_galleries(db, {gallery}, required=True)
             if self._subject(db, gallery, name) is not None:
-                raise SubjectExists(f"subject '{name}' already exists")
-            db.execute(
-                sa.insert(_subjects).values(gallery_id=gallery, name=name, explicit=True, created=now())
-            )
+                raise SubjectExists(f"Subject {name} already exists")
+            self.records.insert_missing(db, _subjects, [self._new_subject(db, gallery, name, explicit=True)])
 
-    def rename_subject(self, gallery: int, name: str, new_name: str) -> None:
-        """Rename a subject; if the new name exists, its faces move there. Raises SubjectNotFound,
-        InvalidSubject."""
-        _check_subject(new_name)
+    def rename_subject(self, gallery: int, name: str, new_name: str) -> bool:
+        """Rename a subject; if the new name is another one's, its faces move there. False where the names are the same.
+
+        Raises SubjectNotFound, InvalidSubject.
+        """
+        check_new(new_name)
         with self._writing:
             with self.records.write() as db:
                 self._lock_galleries(db, {gallery}, required=True)
                 source, target = self._subject(db, gallery, name), self._subject(db, gallery, new_name)
                 if source is None:
-                    raise SubjectNotFound(f"there is no subject '{name}'")
-                if target is None:
-                    db.execute(sa.update(_subjects).where(_subjects.c.id == source).values(name=new_name))
-                elif source != target:
+                    raise SubjectNotFound(f"Subject {name} not found")
+                if name == new_name:
+                    return False
+                if target in (None, source):
+                    key = folded(new_name) if self._is_of_people(db, gallery) else None
+                    renamed = sa.update(_subjects).where(_subjects.c.id == source)
+                    db.execute(renamed.values(name=new_name, folded=key))
+                else:
                     db.execute(
                         sa.update(_faces).where(_faces.c.subject_id == source).values(subject_id=target)
                     )
                     db.execute(sa.delete(_subjects).where(_subjects.c.id == source))
             if target is not None and source != target and gallery in self._views:
                 self._views[gallery].move_subject(source, target)
+        return True
 
     def delete_subject(
         self, gallery: int, name: str, also: Callable[[sa.Connection], None] | None = None
-    ) -> int:
+    ) -> DeletedSubject:
         """Delete a subject with its faces and images, in one transaction with what `also` writes before.
 
-        Returns the number of faces. Raises SubjectNotFound, and what `also` raises.
+        Raises SubjectNotFound, and what `also` raises.
         """
         self._require_index()
         with self._writing:
@@ -369,13 +382,14 @@ class GalleryStore:
                     also(db)
                 subject = self._subject(db, gallery, name)
                 if subject is None:
-                    raise SubjectNotFound(f"there is no subject '{name}'")
+                    raise SubjectNotFound(f"Subject {name} not found")
                 rows = [_row(row) for row in db.execute(_face_rows().where(_faces.c.subject_id == subject))]
+                stored = db.execute(sa.select(_subjects.c.name).where(_subjects.c.id == subject)).scalar_one()
                 _, unreferenced = self._delete_rows(db, rows)
                 db.execute(sa.delete(_subjects).where(_subjects.c.id == subject))
             self._follow_deleted(gallery, rows)
         self.blobs.sweep(unreferenced)
-        return len(rows)
+        return DeletedSubject(stored, len(rows))
 
     def delete_all_subjects(self, gallery: int) -> int:
         """Delete every subject with faces and images; returns the number of subjects."""
@@ -448,10 +462,7 @@ class GalleryStore:
             raise GalleryNotFound(f"no gallery {gallery}")
 
     def _subject(self, db: sa.Connection, gallery: int, name: str) -> int | None:
-        if _unstorable(name):
-            return None
-        query = sa.select(_subjects.c.id).where(_subjects.c.gallery_id == gallery, _subjects.c.name == name)
-        return db.execute(query).scalar_one_or_none()
+        return None if unstorable(name) else self._subject_ids(db, [(gallery, name)]).get((gallery, name))
 
     def _find(self, db: sa.Connection, image_ids: Iterable[UUID]) -> dict[UUID, _Row]:
         rows: dict[UUID, _Row] = {}
@@ -487,9 +498,13 @@ class GalleryStore:
             return {}
         time = now()
         names = list(dict.fromkeys((face.gallery, face.subject) for face, _ in new.values()))
-        missing = [{"gallery_id": g, "name": n, "explicit": False, "created": time} for g, n in names]
-        self.records.insert_missing(db, _subjects, missing)
         subjects = self._subject_ids(db, names)
+        if missing := [name for name in names if name not in subjects]:
+            first: dict[tuple[int, str], dict[str, Any]] = {}
+            for row in (self._new_subject(db, gallery, name) for gallery, name in missing):
+                first.setdefault((row["gallery_id"], row["folded"] or row["name"]), row)
+            self.records.insert_missing(db, _subjects, list(first.values()))
+            subjects |= self._subject_ids(db, missing)
         counts = Counter(face.image.sha256 for face, _ in new.values() if face.image)
         self.blobs.reference(db, counts, images)
         kept.update(counts)
@@ -515,17 +530,37 @@ class GalleryStore:
         return {image_id: embedding for image_id, (_, embedding) in new.items()}
 
     def _subject_ids(self, db: sa.Connection, names: Sequence[tuple[int, str]]) -> dict[tuple[int, str], int]:
+        """Those that are there. Of people's names that differ in case alone the same one, else the oldest."""
         by_gallery: dict[int, list[str]] = defaultdict(list)
         for gallery, name in names:
             by_gallery[gallery].append(name)
         found: dict[tuple[int, str], int] = {}
+        columns = sa.select(_subjects.c.id, _subjects.c.name, _subjects.c.folded).order_by(_subjects.c.id)
         for gallery, wanted in by_gallery.items():
+            people = self._is_of_people(db, gallery)
+            column = _subjects.c.folded if people else _subjects.c.name
             for part in _chunks(wanted):
-                query = sa.select(_subjects.c.id, _subjects.c.name).where(
-                    _subjects.c.gallery_id == gallery, _subjects.c.name.in_(part)
-                )
-                found |= {(gallery, row.name): row.id for row in db.execute(query)}
+                keys = [folded(name) if people else name for name in part]
+                rows = db.execute(columns.where(_subjects.c.gallery_id == gallery, column.in_(keys))).all()
+                oldest = {row.folded if people else row.name: row.id for row in reversed(rows)}
+                same = {row.name: row.id for row in rows}
+                for name, key in zip(part, keys, strict=True):
+                    if key in oldest:
+                        found[gallery, name] = same.get(name, oldest[key])
         return found
+
+    def _new_subject(
+        self, db: sa.Connection, gallery: int, name: str, explicit: bool = False
+    ) -> dict[str, Any]:
+        key = folded(name) if self._is_of_people(db, gallery) else None
+        return {"gallery_id": gallery, "name": name, "folded": key, "explicit": explicit, "created": now()}
+
+    def _is_of_people(self, db: sa.Connection, gallery: int) -> bool:
+        """A gallery stays what it is."""
+        if gallery not in self._people:
+            kind = sa.select(_galleries.c.kind).where(_galleries.c.id == gallery)
+            self._people[gallery] = db.execute(kind).scalar_one() == PEOPLE
+        return self._people[gallery]
 
     def _delete_rows(self, db: sa.Connection, rows: Sequence[_Row]) -> tuple[int, list[str]]:
         """Delete faces, and the subjects that have none left; how many subjects these are, and blobs to sweep."""
@@ -761,22 +796,6 @@ def _matches(found: Sequence[tuple[tuple[str, UUID, bytes], float]], by: str) ->
         seen.add(subject)
         matches.append(Match(subject, image_id, distance))
     return matches
-
-
-def _unstorable(name: str) -> str | None:
-    """Why a name cannot be a subject's."""
-    if not name.strip():
-        return "a subject's name is empty"
-    if len(name) > schema.MAX_SUBJECT_LENGTH:
-        return f"a subject's name has {len(name)} characters, more than {schema.MAX_SUBJECT_LENGTH}"
-    if _NO_TEXT.search(name):
-        return "a subject's name holds a character that is not text"
-    return None
-
-
-def _check_subject(name: str) -> None:
-    if reason := _unstorable(name):
-        raise InvalidSubject(reason)
 
 
 def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:

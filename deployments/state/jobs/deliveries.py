@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from prosopon.configs.settings import WebhookSettings
 from prosopon.deployments.state import schema
-from prosopon.deployments.state.database import Records, now
+from prosopon.deployments.state.database import Records, has_come, now
 from prosopon.deployments.state.errors import KeyNotFound
 
 _LOOK_AT = 256
@@ -103,7 +103,7 @@ class DeliveryStore:
 
     def count_open(self) -> int:
         """Calls that are due or under way; those that pause until another attempt are not."""
-        wanted = sa.or_(_deliveries.c.due <= self._now(), _deliveries.c.claimant.is_not(None))
+        wanted = sa.or_(self._is_due(self._now()), _deliveries.c.claimant.is_not(None))
         query = (
             sa.select(sa.func.count()).select_from(_deliveries).where(_deliveries.c.due.is_not(None), wanted)
         )
@@ -157,7 +157,7 @@ class DeliveryStore:
         query = (
             sa.select(_deliveries.c.id, _deliveries.c.host, _deliveries.c.key_id)
             .where(
-                _deliveries.c.due <= self._now(),
+                self._is_due(self._now()),
                 _deliveries.c.host.not_in(full_hosts),
                 _deliveries.c.key_id.not_in(full_keys),
                 _deliveries.c.id.not_in(chosen),
@@ -168,13 +168,21 @@ class DeliveryStore:
         with self._records.read() as db:
             return db.execute(query).all()
 
+    @property
+    def _claim_time(self) -> timedelta:
+        """An attempt ends, one way or the other, well within it."""
+        return timedelta(seconds=2 * self._settings.seconds + 10)
+
+    def _is_due(self, moment: datetime) -> sa.ColumnElement[bool]:
+        farthest = max(self._claim_time, timedelta(seconds=self._settings.max_pause_seconds))
+        return has_come(_deliveries.c.due, moment, farthest)
+
     def _claim(self, chosen: Sequence[UUID]) -> list[Delivery]:
         moment, claimant = self._now(), uuid4()
-        # An attempt ends, one way or the other, well within the claim.
-        until = moment + timedelta(seconds=2 * self._settings.seconds + 10)
+        until = moment + self._claim_time
         mine = (
             sa.select(_deliveries.c.id)
-            .where(_deliveries.c.id.in_(chosen), _deliveries.c.due <= moment)
+            .where(_deliveries.c.id.in_(chosen), self._is_due(moment))
             .with_for_update(skip_locked=True)
         )
         with self._records.write() as db:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from prosopon.deployments.state import schema
 from prosopon.deployments.state.blobs import Blob, BlobStore
-from prosopon.deployments.state.database import Records, now
+from prosopon.deployments.state.database import Records, has_come, now
 from prosopon.deployments.state.jobs.searches import CLAIM, Search, read_search, set_search
 from prosopon.deployments.state.keys import give_back_credits
 
@@ -39,7 +39,7 @@ class SearchRuns:
     def interrupted(self) -> list[UUID]:
         """Running searches that nobody works on."""
         query = sa.select(_searches.c.id).where(
-            _searches.c.state == "running", _searches.c.claimed <= self._now()
+            _searches.c.state == "running", has_come(_searches.c.claimed, self._now(), CLAIM)
         )
         with self._records.read() as db:
             return list(db.execute(query.order_by(_searches.c.claimed)).scalars())
@@ -48,7 +48,9 @@ class SearchRuns:
         """Claim an interrupted search; None where somebody else did, or where it has been tried too often."""
         moment = self._now()
         free = sa.and_(
-            _searches.c.id == search, _searches.c.state == "running", _searches.c.claimed <= moment
+            _searches.c.id == search,
+            _searches.c.state == "running",
+            has_come(_searches.c.claimed, moment, CLAIM),
         )
         with self._records.write() as db:
             attempts = db.execute(

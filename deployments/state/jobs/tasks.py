@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from prosopon.configs.settings import SwapSettings
 from prosopon.deployments.state import schema
 from prosopon.deployments.state.blobs import Blob, BlobStore
-from prosopon.deployments.state.database import Records, now
+from prosopon.deployments.state.database import Records, has_come, now
 from prosopon.deployments.state.errors import (
     CannotRetry,
     NotEnoughCredits,
@@ -42,6 +42,8 @@ from prosopon.deployments.state.keys import give_back_credits, take_credits
 
 _NAME_BYTES = 32
 _MAX_MESSAGE = 500
+_LONGEST_PAUSE = timedelta(hours=1)
+"""Further ahead no task is postponed."""
 _tasks, _inputs = schema.tasks, schema.task_inputs
 _OPEN = sa.select(sa.func.count()).select_from(_tasks).where(_tasks.c.due.is_not(None))
 
@@ -58,6 +60,7 @@ class TaskStore:
     ) -> None:
         self._records, self._blobs, self._settings, self._now = records, blobs, settings, clock
         self._lease = timedelta(seconds=settings.lease_seconds)
+        self._turns: dict[int, int] = {}
 
     # ---------------------------------------------------------------------------------------------- accepting
 
@@ -121,12 +124,23 @@ class TaskStore:
     # ------------------------------------------------------------------------------------------------ working
 
     def claim(self) -> ClaimedTask | None:
-        """The task that has been due for longest, or None where none is."""
-        moment, claimant = self._now(), uuid4()
-        due = _tasks.c.due <= moment
+        """The task that has been due for longest of the tenant that has waited for longest, or None where none is due.
+
+        Tenants take turns: one with five hundred tasks delays another's by one. Each process keeps turns of its own.
+        """
+        due = has_come(_tasks.c.due, self._now(), max(self._lease, _LONGEST_PAUSE))
+        longest = sa.select(_tasks.c.tenant_id, sa.func.min(_tasks.c.due)).where(due)
         with self._records.read() as db:
-            if not db.execute(sa.select(_tasks.c.id).where(due).limit(1)).first():
-                return None
+            waiting = {row[0]: row[1] for row in db.execute(longest.group_by(_tasks.c.tenant_id))}
+        self._turns = {tenant: turn for tenant, turn in self._turns.items() if tenant in waiting}
+        for tenant in sorted(waiting, key=lambda tenant: (self._turns.get(tenant, 0), waiting[tenant])):
+            if task := self._claim(sa.and_(due, _tasks.c.tenant_id == tenant)):
+                self._turns[tenant] = max(self._turns.values(), default=0) + 1
+                return task
+        return None
+
+    def _claim(self, due: sa.ColumnElement[bool]) -> ClaimedTask | None:
+        moment, claimant = self._now(), uuid4()
         first = sa.select(_tasks.c.id).where(due).order_by(_tasks.c.due).limit(1)
         with self._records.write() as db:
             task = db.execute(first.with_for_update(skip_locked=True)).scalar_one_or_none()
@@ -168,7 +182,7 @@ class TaskStore:
 
     def postpone(self, task: ClaimedTask, pause: timedelta, message: str) -> None:
         """Give the claim up; the task is due again after the pause."""
-        self._give_up(task, self._now() + pause, task.attempt, message)
+        self._give_up(task, self._now() + min(pause, _LONGEST_PAUSE), task.attempt, message)
 
     def put_back(self, task: ClaimedTask, message: str) -> None:
         """Give the claim up, the task is due at once: an attempt that a stopping worker breaks off does not count."""

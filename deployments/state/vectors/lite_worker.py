@@ -6,6 +6,7 @@ for seconds. In a process of its own it takes no time from searches. It ends whe
 that happens, because the pipe between them closes; what it has taken in by then is in Milvus Lite's log.
 """
 
+import errno
 import os
 import shutil
 import sys
@@ -47,9 +48,24 @@ class LiteCollection:
             return self._get()
 
     def _start_anew(self, error: Exception) -> None:
-        """An index over the records: one that cannot be read is made anew from them."""
-        print(f"{self._path} cannot be read ({error!r}): starting an empty one", file=sys.stderr, flush=True)
-        shutil.rmtree(self._path)
+        """An index over the records: one that is damaged is set aside and made anew from them.
+
+        Raises the error where it tells of the machine and not of the file, or where the folder is not Milvus Lite's:
+        nothing of somebody else's is touched.
+        """
+        path = Path(self._path)
+        if _is_of_the_machine(error) or not _is_milvus_lite(path):
+            raise error
+        aside = path.with_name(f"{path.name}.damaged")
+        if aside.exists():  # One is enough to look at, and embeddings are not kept for ever.
+            shutil.rmtree(aside)
+        path.rename(aside)
+        print(
+            f"{path} cannot be read ({error!r}): starting an empty one; what was there is in {aside}, "
+            "which can be deleted",
+            file=sys.stderr,
+            flush=True,
+        )
         self._database = _open(self._path, self._patience)
 
     def upsert(
@@ -101,6 +117,30 @@ class LiteCollection:
             ]
             self._database.create_collection(self._name, CollectionSchema(fields=fields))
         return self._database.get_collection(self._name)
+
+
+_OF_THE_MACHINE = {
+    errno.EACCES, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EPERM,
+    errno.EROFS, errno.ESTALE,
+}  # fmt: skip
+_ENTRIES = {"LOCK", "collections", "databases"}
+"""Of a Milvus Lite folder (milvus-lite 3.2), beside those that begin with a dot."""
+
+
+def _is_of_the_machine(error: BaseException | None) -> bool:
+    """Whether a full disk, a right that is missing or the like is behind an error: another try may do."""
+    while error is not None:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _OF_THE_MACHINE):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _is_milvus_lite(path: Path) -> bool:
+    if not path.is_dir() or path.is_symlink():
+        return False
+    names = {entry.name for entry in path.iterdir()}
+    return "LOCK" in names and all(name in _ENTRIES or name.startswith(".") for name in names)
 
 
 def _open(path: str, patience: float) -> MilvusLite:

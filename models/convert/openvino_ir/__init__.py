@@ -4,7 +4,8 @@ Versions 5 and 10, and the operations that the networks of the registry use. The
 (`models.convert.openvino_ir.torch_graph`: differentiable, on any device) or an ONNX model with a dynamic batch.
 """
 
-from prosopon.models.convert.openvino_ir.graph import Graph, IrError, Node, read
+from prosopon.models.convert.openvino_ir.graph import Graph, IrError, Node
 from prosopon.models.convert.openvino_ir.onnx_graph import to_onnx
+from prosopon.models.convert.openvino_ir.reader import read
 
 __all__ = ["Graph", "IrError", "Node", "read", "to_onnx"]

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 Tensor = NDArray[Any]
 """float32 or int64."""
 
-MAX_XML_BYTES = 32 << 20
 
 # Element types of constants and how they are kept: one float and one integer type are enough downstream.
 _DTYPES: dict[str, tuple[np.dtype[Any], type[np.generic]]] = {
@@ -93,34 +91,6 @@ class Weights:
         return tensor
 
 
-def read(xml: Path, weights: Path) -> Graph:
-    """Read both files of an IR, version 5 or 10. Raises `IrError`.
-
-    A document type, and with it every entity, is refused before the text is parsed.
-    """
-    from prosopon.models.convert.openvino_ir import v5, v10
-
-    if xml.stat().st_size > MAX_XML_BYTES:
-        raise IrError("the graph's file is too large")
-    try:
-        text = xml.read_text(encoding="utf-8")
-        if "<!" in text.replace("<!--", ""):
-            raise IrError("a document type is not allowed")
-        net = ElementTree.fromstring(text)
-    except (UnicodeDecodeError, ElementTree.ParseError) as error:
-        raise IrError("the graph's file is not XML") from error
-    version = net.get("version", "")
-    layers = {"5": v5.layers, "10": v10.layers, "11": v10.layers}.get(version)
-    if net.tag != "net" or layers is None:
-        raise IrError(f"not an IR of version 5, 10 or 11: {net.tag} {version}")
-    try:
-        return _connect(net, layers(net, Weights(weights.read_bytes())))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, IrError):
-            raise
-        raise IrError(f"the graph is malformed: {error}") from error
-
-
 @dataclass(frozen=True, slots=True)
 class Layer:
     """What one element of the XML stands for. Its nodes name the layer's ports as inputs and outputs."""
@@ -151,7 +121,7 @@ def children(net: ElementTree.Element, group: str) -> Iterator[ElementTree.Eleme
     yield from found
 
 
-def _connect(net: ElementTree.Element, layers: dict[str, Layer]) -> Graph:
+def connect(net: ElementTree.Element, layers: dict[str, Layer]) -> Graph:
     """Replace every input port by the value that an edge brings to it, and put the layers in order."""
     sources: dict[str, str] = {}
     before: dict[str, set[str]] = {layer: set() for layer in layers}

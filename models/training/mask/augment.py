@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from prosopon.models.faces.mask import CROP
+from prosopon.models.faces.attributes.mask import CROP
 from prosopon.models.training.mask.dataset import STORED
 from prosopon.models.training.mask.render import Wear
 

@@ -23,9 +23,9 @@ import numpy as np
 import typer
 
 from prosopon.configs.settings import DetectionSettings
+from prosopon.models.faces.attributes.mask import CROP
 from prosopon.models.faces.centerface import CenterFace
 from prosopon.models.faces.detections import Float32, RGBImage
-from prosopon.models.faces.mask import CROP
 from prosopon.models.pictures.crops import CropSpec, cut
 from prosopon.models.roles import FaceDetector
 from prosopon.models.runtime.session import Compute

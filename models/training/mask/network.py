@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from prosopon.models.convert.onnx_export import export
-from prosopon.models.faces.mask import CLASSES, CROP
+from prosopon.models.faces.attributes.mask import CLASSES, CROP
 
 WIDTHS = (16, 32, 64, 96)
 
@@ -30,7 +30,7 @@ class Block(nn.Module):
 
 
 class MaskNet(nn.Module):
-    """``(N, 3, 64, 64)`` float32 RGB, 0..255, to ``(N, 3)`` logits in the order of `models.faces.mask.CLASSES`."""
+    """``(N, 3, 64, 64)`` float32 RGB, 0..255, to ``(N, 3)`` logits in the order of `attributes.mask.CLASSES`."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 import typer
 from torch import Tensor
 
-from prosopon.models.faces.mask import CLASSES
+from prosopon.models.faces.attributes.mask import CLASSES
 from prosopon.models.training.mask.augment import augment, middle
 from prosopon.models.training.mask.network import MaskNet, to_onnx
 

@@ -37,7 +37,7 @@ from prosopon.pipelines.http.keys import bearer_token
 from prosopon.pipelines.http.uploads import BodyError, BodyTooLarge
 
 if TYPE_CHECKING:
-    from prosopon.pipelines.ingress import Services
+    from prosopon.pipelines.services import Services
 
 BASE = "/api/aifaceswap/v1"
 RESULTS = f"{BASE}/result/"

@@ -38,12 +38,11 @@ from prosopon.models.pictures.decoding import ImageError, RejectionReason
 from prosopon.pipelines.apis.checkface.inversion import add_routes as add_inversion
 from prosopon.pipelines.graphs.generation import NoInversion, Recipe
 from prosopon.pipelines.http.application import INTERNAL, api_app
-from prosopon.pipelines.http.cors import OpenToEveryOrigin
 from prosopon.pipelines.http.downloads import download, etag_of, not_modified
 from prosopon.pipelines.http.uploads import BodyError, BodyTooLarge, read_json
 
 if TYPE_CHECKING:
-    from prosopon.pipelines.ingress import Services
+    from prosopon.pipelines.services import Services
 
 _CACHE_CONTROL = "public, max-age=86400"
 """The bytes stay the same until the operator changes the generator."""
@@ -184,9 +183,9 @@ def create_app(services: "Services") -> FastAPI:
         expected=_EXPECTED,
         answer=lambda error: _translate(error).response(),
         bug=CheckFaceError(500, INTERNAL),
+        slash=True,
         responses={status: {"model": Failure} for status in (400, 404, 413, 500, 503)},
     )
-    app.add_middleware(OpenToEveryOrigin)
     generation = services.generation
 
     def get(path: str, **options: Any) -> Callable[[Any], Any]:

@@ -36,7 +36,7 @@ from prosopon.pipelines.http.uploads import (
 )
 
 if TYPE_CHECKING:
-    from prosopon.pipelines.ingress import Services
+    from prosopon.pipelines.services import Services
 
 
 # ------------------------------------------------------------------------------------------------------- request

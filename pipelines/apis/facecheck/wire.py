@@ -10,6 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 from starlette.responses import Response
 
 from prosopon.pipelines.graphs.face_search import Found, counted
+from prosopon.pipelines.graphs.searches import Finished, Report
 
 MAX_INT32 = 2**31 - 1
 Int32 = Annotated[int, Field(json_schema_extra={"format": "int32"})]
@@ -151,6 +152,16 @@ def message_of(found: Found) -> str:
     if not found.hits:
         return f"The search is done: no similar face was found among {counted(found.searched, 'face')}."
     return "The search is done."
+
+
+def reporter(show_files: bool) -> Report:
+    """How a search that is done is told. show_files: as for `results_of`."""
+
+    def report(done: Finished) -> tuple[bytes, str]:
+        results = results_of(done.found, done.demo, done.pictures, done.queued_seconds, show_files)
+        return results.model_dump_json().encode(), message_of(done.found)
+
+    return report
 
 
 def data_uri(webp: bytes | None) -> str | None:

@@ -33,8 +33,11 @@ from prosopon.deployments.state.galleries.enrollments import EnrolledPicture
 from prosopon.deployments.state.keys import Key
 from prosopon.deployments.state.schema import MAX_SUBJECT_LENGTH
 from prosopon.deployments.state.spoof_checks import SpoofChecks
+from prosopon.models.faces.attributes.embedding import EMBEDDING
+from prosopon.models.faces.attributes.landmarks import DENSE_LANDMARKS
+from prosopon.models.faces.attributes.liveness import LIVENESS
 from prosopon.models.pictures.decoding import ImageError, media_type
-from prosopon.pipelines.graphs.face_analysis import Face, Picture, Plugin
+from prosopon.pipelines.graphs.face_analysis import Attribute, Face, Picture
 from prosopon.pipelines.graphs.side_by_side import all_of
 from prosopon.pipelines.http.application import INTERNAL, api_app
 from prosopon.pipelines.http.uploads import (
@@ -48,7 +51,7 @@ from prosopon.pipelines.http.uploads import (
 )
 
 if TYPE_CHECKING:
-    from prosopon.pipelines.ingress import Services
+    from prosopon.pipelines.services import Services
 
 BASE = "/v1"
 MAX_PICTURES = 10
@@ -316,9 +319,10 @@ def _found(face: Face) -> FoundFace:
     x1, y1, x2, y2 = (float(value) for value in face.box)
     points = [round(float(value)) for value in np.concatenate([face.landmarks[:, 0], face.landmarks[:, 1]])]
     box = (x1, y1, x2, y2, face.score)
-    if face.dense_landmarks is None:
+    landmarks = face.get(DENSE_LANDMARKS)
+    if landmarks is None:
         return FoundFace(bounding_box=box, points=points)
-    dense = [(round(float(x)), round(float(y))) for x, y in face.dense_landmarks]
+    dense = [(round(float(x)), round(float(y))) for x, y in landmarks]
     return FoundFaceWithLandmarks(bounding_box=box, points=points, raw_landmarks=dense)
 
 
@@ -391,10 +395,10 @@ def create_app(services: "Services") -> FastAPI:
             raise TruefaceError(406, "the Content-Type must be image/jpeg, image/png or application/json")
         return _picture("img", await _json_object(request, one_picture), max_bytes)
 
-    async def analyze(field: str, image: bytes, plugin: Plugin, limit: int = 1) -> Picture:
+    async def analyze(field: str, image: bytes, attribute: Attribute, limit: int = 1) -> Picture:
         """At least one face; errors name the field."""
         try:
-            picture = await services.faces.analyze(image, frozenset({plugin}), limit=limit)
+            picture = await services.faces.analyze(image, frozenset({attribute}), limit=limit)
         except ImageError as error:
             raise TruefaceError(400, f"'{field}': {error}") from None
         if not picture.faces:
@@ -402,8 +406,7 @@ def create_app(services: "Services") -> FastAPI:
         return picture
 
     async def enrolled(field: str, image: bytes) -> EnrolledPicture:
-        face = (await analyze(field, image, Plugin.EMBEDDING)).faces[0]
-        assert face.embedding is not None
+        face = (await analyze(field, image, EMBEDDING)).faces[0]
         return EnrolledPicture(uuid.uuid4(), face.embedding, Blob(image, media_type(image)))
 
     async def all_enrolled(pictures: dict[str, bytes]) -> list[EnrolledPicture]:
@@ -421,13 +424,12 @@ def create_app(services: "Services") -> FastAPI:
     async def detect_spoof(request: Request, caller: Caller) -> Response:
         """Whether the biggest face is live or an attempt to deceive."""
         image = await raw_or_json_picture(request)
-        if not services.faces.available(Plugin.LIVENESS):
+        if not services.faces.available(LIVENESS):
             message = "no liveness model is in service: run `prosopon models pull minifasnet` and restart the server"
             raise TruefaceError(503, message)
-        face = (await analyze("img", image, Plugin.LIVENESS)).faces[0]
-        assert face.liveness is not None
-        live, key = face.liveness.probability, uuid.uuid4()
-        model = services.faces.card(Plugin.LIVENESS).fingerprint
+        face = (await analyze("img", image, LIVENESS)).faces[0]
+        live, key = face[LIVENESS].probability, uuid.uuid4()
+        model = services.faces.card(LIVENESS).fingerprint
         await asyncio.to_thread(checks.add, caller.tenant, key, live, model)
         found = SpoofCheck(
             class_="real" if live >= 0.5 else "fake", key=str(key), score=max(live, 1 - live), success=True
@@ -449,12 +451,12 @@ def create_app(services: "Services") -> FastAPI:
     ) -> Response:
         """Every face of the picture, the biggest first; none is an empty list."""
         image = await raw_or_json_picture(request)
-        plugins = frozenset[Plugin]()
+        plugins = frozenset[Attribute]()
         if rawlandmarks or rawlandmark:
             cards = services.faces.cards
             if "landmarks" not in cards or cards["landmarks"].dim != LANDMARKS:
                 raise TruefaceError(503, f"no model of {LANDMARKS} landmarks is in service")
-            plugins = frozenset({Plugin.DENSE_LANDMARKS})
+            plugins = frozenset({DENSE_LANDMARKS})
         picture = await services.faces.analyze(image, plugins)
         found = FoundFaces(faces=[_found(face) for face in picture.faces])
         return Envelope(data=found, message="face processed successfully").response()
@@ -583,8 +585,8 @@ def create_app(services: "Services") -> FastAPI:
         enrollment = _as_uuid(asked.id, EnrollmentNotFound)
         image = _picture("img", document, max_bytes)
         stored = await enrollments.embeddings(caller.tenant, enrollment)
-        picture = await analyze("img", image, Plugin.EMBEDDING, limit=0)
-        probes = np.stack([face.embedding for face in picture.faces if face.embedding is not None])
+        picture = await analyze("img", image, EMBEDDING, limit=0)
+        probes = np.stack([face.embedding for face in picture.faces])
         distances = np.linalg.norm(stored[:, np.newaxis] - probes, axis=2).min(axis=1)
         scores = [float(score) for score in services.similarity.similarity(distances)]
         found: dict[str, bool | float] = {}
@@ -604,8 +606,7 @@ def create_app(services: "Services") -> FastAPI:
         document = await _json_object(request, one_picture)
         collection = _as_uuid(ToIdentify.model_validate(document).collection_id, CollectionNotFound)
         image = _picture("img", document, max_bytes)
-        face = (await analyze("img", image, Plugin.EMBEDDING)).faces[0]
-        assert face.embedding is not None
+        face = (await analyze("img", image, EMBEDDING)).faces[0]
         found = await enrollments.identify(caller.tenant, collection, face.embedding)
         if found is None:
             raise CollectionUntrained(str(collection))

@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 
 from prosopon.models.faces import dlib_chips
+from prosopon.models.faces.attributes.declaration import FaceAttribute, FaceModel, FaceRole
 from prosopon.models.faces.detections import Float32
 from prosopon.models.pictures.crops import CropSpec
-from prosopon.models.roles import Chips, Gender
+from prosopon.models.roles import Chips, Gender, GenderClassifier
 from prosopon.models.runtime.fingerprint import fingerprint
 from prosopon.models.runtime.session import Compute, create_session, run
+from prosopon.models.weights.registry import Weights
 
 
 class DlibGender:
@@ -29,9 +31,28 @@ class DlibGender:
             return np.empty((0, 2), np.float32)
         return run(self._session, dlib_chips.normalise(chips))[0]
 
-    def classify(self, chips: Chips) -> list[Gender]:
-        """chips ``(N, 32, 32, 3)`` uint8 RGB, cut as `crop` says."""
+    outputs = probabilities
+
+    def genders(self, outputs: Float32) -> list[Gender]:
+        """One `Gender` for each row of `probabilities`."""
         return [
             Gender("male", float(male)) if male > female else Gender("female", float(female))
-            for female, male in self.probabilities(chips)
+            for female, male in outputs
         ]
+
+    def classify(self, chips: Chips) -> list[Gender]:
+        """chips ``(N, 32, 32, 3)`` uint8 RGB, cut as `crop` says."""
+        return self.genders(self.probabilities(chips))
+
+
+def _dlib(weights: Weights, compute: Compute) -> GenderClassifier:
+    return DlibGender(weights.path, compute)
+
+
+def _serve(network: GenderClassifier) -> FaceModel:
+    return FaceModel.of(network, (network.crop,), network.outputs, network.genders)
+
+
+GENDER = FaceAttribute(
+    "gender", Gender, FaceRole("gender", {"dlib-gender": _dlib}, _serve), called={"compreface": "gender"}
+)

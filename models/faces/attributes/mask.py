@@ -4,13 +4,15 @@ from pathlib import Path
 
 import numpy as np
 
+from prosopon.models.faces.attributes.declaration import FaceAttribute, FaceModel, FaceRole
 from prosopon.models.faces.detections import Float32
 from prosopon.models.pictures.crops import CropSpec
-from prosopon.models.roles import Chips, Mask
+from prosopon.models.roles import Chips, Mask, MaskClassifier
 from prosopon.models.runtime.fingerprint import fingerprint
 from prosopon.models.runtime.session import Compute, create_session, run
+from prosopon.models.weights.registry import Weights
 
-WEIGHTS = Path(__file__).parent.parent / "weights" / "mask.onnx"
+WEIGHTS = Path(__file__).parents[2] / "weights" / "mask.onnx"
 """The committed weights."""
 
 CLASSES = ("without_mask", "mask_worn_incorrectly", "mask_worn_correctly")
@@ -50,3 +52,25 @@ class MaskClassifierNet:
             best = int(row.argmax())
             found.append(Mask(CLASSES[best], float(row[best])))  # type: ignore[arg-type]
         return found
+
+
+def _own(weights: Weights, compute: Compute) -> MaskClassifier:
+    return MaskClassifierNet(weights.path, compute)
+
+
+def _serve(network: MaskClassifier) -> FaceModel:
+    return FaceModel.of(network, (network.crop,), network.classify)
+
+
+MASK = FaceAttribute(
+    "mask",
+    Mask,
+    FaceRole(
+        "mask",
+        {".onnx": _own},
+        _serve,
+        own=WEIGHTS,
+        own_summary="Prosopon's own classifier of three classes",
+    ),
+    called={"compreface": "mask"},
+)

@@ -2,14 +2,22 @@
 
 from pathlib import Path
 
-import dlib
 import numpy as np
 
 from prosopon.models.faces import dlib_chips
+from prosopon.models.faces.attributes.declaration import (
+    FaceAttribute,
+    FaceInPicture,
+    FaceModel,
+    FaceRole,
+)
 from prosopon.models.faces.detections import Float32
-from prosopon.models.pictures.crops import CropSpec
-from prosopon.models.roles import Chips
+from prosopon.models.faces.head_pose import head_pose
+from prosopon.models.pictures.crops import CropSpec, to_picture
+from prosopon.models.roles import Chips, HeadPose, LandmarkPredictor
 from prosopon.models.runtime.fingerprint import fingerprint
+from prosopon.models.runtime.session import Compute
+from prosopon.models.weights.registry import Weights
 
 SIZE = 192
 PADDING = 0.5
@@ -39,6 +47,8 @@ class DlibLandmarks68:
     preprocessing = 1
 
     def __init__(self, path: Path) -> None:
+        import dlib  # Large, and this file is read by processes that run no model.
+
         self.fingerprint = fingerprint(self.name, self.preprocessing, path)
         self._predictor = dlib.shape_predictor(str(path))
         self._box = dlib.rectangle(*box_in_chip())
@@ -59,3 +69,38 @@ def five_points(landmarks: Float32) -> Float32:
     right_eye = landmarks[..., 42:48, :].mean(axis=-2)
     nose, left_mouth, right_mouth = (landmarks[..., index, :] for index in (30, 48, 54))
     return np.stack([left_eye, right_eye, nose, left_mouth, right_mouth], axis=-2)
+
+
+def _dlib(weights: Weights, compute: Compute) -> LandmarkPredictor:
+    return DlibLandmarks68(weights.path)
+
+
+def _serve(network: LandmarkPredictor) -> FaceModel:
+    return FaceModel.of(network, (network.crop,), network.predict, dim=network.count)
+
+
+def _in_picture(points: Float32, face: FaceInPicture) -> Float32:
+    return to_picture(points, face.matrices[0])
+
+
+def _pose(points: Float32, face: FaceInPicture) -> HeadPose:
+    return head_pose(_in_picture(points, face), (face.width, face.height))
+
+
+ROLE: FaceRole[LandmarkPredictor] = FaceRole("landmarks", {"dlib-landmarks68": _dlib, ".dat": _dlib}, _serve)
+
+LANDMARKS: FaceAttribute[Float32] = FaceAttribute(
+    "landmarks",
+    np.ndarray,
+    None,
+    lambda _, face: face.landmarks,
+    called={"compreface": "landmarks"},
+)
+"""The detector's five, ``(5, 2)`` in pixels of the upright picture."""
+
+DENSE_LANDMARKS: FaceAttribute[Float32] = FaceAttribute(
+    "dense_landmarks", np.ndarray, ROLE, _in_picture, called={"compreface": "landmarks2d106"}
+)
+"""``(68, 2)``, ``(98, 2)`` or ``(106, 2)`` in pixels of the upright picture."""
+
+POSE = FaceAttribute("pose", HeadPose, ROLE, _pose, called={"compreface": "pose"})

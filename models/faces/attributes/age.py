@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 
 from prosopon.models.faces import dlib_chips
+from prosopon.models.faces.attributes.declaration import FaceAttribute, FaceModel, FaceRole
 from prosopon.models.faces.detections import Float32
 from prosopon.models.pictures.crops import CropSpec
-from prosopon.models.roles import Age, Chips
+from prosopon.models.roles import Age, AgeEstimator, Chips
 from prosopon.models.runtime.fingerprint import fingerprint
 from prosopon.models.runtime.session import Compute, create_session, run
+from prosopon.models.weights.registry import Weights
 
 # Classes are whole years; the first stands for the months before the first birthday and counts as a quarter
 # year (dlib's age predictor example, `get_estimated_age`).
@@ -77,6 +79,23 @@ class DlibAge:
             return np.empty((0, len(YEARS)), np.float32)
         return run(self._session, dlib_chips.normalise(chips))[0]
 
+    outputs = probabilities
+
+    def ages(self, outputs: Float32) -> list[Age]:
+        """One `Age` for each row of `probabilities`."""
+        return [age_range(row) for row in calibrate(outputs)]
+
     def estimate(self, chips: Chips) -> list[Age]:
         """chips ``(N, 64, 64, 3)`` uint8 RGB, cut as `crop` says."""
-        return [age_range(row) for row in calibrate(self.probabilities(chips))]
+        return self.ages(self.probabilities(chips))
+
+
+def _dlib(weights: Weights, compute: Compute) -> AgeEstimator:
+    return DlibAge(weights.path, compute)
+
+
+def _serve(network: AgeEstimator) -> FaceModel:
+    return FaceModel.of(network, (network.crop,), network.outputs, network.ages)
+
+
+AGE = FaceAttribute("age", Age, FaceRole("age", {"dlib-age": _dlib}, _serve), called={"compreface": "age"})

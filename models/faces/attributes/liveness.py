@@ -1,17 +1,25 @@
 """Presentation attack detection: MiniFASNet V2 and V1SE of Silent-Face-Anti-Spoofing (Minivision 2020)."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from prosopon.models.faces.attributes.declaration import (
+    FaceAttribute,
+    FaceInPicture,
+    FaceModel,
+    FaceRole,
+)
 from prosopon.models.faces.detections import Float32
 from prosopon.models.pictures.crops import CropSpec
-from prosopon.models.roles import Chips
+from prosopon.models.roles import Chips, LivenessDetector
 from prosopon.models.runtime.fingerprint import fingerprint
 from prosopon.models.runtime.prepared import prepare
 from prosopon.models.runtime.session import Compute, create_session, run
+from prosopon.models.weights.registry import Weights
 
 SIZE = 80
 LIVE = 1
@@ -38,7 +46,7 @@ class MiniFASNetEnsemble:
 
     # The networks learned from crops of the box's own shape that lie in the picture (`AffineCrop` in the
     # original's generate_patches.py): with black borders they take a live face for an attack.
-    crops = (
+    crops: tuple[CropSpec, ...] = (
         CropSpec(SIZE, scale=2.7, square=False, inside=True),
         CropSpec(SIZE, scale=4.0, square=False, inside=True),
     )
@@ -85,3 +93,32 @@ def _onnx_form(path: Path, architecture: Literal["V2", "V1SE"]) -> Path | bytes:
     if path.suffix == ".onnx":
         return path
     return prepare([path], "minifasnet", 1, lambda: export(path, architecture))
+
+
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """probability: that the face belongs to a live person in front of the camera, 0..1."""
+
+    probability: float
+
+
+def _minifasnet(weights: Weights, compute: Compute) -> LivenessDetector:
+    v2, v1se = weights.paths
+    return MiniFASNetEnsemble(v2, v1se, compute)
+
+
+def _serve(network: LivenessDetector) -> FaceModel:
+    return FaceModel.of(network, network.crops, lambda *chips: network.score(chips))
+
+
+def _liveness(probability: np.float32, face: FaceInPicture) -> Liveness:
+    return Liveness(float(probability))
+
+
+LIVENESS = FaceAttribute(
+    "liveness",
+    Liveness,
+    FaceRole("liveness", {"minifasnet": _minifasnet}, _serve),
+    _liveness,
+    called={"compreface": "liveness"},
+)

@@ -1,0 +1,53 @@
+"""Embeddings that clients send instead of pictures."""
+
+from typing import Annotated
+
+import numpy as np
+
+from prosopon.deployments.state.errors import InvalidEmbedding
+from prosopon.models.faces.attributes.embedding import EMBEDDING
+from prosopon.models.faces.detections import Float32
+from prosopon.pipelines.apis.compreface.errors import WrongEmbedding
+from prosopon.pipelines.apis.compreface.wire import (
+    ComparedEmbeddings,
+    Embeddings,
+    EmbeddingSimilarity,
+    SourceAndTargets,
+)
+from prosopon.pipelines.http.bodies import embeddings_body
+from prosopon.pipelines.services import Services
+
+# How long embeddings are is known once the models are: the body is bounded for the longest that are usual.
+_LONGEST, _MOST = 512, 512
+
+EmbeddingsBody = Annotated[Embeddings, embeddings_body(Embeddings, _LONGEST, _MOST)]
+SourceAndTargetsBody = Annotated[SourceAndTargets, embeddings_body(SourceAndTargets, _LONGEST, _MOST)]
+
+
+def unit_vectors(services: Services, name: str, rows: list[list[float]]) -> Float32:
+    """``(N, D)`` float32 of unit norm. Raises `InvalidEmbedding` and `WrongEmbedding` that say which is wrong."""
+    dim = services.faces.card(EMBEDDING).dim or 0
+    for row, values in enumerate(rows):
+        if len(values) != dim:
+            raise InvalidEmbedding(
+                f"'{name}' {row} has {len(values)} numbers and the model's embeddings have {dim}"
+            )
+    array = np.asarray(rows, np.float64).reshape(len(rows), dim)
+    with np.errstate(over="ignore"):
+        norms = np.linalg.norm(array, axis=1, keepdims=True)
+    if not np.isfinite(norms).all() or (norms == 0).any():
+        raise WrongEmbedding(f"'{name}' must hold finite numbers that are not all zero")
+    unit: Float32 = (array / norms).astype(np.float32)
+    return unit
+
+
+def compared(
+    services: Services, one: Float32, vectors: Float32, embeddings: list[list[float]]
+) -> ComparedEmbeddings:
+    """embeddings: as the client sent the vectors; the most similar comes first."""
+    similarities = services.recognition.similarities(one, vectors)
+    result = [
+        EmbeddingSimilarity(embedding=embedding, similarity=round(float(similarity), 5))
+        for embedding, similarity in zip(embeddings, similarities, strict=True)
+    ]
+    return ComparedEmbeddings(result=sorted(result, key=lambda one: -one.similarity))

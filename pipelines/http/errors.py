@@ -1,0 +1,52 @@
+"""From an exception to an answer: each API has one table, which `api_app` registers."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from prosopon.deployments.serving.calls import ModelFailed, Overloaded, Unavailable
+from prosopon.deployments.state.errors import StateError
+from prosopon.models.pictures.decoding import ImageError
+from prosopon.pipelines.http.bodies import BodyError
+from prosopon.pipelines.http.keys import KeyRefused
+
+ErrorTable = Mapping[type[Exception], Callable[[Any], Response]]
+"""The answer to an exception. Of an exception's classes the most special that is in the table counts, so that
+`SubjectNotFound` may stand beside `StateError`. `Exception` is for bugs, which are logged."""
+
+EVERY_TABLE_ANSWERS = (
+    RequestValidationError, HTTPException, BodyError, ImageError, StateError, Overloaded, Unavailable, ModelFailed,
+    Exception,
+)  # fmt: skip
+"""`KeyRefused` too, where the API has keys."""
+
+
+def check_table(table: ErrorTable, *, keys: bool) -> None:
+    """Raises `LookupError` that names what the table does not answer."""
+    needed = (*EVERY_TABLE_ANSWERS, *((KeyRefused,) if keys else ()))
+    if missing := [kind.__name__ for kind in needed if kind not in table]:
+        raise LookupError(f"the table of errors has no row for {', '.join(missing)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """place: query, path, header or body. name: of the field, with dots; of a whole body ``body``.
+    kind: pydantic's type of error, such as ``missing`` or ``greater_than_equal``. message: in pydantic's words."""
+
+    place: str
+    name: str
+    kind: str
+    message: str
+
+
+def first_problem(error: RequestValidationError | ValidationError) -> Problem:
+    """What is wrong with the first of the parameters that are."""
+    problem = error.errors()[0]
+    places = [str(part) for part in problem["loc"]]
+    place = places.pop(0) if places and places[0] in ("query", "path", "header", "body") else "body"
+    return Problem(place, ".".join(places) or "body", problem["type"], problem["msg"])

@@ -1,0 +1,94 @@
+"""The application over real models in this process: for tests of what a route answers, without Ray's processes.
+
+Ray Serve's local testing mode builds the same graph of deployments from the same settings and calls them in threads.
+What it leaves out is what lies between processes: HAProxy, queues and their bounds, batches, replicas that die.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from ray import serve
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from prosopon.configs.settings import Deployments, Settings
+from prosopon.models.faces.attributes.table import ATTRIBUTES
+from prosopon.pipelines.app import build
+from prosopon.pipelines.graphs.application import Graphs
+from prosopon.pipelines.ingress import Ingress
+
+logger = logging.getLogger(__name__)
+
+
+class Served(Protocol):
+    """A server, whether it is a process of its own or not. home: its state."""
+
+    @property
+    def home(self) -> Path: ...
+
+    def connect(self) -> httpx.Client:
+        """A client whose paths begin at the server's root."""
+        ...
+
+
+class _OneLoop(httpx.BaseTransport):
+    """Requests of any number of clients and threads to an ASGI application in one event loop, as in an ingress."""
+
+    def __init__(self, app: ASGIApp, loop: BlockingPortal) -> None:
+        async def logged(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await app(scope, receive, send)
+            except Exception:
+                logger.exception("a bug")
+                raise
+
+        # A status 500 is an answer to look at, as it is for a client.
+        self._app, self._loop = httpx.ASGITransport(logged, raise_app_exceptions=False), loop
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        request.read()
+        return self._loop.call(self._answer, request)
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        answer = await self._app.handle_async_request(request)
+        return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """As `Served`."""
+
+    home: Path
+    transport: httpx.BaseTransport
+
+    def connect(self) -> httpx.Client:
+        return httpx.Client(transport=self.transport, base_url="http://127.0.0.1", timeout=60)
+
+
+@contextmanager
+def in_process(home: Path, args: dict[str, Any] | None = None) -> Iterator[InProcess]:
+    """The application over the state in `home`, gone with the block; `args` are its settings."""
+    # Serve's queue of a batch asks for the context of a replica, and there is none.
+    alone = {name: {"max_batch_size": 1} for name in (*Deployments.model_fields, *ATTRIBUTES.roles)}
+    settings = Settings.model_validate({"state": {"home": str(home)}, "deployments": alone, **(args or {})})
+    handle = serve.run(build(settings), name=home.name, _local_testing_mode=True)
+    graphs: Graphs = handle.graphs.remote().result()
+    with start_blocking_portal() as loop:
+        yield InProcess(home, _OneLoop(loop.call(_ingress, graphs), loop))
+
+
+async def _ingress(graphs: Graphs) -> ASGIApp:
+    """The ingress as an ASGI application: without the wrapper by which a replica of Serve answers."""
+    wrapper: Any = Ingress  # to the type checker it is still the class that was decorated
+    plain: Any = next(
+        kind for kind in wrapper.func_or_class.__mro__ if "__serve_build_asgi_app__" in vars(kind)
+    )
+    ingress = object.__new__(plain)
+    await plain.__init__(ingress, graphs.settings, graphs.recognition, graphs.generation, graphs.swaps)
+    app: ASGIApp = ingress.__serve_build_asgi_app__()
+    return app

@@ -1,0 +1,285 @@
+"""What the five APIs share in HTTP, seen on an application of three routes."""
+
+import base64
+import itertools
+import json
+import uuid
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import httpx
+import pytest
+from fastapi import Query, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from prosopon.configs.settings import Settings
+from prosopon.deployments.serving.calls import ModelFailed, Overloaded, Unavailable
+from prosopon.deployments.state.database import Records
+from prosopon.deployments.state.errors import StateError, SubjectNotFound
+from prosopon.deployments.state.keys import Key, KeyStore
+from prosopon.models.pictures.decoding import ImageError
+from prosopon.pipelines.http.application import ApiApp, api_app
+from prosopon.pipelines.http.bodies import BodyError, BodyTooLarge, json_body
+from prosopon.pipelines.http.errors import first_problem
+from prosopon.pipelines.http.forms import Upload, parse_multipart
+from prosopon.pipelines.http.keys import Authenticator, KeyRefused, MalformedKey, NoKey, WrongScope, caller
+from prosopon.pipelines.http.routing import api_router
+from prosopon.pipelines.http.uploads import MissingPicture, NotBase64, decode_base64, picture
+
+
+class Name(BaseModel):
+    subject: str
+
+
+router = api_router()
+
+
+@router.post("/v9/faces")
+async def add(
+    subject: Annotated[str, Query()],
+    file: Annotated[Upload, picture("file")],
+    key: Annotated[Key, caller("recognition")],
+    limit: int = 7,
+) -> dict[str, Any]:
+    return {
+        "subject": subject,
+        "limit": limit,
+        "bytes": len(file.data),
+        "key": key.name,
+        "file": file.filename,
+    }
+
+
+@router.post("/v9/subjects")
+async def create(body: Annotated[Name, json_body(Name)], key: Annotated[Key, caller("recognition")]) -> Name:
+    return body
+
+
+@router.get("/v9/flags")
+async def flags(rawlandmarks: bool = False, limit: int = 7) -> dict[str, Any]:
+    return {"rawlandmarks": rawlandmarks, "limit": limit}
+
+
+@router.get("/v9/bug")
+async def bug(kind: str) -> Response:
+    raise SubjectNotFound("Zoë") if kind == "subject" else ZeroDivisionError
+
+
+def said(status: int) -> Any:
+    return lambda error: JSONResponse({"error": type(error).__name__, "message": str(error)}, status)
+
+
+ERRORS: dict[type[Exception], Any] = {
+    **dict.fromkeys((NoKey, MalformedKey), said(401)), KeyRefused: said(403), StateError: said(503),
+    RequestValidationError: lambda error: JSONResponse({"problem": first_problem(error).name}, 400),
+    HTTPException: lambda error: JSONResponse({"status": error.status_code}, error.status_code),
+    BodyError: said(400), BodyTooLarge: said(413), SubjectNotFound: said(404), ImageError: said(400),
+    Overloaded: said(503), Unavailable: said(503), ModelFailed: said(500), Exception: said(500),
+}  # fmt: skip
+
+
+@dataclass
+class Served:
+    keys: Authenticator
+    settings: Settings = field(default_factory=Settings)
+
+
+@pytest.fixture
+def store(tmp_path: Any) -> KeyStore:
+    return KeyStore(Records(f"sqlite:///{tmp_path / 'records.db'}"))
+
+
+@pytest.fixture
+def app(store: KeyStore) -> ApiApp:
+    app = api_app(
+        "compreface",
+        "Test",
+        "1",
+        services=Served(Authenticator(store)),
+        errors=ERRORS,
+        flags=("rawlandmarks",),
+    )
+    app.include_router(router)
+    return app
+
+
+@pytest.fixture
+def key(store: KeyStore) -> str:
+    return store.create("Ann", ["recognition"])[1]
+
+
+async def ask(app: ApiApp, method: str, url: str, **options: Any) -> httpx.Response:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+        return await client.request(method, url, **options)
+
+
+@pytest.mark.anyio
+async def test_a_request_without_a_key_is_refused_before_its_body_is_read(
+    app: ApiApp, store: KeyStore
+) -> None:
+    other = store.create("other", ["detection"])[1]
+
+    async def body() -> Any:
+        raise AssertionError("the body was read")
+        yield b""
+
+    for given, status in ((None, 401), ("text", 401), (str(uuid.uuid4()), 403), (other, 403)):
+        for path, kind in (
+            ("/v9/faces", "multipart/form-data; boundary=x"),
+            ("/v9/subjects", "application/json"),
+        ):
+            headers = {"content-type": kind} | ({"x-api-key": given} if given else {})
+            answer = await ask(app, "POST", path, content=body(), headers=headers)
+            assert answer.status_code == status, (given, answer.text)
+
+
+@pytest.mark.anyio
+async def test_form_fields_are_parameters_that_the_query_wins_over(app: ApiApp, key: str) -> None:
+    form = {"files": {"file": ("a.jpg", b"12345")}, "headers": {"x-api-key": key}}
+    answer = await ask(app, "POST", "/v9/faces?limit=3", data={"subject": "Bo & Zoë", "limit": "4"}, **form)
+    assert answer.json() == {"subject": "Bo & Zoë", "limit": 3, "bytes": 5, "key": "Ann", "file": "a.jpg"}
+    answer = await ask(app, "POST", "/v9/faces?limit=&subject=Bo", data={"limit": "x"}, **form)
+    assert (answer.status_code, answer.json()) == (400, {"problem": "limit"})
+    answer = await ask(app, "POST", "/v9/faces?limit=", **form)
+    assert (answer.status_code, answer.json()) == (400, {"problem": "subject"})
+
+
+@pytest.mark.anyio
+async def test_the_first_file_of_a_name_is_taken_and_more_are_told(app: ApiApp, key: str) -> None:
+    boundary, head = "frontier", "Content-Disposition: form-data; name="
+    parts = [
+        f'{head}"file"\r\n\r\ntext before',
+        f'{head}"file"; filename="blob"\r\nContent-Type: image/jpeg\r\n\r\nABC',
+        f'{head}"file"; filename="other"\r\n\r\nABCDEF',
+        f'{head}"file"\r\n\r\ntext after',
+    ]
+    body = "".join(f"--{boundary}\r\n{part}\r\n" for part in parts) + f"--{boundary}--\r\n"
+    headers = {"x-api-key": key, "content-type": f"multipart/form-data; boundary={boundary}"}
+    answer = await ask(app, "POST", "/v9/faces?subject=a", content=body.encode(), headers=headers)
+    assert (answer.json()["bytes"], answer.json()["file"]) == (3, "blob")
+    assert answer.headers["x-notice"] == "2 files are named file; the first was taken"
+
+
+@pytest.mark.anyio
+async def test_bodies_of_names_are_bounded_objects(app: ApiApp, key: str) -> None:
+    headers = {"x-api-key": key, "content-type": "application/json"}
+    bodies = {
+        b'{"subject": "Zo\xc3\xab", "other": 1}': 200,
+        b"[1]": 400,
+        b'"text"': 400,
+        b"{": 400,
+        b"": 400,
+        b'{"subject": [1]}': 400,
+        b"[" * 60_000: 413,
+        json.dumps({"subject": "a" * 70_000}).encode(): 413,
+        b"[" + b",".join(itertools.repeat(b"[1]", 8_000)) + b"]": 413,
+    }
+    for body, status in bodies.items():
+        answer = await ask(app, "POST", "/v9/subjects", content=body, headers=headers)
+        assert answer.status_code == status, (body[:40], answer.text)
+
+
+@pytest.mark.anyio
+async def test_paths_and_parameters_may_be_written_loosely(app: ApiApp) -> None:
+    for url in (
+        "/v9/flags",
+        "/v9/flags/",
+        "//v9///flags//",
+        "/v9/flags?limit=",
+        "/v9/flags?limit&rawlandmarks=",
+    ):
+        assert (await ask(app, "GET", f"http://here{url}")).json()["limit"] == 7, url
+    assert (await ask(app, "GET", "/v9/flags?rawlandmarks")).json()["rawlandmarks"] is True
+
+
+@pytest.mark.anyio
+async def test_head_is_where_get_is(app: ApiApp) -> None:
+    answer = await ask(app, "HEAD", "/v9/flags/")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert int(answer.headers["content-length"]) == len((await ask(app, "GET", "/v9/flags")).content)
+    assert (await ask(app, "HEAD", "/v9/subjects")).status_code == 405
+
+
+@pytest.mark.anyio
+async def test_every_error_has_the_form_of_the_api_and_lets_other_origins_read_it(app: ApiApp) -> None:
+    for method, url, status in (
+        ("GET", "/v9/nothing", 404),
+        ("PATCH", "/v9/flags", 405),
+        ("GET", "/v9/bug?kind=subject", 404),
+        ("GET", "/v9/bug?kind=other", 500),
+    ):
+        answer = await ask(app, method, url)
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "application/json")
+        assert answer.headers["access-control-allow-origin"] == "*", url
+
+
+@pytest.mark.anyio
+async def test_preflights_are_answered_as_the_settings_say(app: ApiApp, store: KeyStore) -> None:
+    asked = {
+        "origin": "https://a.example",
+        "access-control-request-method": "PUT",
+        "access-control-request-headers": "x-api-key,x-mine",
+    }
+    answer = await ask(app, "OPTIONS", "/v9/subjects", headers=asked)
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (204, "*")
+    assert {"PUT", "DELETE"} <= set(answer.headers["access-control-allow-methods"].split(", "))
+    assert {"x-api-key", "content-type", "x-mine"} <= set(
+        answer.headers["access-control-allow-headers"].split(", ")
+    )
+
+    some = Settings(cors={"compreface": ("https://a.example",)})
+    closed = api_app("compreface", "Test", "1", services=Served(Authenticator(store), some), errors=ERRORS)
+    for origin, allowed in (("https://a.example", "https://a.example"), ("https://b.example", None)):
+        for method in ("OPTIONS", "GET"):
+            answer = await ask(closed, method, "/v9/flags", headers={"origin": origin})
+            assert answer.headers.get("access-control-allow-origin") == allowed
+            assert answer.headers["vary"] == "Origin"
+
+
+def test_bodies_that_are_read_by_dependencies_are_in_the_document(app: ApiApp) -> None:
+    paths = app.openapi()["paths"]
+    assert set(paths["/v9/faces"]["post"]["requestBody"]["content"]) == {
+        "multipart/form-data",
+        "application/json",
+    }
+    schema = paths["/v9/subjects"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert schema["required"] == ["subject"]
+    assert paths["/v9/subjects"]["post"]["security"] == [{"APIKeyHeader": []}]
+
+
+def test_a_table_that_leaves_something_unanswered_is_refused(store: KeyStore) -> None:
+    for kind in (KeyRefused, ModelFailed, Exception):
+        table = {other: row for other, row in ERRORS.items() if other is not kind}
+        with pytest.raises(LookupError, match=kind.__name__):
+            api_app("compreface", "Test", "1", services=Served(Authenticator(store)), errors=table)
+
+
+def test_multipart_that_is_cut_off_anywhere_is_an_error() -> None:
+    data = b"\xff\xd8\r\n--a\r\n\r\n-\r\n"
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n'
+    body = head + data + b"\r\n--b--"
+    assert [upload.data for upload in parse_multipart(body, b"b", 1).files("file")] == [data]
+    for length in range(len(body)):
+        with pytest.raises(BodyError):
+            parse_multipart(body[:length], b"b", 1)
+
+
+def test_base64_is_read_in_either_alphabet_and_without_padding() -> None:
+    data = bytes(range(256)) * 3 + b"\xff"
+    plain, url_safe = base64.b64encode(data).decode(), base64.urlsafe_b64encode(data).decode()
+    for text in (plain, url_safe, plain.rstrip("="), url_safe.rstrip("="), f"data:image/png;base64,{plain}",
+                 "\n".join(plain[i : i + 76] for i in range(0, len(plain), 76))):  # fmt: skip
+        assert decode_base64("img", text) == data
+    for text in ("a", "abc$", "ab\u00e9d"):
+        with pytest.raises(NotBase64):
+            decode_base64("img", text)
+    with pytest.raises(MissingPicture):
+        decode_base64("img", "")
+
+
+def test_the_scope_that_is_missing_is_named() -> None:
+    assert "'trueface'" in str(WrongScope("trueface"))
