@@ -23,7 +23,7 @@ from prosopon.models.faces.centerface import CenterFace
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.pictures.crops import CropSpec, cut
 from prosopon.models.runtime.session import Compute, create_session
-from prosopon.models.training.embedding.data import as_input
+from prosopon.models.training.embedding.export import Served
 from prosopon.models.training.embedding.network import SIDE, Student
 from prosopon.models.training.embedding.teachers import ARCFACE, RETAIL
 
@@ -121,12 +121,12 @@ def cut_all(london: Path, fairface: Path, detector: CenterFace, cache: Path) -> 
 
     A face that is not found leaves a black chip and `found` 0.
     """
-    rows: list[tuple[str, str, int]] = []
+    rows: list[tuple[str, str, str, int]] = []
     chips: dict[str, list[RGBImage]] = {name: [] for name in CROPS}
 
-    def add(part: str, name: str, picture: RGBImage) -> tuple[Float32, Float32] | None:
+    def add(part: str, name: str, picture: RGBImage, group: str = "") -> tuple[Float32, Float32] | None:
         found = detector.detect([picture], 0.35)[0]
-        rows.append((part, name, int(len(found) > 0)))
+        rows.append((part, name, group, int(len(found) > 0)))
         for crop, spec in CROPS.items():
             black = np.zeros((spec.size, spec.size, 3), np.uint8)
             chips[crop].append(
@@ -138,11 +138,8 @@ def cut_all(london: Path, fairface: Path, detector: CenterFace, cache: Path) -> 
         for row in csv.DictReader(stream):
             picture = _read(fairface / row["file"])
             # FairFace's pictures end at the face.
-            add(
-                "strangers",
-                row["file"],
-                cv2.copyMakeBorder(picture, *(picture.shape[0] // 4,) * 4, cv2.BORDER_CONSTANT),
-            )
+            wide = cv2.copyMakeBorder(picture, *(picture.shape[0] // 4,) * 4, cv2.BORDER_CONSTANT)
+            add("strangers", row["file"], wide, f"{row['race']} {row['gender']}")
     for path in sorted(london.glob("*_neutral.jpg")):
         person = path.name.split("_")[0]
         add("enrolled", person, _read(path))
@@ -154,7 +151,7 @@ def cut_all(london: Path, fairface: Path, detector: CenterFace, cache: Path) -> 
     for crop, cutouts in chips.items():
         np.save(cache / f"{crop}.npy", np.stack(cutouts))
     with (cache / "rows.csv").open("w", newline="") as stream:
-        csv.writer(stream).writerows([("part", "name", "found"), *rows])
+        csv.writer(stream).writerows([("part", "name", "group", "found"), *rows])
 
 
 def verify(embeddings: Float32, rows: list[dict[str, str]]) -> dict[str, dict[str, float]]:
@@ -184,16 +181,35 @@ def verify(embeddings: Float32, rows: list[dict[str, str]]) -> dict[str, dict[st
     return table
 
 
-def embed(student: Student, chips: np.ndarray, mirrored: bool) -> Float32:
+def strangers_by_group(
+    embeddings: Float32, rows: list[dict[str, str]]
+) -> dict[str, tuple[float, float, float]]:
+    """False match rates among pairs of one race and sex, at the limits where all pairs reach 1e-2, 1e-3, 1e-4."""
+    chosen = [i for i, row in enumerate(rows) if row["part"] == "strangers" and row["found"] == "1"]
+    unit = embeddings[chosen] / np.linalg.norm(embeddings[chosen], axis=1, keepdims=True)
+    groups = np.array([rows[i]["group"] for i in chosen])
+    alike = unit @ unit.T
+    upper = np.triu(np.ones_like(alike, bool), 1)
+    everyone = np.sort(alike[upper])
+    limits = [everyone[-int(len(everyone) * rate)] for rate in (1e-2, 1e-3, 1e-4)]
+    table = {}
+    for group in sorted(set(groups)):
+        mine = groups == group
+        pairs = alike[np.ix_(mine, mine)][upper[np.ix_(mine, mine)]]
+        first, second, third = (float((pairs >= limit).mean()) for limit in limits)
+        table[str(group)] = (first, second, third)
+    return table
+
+
+def embed(network: Served, chips: np.ndarray, mirrored: bool) -> Float32:
     """``(N, 112, 112, 3)`` uint8 RGB to ``(N, 256)``, unit; with `mirrored` the mean of a chip and its mirror image."""
-    student.eval()
     out = []
     with torch.no_grad():
         for start in range(0, len(chips), 64):
-            batch = as_input(np.asarray(chips[start : start + 64]))
-            found = torch.nn.functional.normalize(student(batch))
+            batch = torch.from_numpy(chips[start : start + 64]).permute(0, 3, 1, 2).float()
+            found = network(batch)
             if mirrored:
-                found = found + torch.nn.functional.normalize(student(batch.flip(3)))
+                found = found + network(batch.flip(3))
             out.append(torch.nn.functional.normalize(found))
     return torch.cat(out).numpy()
 
@@ -205,6 +221,7 @@ def main(
     cache: Annotated[Path, typer.Option(help="Folder for the chips, written once")],
     student: Annotated[Path | None, typer.Option(help="A checkpoint of the training")] = None,
     retail: Annotated[Path | None, typer.Option(help="face-reidentification-retail-0095 as ONNX")] = None,
+    side: Annotated[int, typer.Option(help="Pixels of the views of training")] = SIDE,
     mirrored: bool = False,
 ) -> None:
     torch.set_num_threads(1)
@@ -212,23 +229,28 @@ def main(
         cut_all(london, fairface, CenterFace(detector, Compute(), DetectionSettings()), cache)
     with (cache / "rows.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    results = {}
+    results: dict[str, Float32] = {}
     if student is not None:
         network = Student()
         saved = torch.load(student, weights_only=True)
         network.load_state_dict(saved["average"])
         print(f"student after {saved['views']} views")
-        results["student"] = verify(embed(network, np.load(cache / "student.npy"), mirrored), rows)
+        served = Served(network, side).eval()
+        results["student"] = embed(served, np.load(cache / "student.npy"), mirrored)
     if retail is not None:
         session = create_session(retail, Compute())
         pictures = np.load(cache / "retail.npy")[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
         name = session.get_inputs()[0].name
         batches = [session.run(None, {name: pictures[i : i + 64]})[0] for i in range(0, len(pictures), 64)]
-        results["retail"] = verify(np.concatenate(batches).reshape(len(pictures), -1), rows)
-    for name, table in results.items():
-        print(f"{name:14}" + "".join(f"{key:>9}" for key in table["clean"]))
+        results["retail"] = np.concatenate(batches).reshape(len(pictures), -1)
+    for name, embeddings in results.items():
+        table = verify(embeddings, rows)
+        print(f"{name:16}" + "".join(f"{key:>9}" for key in table["clean"]))
         for part, figures in table.items():
-            print(f"{part:14}" + "".join(f"{value:9.4f}" for value in figures.values()))
+            print(f"{part:16}" + "".join(f"{value:9.4f}" for value in figures.values()))
+        print("false matches among strangers of one group")
+        for group, rates in strangers_by_group(embeddings, rows).items():
+            print(f"{group:24}" + "".join(f"{rate:10.5f}" for rate in rates))
 
 
 if __name__ == "__main__":
