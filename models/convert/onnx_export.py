@@ -11,23 +11,30 @@ _REMARKS = ("doc_string", "metadata_props")
 
 
 def export(
-    network: nn.Module, example: Tensor, input_name: str, output_name: str, opset: int | None = None
+    network: nn.Module,
+    example: Tensor | tuple[Tensor, ...],
+    input_name: str | tuple[str, ...],
+    output_name: str,
+    opset: int | None = None,
 ) -> bytes:
-    """A network of one input and one output, in evaluation mode, as ONNX with a dynamic batch ``N``.
+    """A network of one output, in evaluation mode, as ONNX with a dynamic batch ``N``.
 
-    example: an input of two or more; a batch of one would be taken for a constant. opset: the exporter's own by
-    default.
+    example: an input of two or more, or one of each; a batch of one would be taken for a constant. input_name: or
+    names, one of each. opset: the exporter's own by default.
     """
+    examples = example if isinstance(example, tuple) else (example,)
+    names = input_name if isinstance(input_name, tuple) else (input_name,)
+    batch = {0: torch.export.Dim("N")}
     # The exporter warns of torchvision, which is not needed, and of torch's own deprecations.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             network.eval(),
-            (example,),
-            input_names=[input_name],
+            examples,
+            input_names=list(names),
             output_names=[output_name],
-            dynamic_shapes=({0: torch.export.Dim("N")},),
+            dynamic_shapes=[batch] * len(examples),
             opset_version=opset,
             dynamo=True,
             verbose=False,

@@ -33,7 +33,8 @@ _ROUNDS, _KEPT = 6, 0.9
 def landmarks_of(paths: Sequence[Path]) -> Float64:
     """``(N, 68, 2)``: of the biggest face of each picture that has one."""
     detector = load_detector(ModelSettings(), DetectionSettings(), Compute())
-    predictor = load_landmarks(ModelSettings(), Compute())
+    # The points that the file was made from: those of the mesh are of the head, not of its outline in each view.
+    predictor = load_landmarks(ModelSettings(overrides={"landmarks": "dlib-landmarks68"}), Compute())
     found = []
     for path in paths:
         picture = decode(path.read_bytes(), ImageLimits(max_bytes=50_000_000))

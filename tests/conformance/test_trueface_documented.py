@@ -18,7 +18,7 @@ from tests.conformance.trueface_client import (
     new_trueface_client,
     pictures,
 )
-from tests.paths import DATA, MIRROR, require, smiling
+from tests.paths import DATA, require, smiling
 
 
 @pytest.fixture
@@ -49,17 +49,24 @@ def check_spoof(data: dict[str, Any], kind: str) -> None:
 @pytest.mark.parametrize(("name", "kind"), [("image_T1.jpg", "real"), ("image_F1.jpg", "fake")])
 @pytest.mark.parametrize("form", ["raw", "json"])
 def test_spoof_detection(client: TruefaceClient, name: str, kind: str, form: str) -> None:
-    require(MIRROR)
     picture = require(DATA / "minivision") / name
     if form == "raw":
         answer = client.post_picture("/spdetect", picture)
     else:
         answer = client.post("/spdetect", {"img": b64(picture)})
     check_spoof(data_of(answer, "data processed successfully"), kind)
+    assert answer.headers["X-Liveness-Model"] == "prosopon-liveness"
+
+
+def test_a_face_without_surroundings_is_checked_with_a_warning(client: TruefaceClient) -> None:
+    body = client.post_picture("/spdetect", require(DATA / "fairface") / "100.jpg").json()
+    assert set(body["data"]) == {"class", "key", "score", "success"} and body["success"] is True
+    assert body["message"].startswith(
+        "data processed successfully; warning: the picture ends close to the face"
+    )
 
 
 def test_every_spoof_check_has_a_key_of_its_own(client: TruefaceClient, london: list[Path]) -> None:
-    require(MIRROR)
     keys = {
         data_of(client.post_picture("/spdetect", london[0]), "data processed successfully")["key"]
         for _ in range(2)

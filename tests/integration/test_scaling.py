@@ -128,9 +128,6 @@ def test_identifiers_follow_those_who_ask(server: Server, observer: Observer, lo
 def test_liveness_detectors_follow_the_pictures_to_check(
     server: Server, observer: Observer, london: list[Path]
 ) -> None:
-    if "liveness" not in observer.running():
-        pytest.skip("the weights of the liveness detector are not here")
-
     def work(stop: threading.Event) -> None:
         asking = new_trueface_client(server)
         while not stop.is_set():

@@ -1,4 +1,4 @@
-"""Trueface under other settings than the laptop's: without liveness weights, and with two identifiers."""
+"""Trueface under other settings than the laptop's: with what is committed alone, and with two identifiers."""
 
 import contextlib
 import threading
@@ -11,7 +11,6 @@ import pytest
 
 from prosopon.configs.settings import ModelSettings
 from tests.benchmarks.serving import Server, serving
-from tests.conformance.client import new_client, part
 from tests.conformance.trueface_client import TruefaceClient, b64, new_trueface_client
 from tests.paths import smiling
 
@@ -42,20 +41,16 @@ def client(server: Server) -> TruefaceClient:
     return new_trueface_client(server, tenant=f"tenant-{uuid.uuid4()}")
 
 
-def test_without_weights_spoof_detection_names_the_command_that_brings_them(
-    client: TruefaceClient, london: list[Path]
-) -> None:
+def test_spoof_detection_works_with_what_is_committed(client: TruefaceClient, london: list[Path]) -> None:
     for answer in (
         client.post_picture("/spdetect", london[0]),
         client.post("/spdetect", {"img": b64(london[0])}),
     ):
-        body = answer.json()
-        assert answer.status_code == 503
-        assert (body["data"], body["success"]) == (None, False)
-        assert "prosopon models pull minifasnet" in body["message"]
+        assert answer.status_code == 200 and answer.json()["data"]["class"] == "real"
+        assert answer.headers["X-Liveness-Model"] == "prosopon-liveness"
 
 
-def test_without_weights_everything_else_works(client: TruefaceClient, london: list[Path]) -> None:
+def test_everything_else_works(client: TruefaceClient, london: list[Path]) -> None:
     assert len(client.post_picture("/facedetect", london[0]).json()["data"]["faces"]) == 1
     enrollment = client.enroll(london[0], name="Ann")
     matched = client.post("/match", {"img": b64(smiling(london[0])), "id": enrollment}).json()["data"]
@@ -63,16 +58,6 @@ def test_without_weights_everything_else_works(client: TruefaceClient, london: l
     collection = client.collection(enrollment)
     client.wait_for_classifier(collection)
     assert client.identify(smiling(london[0]), collection).json()["data"]["name"] == "Ann"
-
-
-def test_the_liveness_plugin_is_listed_as_unavailable(server: Server, london: list[Path]) -> None:
-    compreface = new_client(server, "detection")
-    answer = compreface.post(
-        "/detection/detect", params={"face_plugins": "liveness"}, files={"file": part(london[0])}
-    )
-    assert answer.status_code == 400
-    assert "'liveness' is not available" in answer.json()["message"]
-    assert "liveness" not in answer.json()["message"].partition("available:")[2]
 
 
 def test_two_identifiers_agree_while_a_collection_is_trained_again_and_again(

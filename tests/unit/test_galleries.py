@@ -32,6 +32,7 @@ from prosopon.deployments.state.errors import (
     SubjectNotFound,
 )
 from prosopon.deployments.state.galleries.faces import DeletedSubject
+from prosopon.deployments.state.galleries.memory_search import MemorySearch
 from prosopon.deployments.state.galleries.store import FaceRecord, GalleryStore, NewFace, Query
 from prosopon.deployments.state.keys import KeyStore
 from prosopon.models.faces.detections import Float32
@@ -93,7 +94,7 @@ def check_agreement(store: GalleryStore) -> None:
         store.blobs.read(sha256)
     ids = store._index.ids().tolist()
     assert sorted(ids) == sorted(row.id for row in faces)
-    assert sum(len(view) for view in store._views.values()) == len(faces)
+    assert isinstance(store._search, MemorySearch) and len(store._search) == len(faces)
 
 
 def settle(store: GalleryStore) -> None:

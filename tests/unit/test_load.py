@@ -19,7 +19,7 @@ from prosopon.models.load import (
 )
 from prosopon.models.runtime.session import Compute
 from tests.paths import ROOT
-from tests.weights import model_settings, weights
+from tests.weights import default_embedder, model_settings, weights
 
 
 def settings(**overrides: str) -> ModelSettings:
@@ -53,7 +53,7 @@ def test_weights_of_another_role_are_refused() -> None:
 
 
 def test_an_empty_folder_says_which_command_to_run(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailable, match="prosopon models pull dlib-resnet29"):
+    with pytest.raises(ModelUnavailable, match="prosopon models pull face-reidentification-retail-0095"):
         load_embedder(ModelSettings(directory=tmp_path, mirror=None), Compute())
     role: Role = "mask"
     missing = ModelSettings(directory=tmp_path, overrides={role: "nowhere.onnx"})
@@ -64,7 +64,7 @@ def test_an_empty_folder_says_which_command_to_run(tmp_path: Path) -> None:
 def test_models_import_without_ray_torch_or_fastapi() -> None:
     """torch is needed to convert weights, not to serve them."""
     weights("centerface")
-    weights("dlib-resnet29")
+    default_embedder()
     weights("mobilestylegan-generator")
     load_embedder(settings(), Compute())
     load_mapper(settings(), Compute())

@@ -9,14 +9,9 @@ from PIL import Image, ImageOps
 
 from prosopon.configs.settings import DetectionSettings
 from prosopon.models.convert.minifasnet_network import ARCHITECTURES, MiniFASNet, load_network
-from prosopon.models.faces.attributes.liveness import (
-    MiniFASNetEnsemble,
-    export,
-    live_probability,
-    network_input,
-)
 from prosopon.models.faces.centerface import CenterFace
 from prosopon.models.faces.detections import RGBImage
+from prosopon.models.faces.minifasnet import MiniFASNetEnsemble, export, live_probability, network_input
 from prosopon.models.pictures.crops import CropSpec, crop_matrix, cut
 from prosopon.models.runtime.session import Compute, create_session, run
 from tests.paths import DATA, require

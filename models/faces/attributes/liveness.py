@@ -1,9 +1,8 @@
-"""Presentation attack detection: MiniFASNet V2 and V1SE of Silent-Face-Anti-Spoofing (Minivision 2020)."""
+"""Whether a face is live or a picture of one: our own small network, see `models/weights/LIVENESS.md`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -17,92 +16,73 @@ from prosopon.models.faces.detections import Float32
 from prosopon.models.pictures.crops import CropSpec
 from prosopon.models.roles import Chips, LivenessDetector
 from prosopon.models.runtime.fingerprint import fingerprint
-from prosopon.models.runtime.prepared import prepare
-from prosopon.models.runtime.session import Compute, create_session, run
+from prosopon.models.runtime.session import Compute, create_session
 from prosopon.models.weights.registry import Weights
 
-SIZE = 80
-LIVE = 1
-"""The class of a live face; 0 and 2 are kinds of attack."""
+WEIGHTS = Path(__file__).parents[2] / "weights" / "liveness.onnx"
+"""The committed weights."""
+
+CONTEXT = CropSpec(80, scale=2.7, square=False, inside=True)
+"""The face and what is around it: MiniFASNet V2's crop."""
+
+DETAIL = CropSpec(96, scale=1.2, inside=True)
+"""The face alone, where a medium's texture shows."""
+
+LEAST_MARGIN = 1.6
+"""How many times the face's box must fit into the picture for the frame of a print or a screen to show."""
 
 
-def live_probability(logits: Iterable[Float32]) -> Float32:
-    """The mean over the networks of the softmax of the live class.
+def cramped(box: Float32, picture: tuple[int, int]) -> bool:
+    """Whether the picture ends too near the face for its liveness to be told well, by this or another model.
 
-    logits: ``(N, 3)`` float32 each; returns ``(N,)`` float32.
+    box: ``(4,)`` x1 y1 x2 y2; picture: width and height; all in pixels.
     """
-    probabilities = []
-    for batch in logits:
-        powers = np.exp(batch - batch.max(axis=1, keepdims=True))
-        probabilities.append(powers[:, LIVE] / powers.sum(axis=1))
-    return np.asarray(np.mean(probabilities, axis=0), np.float32)
+    sides = np.maximum(box[2:] - box[:2], 1.0)
+    return float((np.asarray(picture) / sides).min()) < LEAST_MARGIN
 
 
-class MiniFASNetEnsemble:
-    """V2 on a close crop and V1SE on a wide one; the answer is the mean of both.
+class ProsoponLiveness:
+    """ONNX: `CONTEXT` and `DETAIL` of a face, ``(N, 3, S, S)`` float32 RGB 0..255, to ``(N,)`` float32."""
 
-    v2, v1se: the published ``.pth`` files, exported to ONNX once and kept beside them, or ONNX files.
-    """
-
-    # The networks learned from crops of the box's own shape that lie in the picture (`AffineCrop` in the
-    # original's generate_patches.py): with black borders they take a live face for an attack.
-    crops: tuple[CropSpec, ...] = (
-        CropSpec(SIZE, scale=2.7, square=False, inside=True),
-        CropSpec(SIZE, scale=4.0, square=False, inside=True),
-    )
+    crops: tuple[CropSpec, ...] = (CONTEXT, DETAIL)
     preprocessing = 1
 
-    def __init__(self, v2: Path, v1se: Path, compute: Compute) -> None:
-        self.name = "minifasnet"
-        self.fingerprint = fingerprint(self.name, self.preprocessing, v2, v1se)
-        self._sessions = [
-            create_session(_onnx_form(v2, "V2"), compute),
-            create_session(_onnx_form(v1se, "V1SE"), compute),
-        ]
+    def __init__(self, path: Path, compute: Compute) -> None:
+        self.name = "prosopon-liveness"
+        self.fingerprint = fingerprint(self.name, self.preprocessing, path)
+        self._session = create_session(path, compute)
 
     def score(self, chips: Sequence[Chips]) -> Float32:
         """``(N,)`` float32, probability that the face is live.
 
-        chips: for each of `crops` a batch ``(N, 80, 80, 3)`` uint8 RGB of the same faces.
+        chips: for each of `crops` a batch ``(N, S, S, 3)`` uint8 RGB of the same faces.
         """
         if not len(chips[0]):
             return np.empty(0, np.float32)
-        return live_probability(
-            run(session, network_input(batch))[0]
-            for session, batch in zip(self._sessions, chips, strict=True)
-        )
-
-
-def network_input(chips: Chips) -> Float32:
-    """``(N, 80, 80, 3)`` uint8 RGB to ``(N, 3, 80, 80)`` float32 BGR, 0..255.
-
-    The networks learned without scaling: the division by 255 is commented out in the original's `to_tensor`.
-    """
-    return np.ascontiguousarray(chips[..., ::-1].transpose(0, 3, 1, 2), dtype=np.float32)
-
-
-def export(pth: Path, architecture: Literal["V2", "V1SE"]) -> bytes:
-    """ONNX of a published file, see `models.convert.minifasnet_network`."""
-    # torch is slow to import and large: a replica that finds the prepared form does without it.
-    from prosopon.models.convert import minifasnet_network as network
-
-    return network.to_onnx(network.load_network(pth, network.ARCHITECTURES[architecture]))
-
-
-def _onnx_form(path: Path, architecture: Literal["V2", "V1SE"]) -> Path | bytes:
-    if path.suffix == ".onnx":
-        return path
-    return prepare([path], "minifasnet", 1, lambda: export(path, architecture))
+        context, detail = (np.ascontiguousarray(batch.transpose(0, 3, 1, 2), np.float32) for batch in chips)
+        (live,) = self._session.run(None, {"context": context, "detail": detail})
+        return np.asarray(live, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class Liveness:
-    """probability: that the face belongs to a live person in front of the camera, 0..1."""
+    """probability: that the face belongs to a live person in front of the camera, 0..1. cramped: as the function."""
 
     probability: float
+    cramped: bool
+
+
+CRAMPED = "the picture ends close to the face, so the score of its liveness is less reliable"
+"""What is said to a caller where `Liveness.cramped`."""
+
+
+def _own(weights: Weights, compute: Compute) -> LivenessDetector:
+    return ProsoponLiveness(weights.path, compute)
 
 
 def _minifasnet(weights: Weights, compute: Compute) -> LivenessDetector:
+    from prosopon.models.faces.minifasnet import MiniFASNetEnsemble
+
     v2, v1se = weights.paths
     return MiniFASNetEnsemble(v2, v1se, compute)
 
@@ -112,13 +92,19 @@ def _serve(network: LivenessDetector) -> FaceModel:
 
 
 def _liveness(probability: np.float32, face: FaceInPicture) -> Liveness:
-    return Liveness(float(probability))
+    return Liveness(float(probability), cramped(face.box, (face.width, face.height)))
 
 
 LIVENESS = FaceAttribute(
     "liveness",
     Liveness,
-    FaceRole("liveness", {"minifasnet": _minifasnet}, _serve),
+    FaceRole(
+        "liveness",
+        {".onnx": _own, "minifasnet": _minifasnet},
+        _serve,
+        own=WEIGHTS,
+        own_summary="Prosopon's own detector of pictures held before the camera",
+    ),
     _liveness,
     called={"compreface": "liveness"},
 )

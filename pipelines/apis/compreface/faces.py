@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from prosopon.models.faces.attributes.embedding import EMBEDDING
-from prosopon.models.faces.attributes.liveness import Liveness
+from prosopon.models.faces.attributes.liveness import CRAMPED, Liveness
 from prosopon.pipelines.apis.compreface.errors import judged_by_content
 from prosopon.pipelines.apis.compreface.parameters import Asked
-from prosopon.pipelines.apis.compreface.wire import Box, Choice
+from prosopon.pipelines.apis.compreface.wire import Box, LivenessChoice
 from prosopon.pipelines.graphs.face_analysis import Face, Picture, inside
 from prosopon.pipelines.graphs.recognition import NoFace
 from prosopon.pipelines.http.forms import Upload
@@ -42,6 +42,7 @@ class FacesOf:
                 limit=self._asked.limit,
                 score_threshold=self._asked.threshold,
                 whole_picture=whole_picture,
+                det_size=self._asked.det_size,
             )
         if not picture.faces:
             raise NoFace("No face is found in the given image")
@@ -51,7 +52,7 @@ class FacesOf:
         """Exactly one face among those that are asked for. Raises `SeveralFaces` too."""
         with judged_by_content(file):
             return await self._services.recognition.one_face(
-                file.data, self._attributes, self._asked.threshold, self._asked.limit
+                file.data, self._attributes, self._asked.threshold, self._asked.limit, self._asked.det_size
             )
 
     def described(self, face: Face, picture: Picture) -> dict[str, Any]:
@@ -89,9 +90,11 @@ def _wire(value: Any) -> Any:
 
 
 @_wire.register
-def _(value: Liveness) -> Choice:
-    live = value.probability
-    return Choice(probability=max(live, 1 - live), value="real" if live >= 0.5 else "fake")
+def _(value: Liveness) -> LivenessChoice:
+    live, warning = value.probability, CRAMPED if value.cramped else None
+    return LivenessChoice(
+        probability=max(live, 1 - live), value="real" if live >= 0.5 else "fake", warning=warning
+    )
 
 
 @_wire.register

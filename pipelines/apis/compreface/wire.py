@@ -36,6 +36,12 @@ class Choice(BaseModel):
     value: str
 
 
+class LivenessChoice(Choice):
+    """warning: why the answer is less reliable than others."""
+
+    warning: str | None = None
+
+
 class Pose(BaseModel):
     """In degrees."""
 
@@ -60,7 +66,7 @@ class FoundFace(BaseModel):
     age: AgeRange | None = None
     gender: Choice | None = None
     mask: Choice | None = None
-    liveness: Choice | None = None
+    liveness: LivenessChoice | None = None
     pose: Pose | None = None
     embedding: list[float] | None = None
     box: Box

@@ -1,0 +1,1 @@
+"""How `weights/liveness.onnx` was made: simulated attacks on openly licensed faces, and a small network."""
