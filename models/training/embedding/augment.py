@@ -1,5 +1,7 @@
 """Random views of one face, as a camera, a codec and a detector's slips would make them."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -20,7 +22,8 @@ def shaken(rng: Rng, strength: float, side: int) -> np.ndarray:
     # Pixel centres sit at integers.
     half = scale / 2 - 0.5
     shake = np.array([[cos, -sin, move[0]], [sin, cos, move[1]], [0, 0, 1]])
-    return np.array([[scale, 0, half], [0, scale, half], [0, 0, 1]]) @ shake
+    smaller = np.array([[scale, 0, half], [0, scale, half], [0, 0, 1]])
+    return np.asarray(smaller @ shake)
 
 
 def filled(rng: Rng, chip: np.ndarray) -> np.ndarray:
@@ -43,9 +46,9 @@ def filled(rng: Rng, chip: np.ndarray) -> np.ndarray:
 def _cover(rng: Rng, view: np.ndarray, at: np.ndarray) -> None:
     """Draw a mask, glasses or a patch, in place. at: ``(2, 3)`` from the ArcFace chip's pixels to the view's."""
 
-    def place(points: list[tuple[float, float]]) -> np.ndarray:
+    def place(points: Sequence[tuple[float, float]]) -> np.ndarray:
         moved = np.asarray(points, np.float64) + rng.normal(0, 1.2, (len(points), 2))
-        return np.round(16 * (moved @ at[:, :2].T + at[:, 2])).astype(np.int32)
+        return np.asarray(np.round(16 * (moved @ at[:, :2].T + at[:, 2])), np.int32)
 
     colour = tuple(int(v) for v in rng.integers(0, 256, 3))
     kind = rng.choice(["mask", "sunglasses", "glasses", "patch", "patch"])

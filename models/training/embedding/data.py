@@ -35,7 +35,7 @@ def similarities(landmarks: Array, template: Array) -> Array:
 
 
 def _unit(values: Array) -> Array:
-    return values / np.maximum(np.linalg.norm(values, axis=-1, keepdims=True), 1e-9)
+    return np.asarray(values / np.maximum(np.linalg.norm(values, axis=-1, keepdims=True), 1e-9))
 
 
 def _pixels(side: int) -> Array:

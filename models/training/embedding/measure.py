@@ -88,7 +88,7 @@ def _half_lit(picture: RGBImage, points: Float32) -> RGBImage:
     span = float(np.linalg.norm(points[1] - points[0]))
     xs = (np.arange(picture.shape[1]) - points[2, 0]) / (0.25 * span)
     lit = 0.2 + 0.8 / (1 + np.exp(-xs))
-    return (picture * lit[None, :, None]).astype(np.uint8)
+    return np.asarray(picture * lit[None, :, None], np.uint8)
 
 
 def _grey(picture: RGBImage) -> RGBImage:

@@ -12,7 +12,8 @@ def orthogonal(matrix: Tensor, steps: int = 4) -> Tensor:
     for _ in range(steps):
         gram = x @ x.T
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    return (x.T if tall else x).float()
+    nearest: Tensor = (x.T if tall else x).float()
+    return nearest
 
 
 class Muon(torch.optim.Optimizer):

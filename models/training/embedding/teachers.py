@@ -70,7 +70,7 @@ class Teachers:
     """Both networks; each call takes two chips, ``(2, S, S, 3)`` uint8 RGB."""
 
     def __init__(self, mobilefacenet: Path, retail: Path, threads: int) -> None:
-        import openvino
+        import openvino  # type: ignore[import-not-found]
 
         core = openvino.Core()
         settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": 1}
@@ -137,7 +137,8 @@ def main(
         path = out / f"{name}.npy"
         if path.exists():
             return np.load(path, mmap_mode="r+")
-        return np.lib.format.open_memmap(path, "w+", kind, shape)
+        made: np.ndarray = np.lib.format.open_memmap(path, "w+", kind, shape)
+        return made
 
     count = len(files)
     pixels = table("chips", (count, 128, 128, 3), "uint8")
@@ -148,7 +149,8 @@ def main(
     usual = np.array([[45, 56], [82, 56], [64, 77], [49, 96], [79, 96]], np.float32)
 
     def look(row: int) -> list[np.ndarray]:
-        chip = np.ascontiguousarray(cv2.imdecode(pictures[files[row]], cv2.IMREAD_COLOR)[..., ::-1])
+        decoded = np.asarray(cv2.imdecode(pictures[files[row]], cv2.IMREAD_COLOR), np.uint8)
+        chip = np.ascontiguousarray(decoded[..., ::-1])
         five = landmarks(find, chip)
         pixels[row], detected[row] = chip, five is not None
         points[row] = usual if five is None else five
@@ -174,7 +176,7 @@ def main(
             # A byte holds four and a half standard deviations of a component.
             step = 4.5 * np.sqrt(variance[: hint.components]) / 127
             basis |= {f"{hint.name}_mean": mean, f"{hint.name}_axes": axes, f"{hint.name}_step": step}
-        np.savez(basis_path, **basis)
+        np.savez(basis_path, **basis)  # type: ignore[arg-type]
     basis = {name: values.astype(np.float32) for name, values in np.load(basis_path).items()}
     done = out / f"done-{first}.txt"
     for row in range(int(done.read_text()) if done.exists() else first, min(last, count)):

@@ -198,7 +198,7 @@ def main(
         loss = torch.stack([WEIGHTS[name] * part for name, part in parts.items()]).sum()
         for optimizer in (turning, moving):
             optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         for optimizer in (turning, moving):
             optimizer.step()
         steps, taken = steps + 1, taken + 1
