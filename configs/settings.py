@@ -60,14 +60,17 @@ class DeploymentSettings(_Strict):
 
 
 class DetectionSettings(_Strict):
-    """max_side: pictures are shrunk to this longer side (pixels) before detection, never enlarged.
+    """max_side: pictures are shrunk to this longer side (pixels) before detection, never enlarged. Beyond 1280 they are
+    looked at in tiles of that size, each of which takes as long as three or four ordinary pictures; a request may ask
+    for another size, up to largest_side.
 
     colocated: the models that the detector's replica runs itself on the faces that it cuts, where they are here; null
     is all. That spares a picture a hop for each, and a small machine a process for each. The others are deployed by
     themselves: where models scale apart, name none of them, ``[]``.
     """
 
-    max_side: Annotated[int, Field(ge=64, le=4096)] = 640
+    max_side: Annotated[int, Field(ge=64, le=16384)] = 640
+    largest_side: Annotated[int, Field(ge=64, le=16384)] = 4096
     score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     nms_threshold: Annotated[float, Field(gt=0, le=1)] = 0.3
     colocated: tuple[Role, ...] | None = None

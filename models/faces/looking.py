@@ -38,7 +38,7 @@ class LookingAgain:
 
     def __init__(self, detector: FaceDetector, max_side: int, nms_threshold: float) -> None:
         self._detector, self._max_side, self._nms_threshold = detector, max_side, nms_threshold
-        self.name = detector.name
+        self.name, self.plain = detector.name, detector
         self.fingerprint = f"{detector.fingerprint}+again-1"
 
     def detect(

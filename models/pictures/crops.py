@@ -83,8 +83,7 @@ def roll_of(landmarks: Float32) -> float:
     """Degrees by which a face is turned in the picture, clockwise, by its five landmarks ``(5, 2)``: the way from the
     mouth to the eyes tells upside down as well."""
     up = (landmarks[0] + landmarks[1] - landmarks[3] - landmarks[4]) / 2
-    # Not minus: points that are all one would be upside down, by the sign of their zero.
-    return float(np.degrees(np.arctan2(up[0], 0.0 - up[1])))
+    return float(np.degrees(np.arctan2(up[0], -up[1]))) if up.any() else 0.0
 
 
 def crop_matrix(

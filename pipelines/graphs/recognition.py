@@ -75,13 +75,16 @@ class Recognition:
         attributes: frozenset[Attribute],
         score_threshold: float | None = None,
         limit: int = 0,
+        det_size: int | None = None,
     ) -> Picture:
         """A picture with exactly one face. limit: of the biggest; with 1 the others do not count, 0 is all.
 
         Raises `NoFace`, `SeveralFaces`, and what `FaceAnalyzer.analyze` raises.
         """
         limit = min(limit or 2, 2)
-        picture = await self.faces.analyze(image, attributes, limit=limit, score_threshold=score_threshold)
+        picture = await self.faces.analyze(
+            image, attributes, limit=limit, score_threshold=score_threshold, det_size=det_size
+        )
         if not picture.faces:
             raise NoFace("No face is found in the given image")
         if len(picture.faces) > 1:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 SMALL = 64 * 1024
 """Bytes of a body that carries names and numbers alone; also what headers of parts and other fields may add to
 pictures."""
-_VALUES = 10_000
+_VALUES = 20_000
 _INLINE = 16 * 1024
 """A body of so many bytes is parsed in less time than a change of threads takes."""
 _PIECE = 1 << 20

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from prosopon.configs.settings import DetectionSettings
+from prosopon.models.faces.attributes.declaration import FaceInPicture, ModelCard
+from prosopon.models.faces.attributes.landmarks import FIVE_LANDMARKS, IBUG_LANDMARKS, POSE, ROLE
+from prosopon.models.faces.attributes.table import ATTRIBUTES
 from prosopon.models.faces.centerface import CenterFace
 from prosopon.models.faces.detections import Detections, Float32, RGBImage
 from prosopon.models.faces.landmarks import MESH_OF_IBUG, five_points, ibug
@@ -226,3 +229,25 @@ def test_depth_is_larger_behind(detector, mesh) -> None:
     nose, eyes, ears = depth[4], depth[[33, 263]].mean(), depth[[127, 356]].mean()
     # The nose stands about half the distance between the eyes before them, the ears a whole one behind.
     assert -0.9 < nose - eyes < -0.3 and 0.5 < ears - eyes < 1.5
+
+
+def test_what_is_asked_about_a_face_is_read_off_any_model_that_tells_it(detector, predictor) -> None:
+    image = read(require(DATA / "london") / "007_neutral.jpg")
+    faces = detector.detect([image], 0.5)[0]
+    model = ROLE.serve(predictor)
+    crop = cut(image, faces.boxes[0], faces.landmarks[0], predictor.crop)
+    place = FaceInPicture(faces.boxes[0], faces.landmarks[0], *image.shape[1::-1], (crop.matrix,))
+    (result,) = model.read(model.run(crop.pixels[None]))
+    known = {a for a in ATTRIBUTES.values() if a.role is ROLE and a.needs(model.card)}
+    assert known == {FIVE_LANDMARKS, IBUG_LANDMARKS, POSE}
+    dense, five = IBUG_LANDMARKS.read(result, place), FIVE_LANDMARKS.read(result, place)
+    assert dense.shape == (68, 2) and five.shape == (5, 2)
+    size = interocular(faces.landmarks[0])
+    assert np.linalg.norm(five - faces.landmarks[0], axis=1).max() / size < 0.2
+    assert np.linalg.norm(dense[36:42].mean(axis=0) - five[0]) / size < 0.01
+    assert abs(POSE.read(result, place).yaw) < 10
+
+
+def test_a_model_of_106_points_tells_these_alone() -> None:
+    card = ModelCard("insightface-landmarks", "", dim=106)
+    assert [a.name for a in ATTRIBUTES.values() if a.role is ROLE and a.needs(card)] == ["landmarks106"]

@@ -89,12 +89,12 @@ def _box_in(source: Source, window: tuple[float, ...], width: int, height: int) 
 
 def _scene(rng: Random, scenes: Sequence[RGBImage], width: int, height: int) -> Float32:
     """A place, out of focus as backgrounds are, maybe with frames, doors and screens in it."""
-    view = scenes[rng.integers(len(scenes))]
+    view = scenes[int(rng.integers(len(scenes)))]
     side = rng.uniform(0.5, 1.0) * min(view.shape[0], view.shape[1] * height / width)
     h, w = side, side * width / height
     w = min(w, view.shape[1])
     x, y = rng.uniform(0, view.shape[1] - w + 1e-3), rng.uniform(0, view.shape[0] - h + 1e-3)
-    place = _cut(view.astype(np.float32) / 255, (x, y, w, h), width, height)
+    place = _cut(view.astype(np.float32) / np.float32(255), (x, y, w, h), width, height)
     if _chance(rng, 0.5):
         place = place[:, ::-1].copy()
     for _ in range(int(rng.integers(0, 4)) if _chance(rng, 0.5) else 0):
@@ -116,7 +116,7 @@ def _hang(rng: Random, place: Float32, scenes: Sequence[RGBImage]) -> None:
     x1, y1, x2, y2 = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
     if x2 - x1 < 6 or y2 - y1 < 6:
         return
-    view = scenes[rng.integers(len(scenes))]
+    view = scenes[int(rng.integers(len(scenes)))]
     fill = cv2.resize(view, (x2 - x1, y2 - y1), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     place[y1:y2, x1:x2] = fill if _chance(rng, 0.6) else rng.uniform(0, 1, 3)
     edge = tuple(
@@ -133,7 +133,7 @@ def _portrait(
     window = _window(rng, source, reach, aspect, replace)
     zoom = face / float(source.box[2] - source.box[0])
     width, height = max(24, round(window[2] * zoom)), max(24, round(window[3] * zoom))
-    picture = _cut(source.pixels.astype(np.float32) / 255, window, width, height)
+    picture = _cut(source.pixels.astype(np.float32) / np.float32(255), window, width, height)
     if replace:
         assert source.alpha is not None
         alpha = _cut(source.alpha, window, width, height)
@@ -171,7 +171,7 @@ def _on_paper(rng: Random, picture: Float32) -> Float32:
     picture = picture ** np.exp(rng.normal(0, 0.18, 3))
     if _chance(rng, 0.25):
         steps = rng.integers(6, 20)
-        picture = np.round(picture * steps) / steps
+        picture = (np.round(picture * steps) / steps).astype(np.float32)
     return np.asarray(ink + (paper - ink) * picture + cast * picture * (1 - picture) * 4, np.float32)
 
 
@@ -188,7 +188,7 @@ def _on_screen(rng: Random, picture: Float32) -> Float32:
     white = np.array([rng.uniform(0.85, 1.02), rng.uniform(0.93, 1.03), rng.uniform(0.98, 1.15)])
     picture = np.clip(_saturate(picture, rng.uniform(0.75, 1.4)), 0, 1) ** gamma
     black = rng.uniform(0.0, 0.1)
-    glow = 1 + rng.uniform(0, 0.12) * _smooth_noise(rng, *picture.shape[:2], 2)
+    glow = 1 + rng.uniform(0, 0.12) * _smooth_noise(rng, picture.shape[0], picture.shape[1], 2)
     return np.asarray((black + (1 - black) * picture * white * _between(rng, 0.65, 1.5)) * glow, np.float32)
 
 
@@ -336,7 +336,12 @@ def _refresh(rng: Random, seen: Float32) -> Float32:
 def _reflection(rng: Random, seen: Float32, scenes: Sequence[RGBImage]) -> Float32:
     """The place before the screen, mirrored in its glass."""
     height, width = seen.shape[:2]
-    mirror = _cut(scenes[rng.integers(len(scenes))].astype(np.float32) / 255, (0, 0, 480, 480), width, height)
+    mirror = _cut(
+        scenes[int(rng.integers(len(scenes)))].astype(np.float32) / np.float32(255),
+        (0, 0, 480, 480),
+        width,
+        height,
+    )
     mirror = cv2.GaussianBlur(mirror, (0, 0), _between(rng, 0.7, 8))
     return seen + _between(rng, 0.03, 0.35) * mirror ** rng.uniform(1, 2.5)
 
@@ -483,7 +488,7 @@ def _medium(rng: Random, kind: str, picture: Float32, box: Float32) -> tuple[Flo
     if kind in ("print", "cutout"):
         picture = _on_paper(rng, picture)
         if kind == "cutout":
-            return picture, _head_shape(rng, *picture.shape[:2], box), box
+            return picture, _head_shape(rng, picture.shape[0], picture.shape[1], box), box
         if _chance(rng, 0.55):
             border += np.float32(np.clip(picture.max(axis=(0, 1)).mean() * rng.uniform(0.9, 1.05), 0, 1))
             picture, box = _bordered(rng, picture, box, (0.01, 0.2), border)
@@ -497,15 +502,17 @@ def _medium(rng: Random, kind: str, picture: Float32, box: Float32) -> tuple[Flo
         picture = _on_screen(rng, picture)
         if kind == "screen" and _chance(rng, 0.35):
             # A window on a desktop.
-            picture, box = _bordered(rng, picture, box, (0.02, 0.25), border + rng.uniform(0, 1, 3))
+            picture, box = _bordered(
+                rng, picture, box, (0.02, 0.25), (border + rng.uniform(0, 1, 3)).astype(np.float32)
+            )
         shade = rng.uniform(0.6, 0.95) if _chance(rng, 0.15) else rng.uniform(0, 0.15)
         shares = (0.015, 0.1) if kind == "screen" else (0.008, 0.05)
         picture, box = _bordered(rng, picture, box, shares, border + shade)
-    alpha = np.ones(picture.shape[:2], np.float32)
+    h, w = picture.shape[:2]
+    alpha = np.ones((h, w), np.float32)
     if kind == "phone":
         radius = int(min(alpha.shape) * rng.uniform(0.02, 0.12))
         alpha[:] = 0
-        h, w = alpha.shape
         cv2.rectangle(alpha, (radius, 0), (w - radius, h), 1.0, -1)
         cv2.rectangle(alpha, (0, radius), (w, h - radius), 1.0, -1)
         for x in (radius, w - radius - 1):
@@ -568,7 +575,7 @@ def attack(
     reach = _between(rng, 1.3, 5)
     picture, box = _portrait(rng, source, scenes, reach, dense, rng.choice([0.6, 0.75, 1.0, 1.33]))
     if _chance(rng, 0.6):
-        picture = camera(rng, picture, gentle=True).astype(np.float32) / 255
+        picture = camera(rng, picture, gentle=True).astype(np.float32) / np.float32(255)
     medium, alpha, box = _medium(rng, kind, picture, box)
     bends = kind in ("print", "cutout", "photo")
     curl = rng.uniform(0.0, 0.12) if bends and _chance(rng, 0.6) else 0.0
@@ -576,11 +583,11 @@ def attack(
     seen = np.clip(_surface(rng, kind, seen, u, v, scenes), 0, 1.6)
     if kind == "cutout" and _chance(rng, 0.6):
         # Held before the face of somebody.
-        other = others[rng.integers(len(others))]
+        other = others[int(rng.integers(len(others)))]
         place, _ = _portrait(rng, other, scenes, width / face * 1.1, face, width / height)
         place = cv2.resize(place, (width, height))
     elif not source.tight and _chance(rng, 0.3):
-        other = others[rng.integers(len(others))]
+        other = others[int(rng.integers(len(others)))]
         place, _ = _portrait(rng, other, scenes, 6, face, width / height)
         place = cv2.GaussianBlur(cv2.resize(place, (width, height)), (0, 0), rng.uniform(0.5, 3))
     else:
@@ -640,7 +647,8 @@ def camera(rng: Random, light: Float32, gentle: bool = False) -> RGBImage:
         noise = rng.standard_normal(light.shape, dtype=np.float32)
         if _chance(rng, 0.4):
             noise = cv2.GaussianBlur(noise, (0, 0), 0.7) * 2
-        light = light + noise * (rng.uniform(0, 0.03) + rng.uniform(0, 0.04) * np.sqrt(light))
+        strength = rng.uniform(0, 0.03) + rng.uniform(0, 0.04) * np.sqrt(light)
+        light = (light + noise * strength).astype(np.float32)
     if _chance(rng, 0.3):
         soft = cv2.GaussianBlur(light, (0, 0), rng.uniform(0.7, 1.6))
         light = light + rng.uniform(0.3, 1.5) * (light - soft)

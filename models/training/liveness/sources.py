@@ -133,7 +133,9 @@ def views(panoramas: Sequence[Path], each: int, rng: np.random.Generator) -> lis
     """
     made = []
     for path in panoramas:
-        sky = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[..., ::-1].astype(np.float32)
+        read = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        assert read is not None, path
+        sky = read[..., ::-1].astype(np.float32)
         height, width = sky.shape[:2]
         for _ in range(each):
             yaw, pitch = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.15)

@@ -32,6 +32,15 @@ PredictionCount = Annotated[int, Query(ge=1, le=_LARGEST, description="subjects 
 Threshold = Annotated[
     float | None, Query(ge=0, le=1, allow_inf_nan=False, description="least face probability")
 ]
+DetSize = Annotated[
+    int | None,
+    Query(
+        ge=0,
+        le=_LARGEST,
+        description="longer side, in pixels, in which small faces are looked for; 0 is as large as the server allows. "
+        "An addition; beyond 1280 each tile of that size costs as much as four pictures",
+    ),
+]
 PluginNames = Annotated[
     str,
     Query(description="comma-separated: age, gender, landmarks, calculator, ...; unknown names are ignored"),
@@ -67,6 +76,7 @@ class Asked:
     threshold: float | None
     plugins: Mapping[str, Attribute]
     status: bool
+    det_size: int | None = None
 
     @property
     def attributes(self) -> frozenset[Attribute]:
@@ -89,13 +99,14 @@ async def _asked(
     det_prob_threshold: Threshold = None,
     face_plugins: PluginNames = "",
     status: Status = False,
+    det_size: DetSize = None,
 ) -> Asked:
     names = [name for name in (part.strip() for part in face_plugins.split(",")) if name]
     known = plugins_in_service(services.faces)
     if not known.keys() >= set(names):
         notice(request, f"face_plugins other than {', '.join(known)} are ignored")
     plugins = {name: known[name] for name in names if name in known}
-    return Asked(limit, det_prob_threshold, plugins, status)
+    return Asked(limit, det_prob_threshold, plugins, status, det_size)
 
 
 FacesAsked = Annotated[Asked, Depends(_asked)]
