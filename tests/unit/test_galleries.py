@@ -560,6 +560,7 @@ def test_a_start_reads_embeddings_from_the_vector_index_and_what_it_lacks_from_t
     store.close()
     # Told apart by what no working store would do: the records have another embedding than the index.
     store = open_store()
+    assert store.repaired.added == 0  # Waits until it is known: a repair after what follows would undo it.
     store._index.delete(np.array([lacking.id]))
     with store.records.write() as db:
         values = {"embedding": np.eye(DIM, dtype="<f4")[0].tobytes()}
