@@ -22,6 +22,9 @@ SIZE = 256
 # of `faker` that face the camera, made symmetric; the standard deviations are 0.01 to 0.03.
 _MARGIN = 1.5
 _FIVE = ((0.3625, 0.3855), (0.6375, 0.3855), (0.5, 0.537), (0.3815, 0.651), (0.6185, 0.651))
+_LEFT_EYE, _RIGHT_EYE, _NOSE, _LEFT_MOUTH, _RIGHT_MOUTH = (
+    (SIZE / 2 - 0.5 + (x - 0.5) * SIDE, SIZE / 2 - 0.5 + (y - 0.5) * SIDE) for x, y in _FIVE
+)
 _OUTER_CORNERS = (33, 263)
 """Of the eyes."""
 
@@ -39,9 +42,7 @@ class FaceMesh:
     """468 points with depth. Points that the chip does not show are extrapolated."""
 
     name = "mediapipe-face-mesh"
-    crop = CropSpec(
-        SIZE, tuple((SIZE / 2 - 0.5 + (x - 0.5) * SIDE, SIZE / 2 - 0.5 + (y - 0.5) * SIDE) for x, y in _FIVE)
-    )
+    crop = CropSpec(SIZE, (_LEFT_EYE, _RIGHT_EYE, _NOSE, _LEFT_MOUTH, _RIGHT_MOUTH))
     count = 468
     preprocessing = 1
 
@@ -65,9 +66,9 @@ class FaceMesh:
         points = np.zeros((len(chips), self.count, 3), np.float32)
         scores = np.zeros(len(chips), np.float32)
         matrices = np.repeat(_MIDDLE[None], len(chips), axis=0)
-        pending = range(len(chips))
+        pending = list(range(len(chips)))
         for _ in range(_LOOKS):
-            if not len(pending):
+            if not pending:
                 break
             squares = [cv2.warpAffine(chips[index], matrices[index], (SIDE, SIDE)) for index in pending]
             bad = []

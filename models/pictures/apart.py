@@ -83,7 +83,7 @@ def _running() -> subprocess.Popen[bytes]:
         package = str(Path(sys.modules["prosopon"].__file__ or "").parents[1])
         path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
         _process = subprocess.Popen(
-            [sys.executable, "-m", "prosopon.models.pictures.decoder_process"],
+            [sys.executable, "-P", "-m", "prosopon.models.pictures.decoder_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -63,6 +63,11 @@ def judge(files: Iterable[Path], detector: CenterFace, models: Sequence[Liveness
     return results
 
 
+def spread(folder: Path, most: int) -> list[Path]:
+    files = sorted(require(folder).glob("*.jpg"))
+    return files[:: max(1, round(len(files) / most))] if most else files
+
+
 def groups(folder: Path) -> dict[str, str]:
     """File name -> group, as a table in the folder says."""
     if folder.name == "london":
@@ -120,6 +125,9 @@ def milliseconds(chips: list[Chips], model: LivenessDetector, rounds: int = 50) 
 def main(
     model_file: Annotated[Path, typer.Option("--weights", help="Of our own network")] = WEIGHTS,
     sheet: Annotated[Path | None, typer.Option(help="Draw the worst live faces of ours here")] = None,
+    most: Annotated[
+        int, typer.Option(help="About so many pictures of each folder, evenly spread; 0: all")
+    ] = 0,
 ) -> None:
     compute = Compute()
     compute.limit_libraries()
@@ -134,7 +142,7 @@ def main(
     for result in judge(frames, detector, models):
         kind = "live" if "T" in result.name else "an attack"
         print(f"{result.name} ({kind}): " + ", ".join(f"{score:.4f}" for score in result.scores))
-    found = {folder: judge(sorted(require(DATA / folder).glob("*.jpg")), detector, models) for folder in LIVE}
+    found = {folder: judge(spread(DATA / folder, most), detector, models) for folder in LIVE}
     for index, model in enumerate(models):
         print(f"\n{model.name}")
         for folder, results in found.items():

@@ -1,9 +1,13 @@
 """The public JavaScript client of CompreFace, under Node and in a page of another origin; the server runs."""
 
+import base64
 import json
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,6 @@ import pytest
 from tests.benchmarks.serving import Server
 from tests.browser.chromium import browser
 from tests.conformance.client import new_key
-from tests.loopback import Loopback, loopback
 from tests.paths import smiling
 
 PACKAGE = "@exadel/compreface-js-sdk@1.0.0"
@@ -22,7 +25,7 @@ NODE = """
 import { CompreFace } from "@exadel/compreface-js-sdk";
 console.log = () => {};  // the client talks
 const asked = JSON.parse(process.argv[2]);
-const server = new CompreFace(asked.host, asked.port, asked.options);
+const server = new CompreFace(asked.host, asked.port);  // options of the client's own would follow a second "?"
 const people = server.initFaceRecognitionService(asked.key);
 const found = {};
 await people.getSubjects().add("Ann");
@@ -42,15 +45,15 @@ process.stdout.write(JSON.stringify(found));
 process.exit(0);
 """
 
-PAGE = """<!doctype html><script src="/axios.js"></script>
+PAGE = """<!doctype html><meta charset="utf-8"><script src="/axios.js"></script>
 <script type="importmap">
 {"imports": {"axios": "/axios_module.js", "fs": "/nothing.js", "form-data": "/form.js"}}
 </script>
 <script type="module">import { CompreFace } from "/sdk/index.js"; window.CompreFace = CompreFace;</script>"""
 
 IN_PAGE = """async ([host, port, key, options]) => {
-  const blob = await (await fetch("/face")).blob();
-  const server = new CompreFace(host, port, options);
+  const blob = await (await fetch("/face.jpg")).blob();
+  const server = new CompreFace(host, port);
   const people = server.initFaceRecognitionService(key);
   const found = {};
   found.added = await people.getFaceCollection().add(blob, "Zo\\u00eb");
@@ -85,8 +88,6 @@ def asked_of(server: Server) -> dict[str, Any]:
 
 
 def test_every_call_under_node(sdk: Path, server: Server, london: list[Path]) -> None:
-    import base64
-
     for name, picture in (("first.jpg", london[0]), ("second.jpg", smiling(london[0]))):
         shutil.copy(picture, sdk / name)
     (sdk / "calls.mjs").write_text(NODE)
@@ -109,38 +110,34 @@ def test_every_call_under_node(sdk: Path, server: Server, london: list[Path]) ->
     assert found["left"] == {"subjects": []}
 
 
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
 @pytest.fixture
-def pages(sdk: Path, london: list[Path]) -> Iterator[Loopback]:
-    """The page and what it loads, at another origin than the server's."""
-    modules = sdk / "node_modules"
-    with loopback() as outside:
-        outside.add("/", PAGE.encode())
-        outside.add("/axios.js", (modules / "axios" / "dist" / "axios.js").read_bytes())
-        outside.add("/axios_module.js", b"export default window.axios;")
-        outside.add("/nothing.js", b"export default {};")
-        outside.add("/form.js", b"export default window.FormData;")
-        package = modules / "@exadel" / "compreface-js-sdk"
-        for script in package.rglob("*.js"):
-            outside.add(f"/sdk/{script.relative_to(package).as_posix()}", script.read_bytes())
-        outside.add("/face", london[0].read_bytes())
-        yield outside
+def pages(sdk: Path, london: list[Path]) -> Iterator[str]:
+    """URL of the page and of what it loads, at another origin than the server's."""
+    modules, folder = sdk / "node_modules", sdk / "pages"
+    shutil.copytree(modules / "@exadel" / "compreface-js-sdk", folder / "sdk")
+    shutil.copy(modules / "axios" / "dist" / "axios.js", folder)
+    shutil.copy(london[0], folder / "face.jpg")
+    (folder / "index.html").write_text(PAGE)
+    (folder / "axios_module.js").write_text("export default window.axios;")
+    (folder / "nothing.js").write_text("export default {};")
+    (folder / "form.js").write_text("export default window.FormData;")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as outside:
+        threading.Thread(target=outside.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{outside.server_port}"
+        outside.shutdown()
 
 
-TYPES = {".js": "text/javascript", "/": "text/html"}
-
-
-def test_a_page_of_another_origin(pages: Loopback, server: Server) -> None:
-    def served(route: Any) -> None:
-        path = route.request.url.removeprefix(pages.url)
-        kind = next((kind for end, kind in TYPES.items() if path.endswith(end)), "image/jpeg")
-        route.fulfill(body=pages.pictures[path], content_type=kind)
-
+def test_a_page_of_another_origin(pages: str, server: Server) -> None:
     asked = asked_of(server)
     with browser() as chromium:
         page = chromium.new_page()
-        page.route(f"{pages.url}/**", served)
-        page.goto(f"{pages.url}/")
-        page.wait_for_function("window.CompreFace")
+        page.goto(pages)
+        page.wait_for_function("'CompreFace' in window")
         found = page.evaluate(IN_PAGE, [asked["host"], asked["port"], asked["key"], OPTIONS])
     assert found["added"]["subject"] == "Zoë" and found["subjects"] == {"subjects": ["Zoë"]}
     assert found["recognized"]["result"][0]["subjects"][0]["similarity"] > 0.99

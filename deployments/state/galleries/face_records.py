@@ -1,7 +1,7 @@
 """Faces in the records: what is written and read of them in a transaction, and nothing of how they are searched."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -29,6 +29,16 @@ _IN_LIST = 5_000
 """Values in one IN list: SQLite and PostgreSQL allow about 32,000 parameters."""
 _LOAD = 50_000
 LARGEST_OFFSET = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """New faces: ids, galleries and subjects ``(N,)`` int64; embeddings ``(N, D)`` float32, unit norm."""
+
+    ids: Ids
+    galleries: Ids
+    subjects: Ids
+    embeddings: Float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +227,23 @@ class FaceRecords:
             gone = sa.delete(_subjects).where(_subjects.c.id.in_(part), ~has_faces)
             emptied += db.execute(gone).rowcount
         return emptied, self.blobs.release(db, (row.blob for row in rows if row.blob))
+
+    def replace(self, db: sa.Connection, embeddings: Mapping[int, Float32]) -> Added | None:
+        """Give those of the faces that another embedder saw these embeddings, by id; None where there are none."""
+        foreign = sa.select(_faces.c.id, _faces.c.gallery_id, _faces.c.subject_id).where(
+            _faces.c.id.in_(list(embeddings)), _faces.c.fingerprint != self.fingerprint
+        )
+        rows = db.execute(foreign).all()
+        for row in rows:
+            values = {
+                "embedding": embeddings[row.id].astype("<f4").tobytes(),
+                "fingerprint": self.fingerprint,
+            }
+            db.execute(sa.update(_faces).where(_faces.c.id == row.id).values(values))
+        if not rows:
+            return None
+        ids, galleries, subjects = np.array(rows, np.int64).T
+        return Added(ids, galleries, subjects, np.stack([embeddings[row.id] for row in rows]))
 
     # ------------------------------------------------------------------------------------------------- all of them
 

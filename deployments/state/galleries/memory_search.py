@@ -11,9 +11,9 @@ import logging
 import numpy as np
 
 from prosopon.deployments.state.errors import IndexUnavailable
-from prosopon.deployments.state.galleries.face_records import FaceRecords, Ids
+from prosopon.deployments.state.galleries.face_records import Added, FaceRecords, Ids
 from prosopon.deployments.state.galleries.faces import Match
-from prosopon.deployments.state.galleries.searching import Added, By, matches_of
+from prosopon.deployments.state.galleries.searching import By, matches_of
 from prosopon.deployments.state.vectors.index import LiteIndex
 from prosopon.deployments.state.vectors.memory import GalleryView
 from prosopon.models.faces.detections import Float32

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from prosopon.deployments.state.galleries.face_records import FaceRecords, Ids
+from prosopon.deployments.state.galleries.face_records import Added, FaceRecords, Ids
 from prosopon.deployments.state.galleries.faces import Match
-from prosopon.deployments.state.galleries.searching import Added, By, matches_of
+from prosopon.deployments.state.galleries.searching import By, matches_of
 from prosopon.deployments.state.vectors.index import MAX_RESULTS, ServerIndex
 from prosopon.models.faces.detections import Float32
 

@@ -1,27 +1,16 @@
 """What a search of galleries is: `memory_search.py` answers on one machine, `milvus_search.py` with a Milvus server."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 from uuid import UUID
 
-from prosopon.deployments.state.galleries.face_records import Ids
+from prosopon.deployments.state.galleries.face_records import Added, Ids
 from prosopon.deployments.state.galleries.faces import Match
 from prosopon.models.faces.detections import Float32
 
 By = Literal["subject", "face"]
 Found = tuple[str, UUID, bytes]
 """Subject, image id and embedding of a face; the embedding is empty where it was not asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Added:
-    """New faces: ids, galleries and subjects ``(N,)`` int64; embeddings ``(N, D)`` float32, unit norm."""
-
-    ids: Ids
-    galleries: Ids
-    subjects: Ids
-    embeddings: Float32
 
 
 class Search(Protocol):

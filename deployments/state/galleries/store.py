@@ -34,6 +34,7 @@ from prosopon.deployments.state.errors import (
 )
 from prosopon.deployments.state.galleries.face_records import (
     LARGEST_OFFSET,
+    Added,
     FaceRecords,
     Ids,
     Row,
@@ -52,28 +53,41 @@ from prosopon.deployments.state.galleries.memory_search import MemorySearch
 from prosopon.deployments.state.galleries.milvus_search import MilvusSearch
 from prosopon.deployments.state.galleries.names import check_new, folded
 from prosopon.deployments.state.galleries.repair import Repair, repair
-from prosopon.deployments.state.galleries.searching import Added, By, Search
+from prosopon.deployments.state.galleries.searching import By, Search
 from prosopon.deployments.state.vectors.index import IndexWriter, LiteIndex, VectorIndex, open_index
 from prosopon.models.faces.detections import Float32
 from prosopon.models.matching.vectors import normalize
 
 __all__ = ["FacePage", "FaceRecord", "GalleryStore", "Match", "NewFace", "Query", "Repair"]
 
-_faces, _subjects = schema.faces, schema.subjects
+_faces, _subjects, _galleries = schema.faces, schema.subjects, schema.galleries
 _ROOM_SECONDS = 10
 """How long a write waits for an index that is too far behind to take more."""
 
 
 @dataclass(slots=True)
 class _Written:
-    """What one transaction changed. added: embeddings of the new faces by image id; enrolled: rows of these; removed:
-    faces, of one gallery; kept, unreferenced: hashes of blobs."""
+    """What one transaction changed. added: embeddings of the new faces by image id; enrolled: rows of these; replaced:
+    faces of which others were known; removed: faces, of one gallery; kept, unreferenced: hashes of blobs."""
 
     added: Mapping[UUID, Float32] = field(default_factory=dict)
     enrolled: Mapping[UUID, Row] = field(default_factory=dict)
     removed: Sequence[Row] = ()
     kept: set[str] = field(default_factory=set)
     unreferenced: Sequence[str] = ()
+    replaced: Added | None = None
+
+    def vectors(self) -> Added | None:
+        """What the search has to learn."""
+        if not self.added:
+            return self.replaced
+        rows = [self.enrolled[image_id] for image_id in self.added]
+        return Added(
+            np.array([row.record.id for row in rows], np.int64),
+            np.array([row.record.gallery for row in rows], np.int64),
+            np.array([row.subject_id for row in rows], np.int64),
+            np.stack(list(self.added.values())),
+        )
 
 
 class GalleryStore:
@@ -320,37 +334,22 @@ class GalleryStore:
         """
         if fingerprint != self.fingerprint:
             raise EmbedderNotInService(fingerprint, self.fingerprint)
-        made = dict(zip(ids, self._units(list(embeddings)), strict=True))
-        if not self._writer.has_room(_ROOM_SECONDS):
-            raise IndexUnavailable("the vector index does not take changes")
-        foreign = sa.select(_faces.c.id, _faces.c.gallery_id, _faces.c.subject_id).where(
-            _faces.c.id.in_(ids), _faces.c.fingerprint != self.fingerprint
-        )
-        with self._writing:
-            with self.records.write() as db:
-                rows = db.execute(foreign).all()
-                for row in rows:
-                    values = {"embedding": made[row.id].astype("<f4").tobytes(), "fingerprint": fingerprint}
-                    db.execute(sa.update(_faces).where(_faces.c.id == row.id).values(values))
-            if rows:
-                replaced = Added(
-                    np.array([row.id for row in rows], np.int64),
-                    np.array([row.gallery_id for row in rows], np.int64),
-                    np.array([row.subject_id for row in rows], np.int64),
-                    np.stack([made[row.id] for row in rows]),
-                )
-                self._take_in(replaced)
-        return [row.id for row in rows]
+        units = dict(zip(ids, self._units(list(embeddings)), strict=True))
+
+        def write(db: sa.Connection) -> _Written:
+            return _Written(replaced=self._db.replace(db, units))
+
+        replaced = self._write(write).replaced
+        return replaced.ids.tolist() if replaced else []
 
     def forget_other_embedders(self, keep_vectors: bool) -> None:
         """Let every gallery be searched, without the faces that the embedder in service has not seen.
 
         keep_vectors: of other embedders in the vector index.
         """
-        galleries = schema.galleries
         with self.records.write() as db:
-            embedded = galleries.c.fingerprint.is_not(None)
-            db.execute(sa.update(galleries).where(embedded).values(fingerprint=self.fingerprint))
+            embedded = _galleries.c.fingerprint.is_not(None)
+            db.execute(sa.update(_galleries).where(embedded).values(fingerprint=self.fingerprint))
         if not keep_vectors:
             self._writer.run(lambda index: index.drop_others())
         self._writer.run(lambda index: index.flush())
@@ -477,23 +476,12 @@ class GalleryStore:
             ids = np.array([row.record.id for row in written.removed], np.int64)
             self._search.remove(written.removed[0].record.gallery, ids)
             changes.append(self._writer.delete(ids))
-        if written.added:
-            rows = [written.enrolled[image_id] for image_id in written.added]
-            added = Added(
-                np.array([row.record.id for row in rows], np.int64),
-                np.array([row.record.gallery for row in rows], np.int64),
-                np.array([row.subject_id for row in rows], np.int64),
-                np.stack(list(written.added.values())),
-            )
-            changes.append(self._take_in(added))
+        if added := written.vectors():
+            self._search.add(added)
+            changes.append(self._writer.upsert(added.ids, added.galleries, added.embeddings))
         if self._search.index_seconds:
             for change in changes:
                 change.wait(self._search.index_seconds)
-
-    def _take_in(self, added: Added) -> threading.Event:
-        """Let searches and the vector index have these embeddings; the event is set when the index does."""
-        self._search.add(added)
-        return self._writer.upsert(added.ids, added.galleries, added.embeddings)
 
     # Embeddings
 

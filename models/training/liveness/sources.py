@@ -72,7 +72,8 @@ def outline(pixels: RGBImage, box: Float32) -> Float32 | None:
     if not 0.12 < float(person.mean()) < 0.75 or over_head > 0.05 or person[head].mean() < 0.85:
         return None
     soft = cv2.GaussianBlur(cv2.erode(person, np.ones((3, 3), np.uint8)), (0, 0), 1.0)
-    return np.clip(cv2.resize(soft, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1).astype(np.float32)
+    alpha = cv2.resize(soft, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(np.clip(alpha, 0, 1), np.float32)
 
 
 def held_out(person: str) -> bool:
@@ -133,9 +134,7 @@ def views(panoramas: Sequence[Path], each: int, rng: np.random.Generator) -> lis
     """
     made = []
     for path in panoramas:
-        read = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        assert read is not None, path
-        sky = read[..., ::-1].astype(np.float32)
+        sky = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), np.float32)[..., ::-1].copy()
         height, width = sky.shape[:2]
         for _ in range(each):
             yaw, pitch = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.15)

@@ -28,7 +28,7 @@ WINDOW = 80
 TEACHER = 0.3
 """Weight of the teacher's probability where it agrees with the truth."""
 
-REFUSED = 0.02
+REFUSED = 0.03
 """Share of the held-out live pictures that the exported network calls an attack."""
 
 Batch = dict[str, Tensor]

@@ -6,7 +6,7 @@ bad seed, guid or latent is an error, ``{"error": message}``.
 
 import base64
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request, Response
@@ -64,13 +64,19 @@ class Failure(BaseModel):
 class CheckFaceError(Exception):
     """An answer in the API's error form."""
 
-    def __init__(self, status: int, message: str, retry_after: int | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        retry_after: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
-        self.status, self.message, self.retry_after = status, message, retry_after
+        self.status, self.message = status, message
+        self.headers = {**(headers or {}), **({"Retry-After": str(retry_after)} if retry_after else {})}
 
     def response(self) -> Response:
-        headers = {"Retry-After": str(self.retry_after)} if self.retry_after else None
-        return JSONResponse({"error": self.message}, self.status, headers)
+        return JSONResponse({"error": self.message}, self.status, self.headers)
 
 
 _EXPECTED = (
@@ -105,7 +111,7 @@ def _translate(error: Exception) -> CheckFaceError:
         case ModelFailed():
             return CheckFaceError(500, "the generator failed; the server's log says why")
         case HTTPException():
-            return CheckFaceError(error.status_code, str(error.detail))
+            return CheckFaceError(error.status_code, str(error.detail), headers=error.headers)
     raise error
 
 
