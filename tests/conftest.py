@@ -1,13 +1,19 @@
 """What several kinds of tests share: one running server for a whole session, and pictures."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from prosopon.pipelines.running import HANDLE_ENVIRONMENT
 from tests.benchmarks.serving import Server, serving
 from tests.paths import DATA, MIRROR, require
+
+# Ray Serve reads it when it is first imported, which other tests do before those of the handles.
+for _name, _value in HANDLE_ENVIRONMENT.items():
+    os.environ.setdefault(_name, _value)
 
 # How long an example takes is no property of the code: a busy machine must not fail a test.
 settings.register_profile("untimed", deadline=None)
