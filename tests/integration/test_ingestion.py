@@ -278,8 +278,8 @@ with records.read() as db:
 probe = np.ones(embedding_dim(), np.float32) if probe is None else np.frombuffer(probe, np.float32)
 async def search():
     index = serve.get_deployment_handle("FaceIndex", "prosopon")
-    return await index.search.remote(Query(archive_gallery(records), probe, 100, "face"))
-matches = asyncio.run(search())
+    return await index.search.remote([Query(archive_gallery(records), probe, 100, "face")])
+(matches,) = asyncio.run(search())
 print(json.dumps([[match.subject, match.distance] for match in matches]))
 """
     ended = subprocess.run(
