@@ -132,7 +132,7 @@ async def search(
     async def client(number: int) -> None:
         while time.perf_counter() - began < seconds:
             started = time.perf_counter()
-            await index.search.remote(queries[(number + len(taken)) % len(queries)])  # type: ignore[attr-defined]
+            await index.search.remote([queries[(number + len(taken)) % len(queries)]])  # type: ignore[attr-defined]
             taken.append(time.perf_counter() - started)
 
     await asyncio.gather(*map(client, range(clients)))
@@ -156,7 +156,7 @@ async def measure(home: Path, gallery: int, probes: Float32, seconds: float) -> 
             )
     same = 0
     for probe, expected in zip(probes, nearest(home, gallery, probes), strict=True):
-        matches = await index.search.remote(Query(gallery, probe, FOUND, "face"))
+        (matches,) = await index.search.remote([Query(gallery, probe, FOUND, "face")])
         same += len({str(match.image_id) for match in matches} & set(expected))
     print(f"recall@{FOUND} against brute force: {same / (FOUND * len(probes)):.2%}", flush=True)
 
