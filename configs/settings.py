@@ -4,12 +4,12 @@
 an explicit value always wins over the environment.
 """
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Api = Literal["compreface", "trueface", "facecheck", "checkface", "aifaceswap"]
 Role = str
@@ -60,14 +60,17 @@ class DeploymentSettings(_Strict):
 
 
 class DetectionSettings(_Strict):
-    """max_side: pictures are shrunk to this longer side (pixels) before detection, never enlarged.
+    """max_side: pictures are shrunk to this longer side (pixels) before detection, never enlarged. Beyond 1280 they are
+    looked at in tiles of that size, each of which takes as long as three or four ordinary pictures; a request may ask
+    for another size, up to largest_side.
 
     colocated: the models that the detector's replica runs itself on the faces that it cuts, where they are here; null
     is all. That spares a picture a hop for each, and a small machine a process for each. The others are deployed by
     themselves: where models scale apart, name none of them, ``[]``.
     """
 
-    max_side: Annotated[int, Field(ge=64, le=4096)] = 640
+    max_side: Annotated[int, Field(ge=64, le=16384)] = 640
+    largest_side: Annotated[int, Field(ge=64, le=16384)] = 4096
     score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     nms_threshold: Annotated[float, Field(gt=0, le=1)] = 0.3
     colocated: tuple[Role, ...] | None = None
@@ -86,7 +89,8 @@ class GenerationSettings(_Strict):
     the oldest leave.
 
     inversion_seconds, inversion_steps: what the search for the latent of a photograph may take, whichever ends first;
-    longer comes closer. inversion_threads: of that search, which gives way to all other work.
+    longer comes closer. inversion_threads: of that search, which gives way to all other work. upload_bytes: of a
+    photograph whose latent is asked for, where that is more than `images.max_bytes`.
     """
 
     truncation_psi: Annotated[float, Field(ge=0, le=1)] = 0.7
@@ -96,6 +100,7 @@ class GenerationSettings(_Strict):
     inversion_seconds: Annotated[float, Field(gt=0)] = 30
     inversion_steps: Annotated[int, Field(ge=1)] = 150
     inversion_threads: Annotated[int, Field(ge=1)] = 2
+    upload_bytes: Annotated[int, Field(gt=0)] = 16 * 1024**2
 
 
 class SwapSettings(_Strict):
@@ -170,18 +175,18 @@ class FaceCheckSettings(_Strict):
     show_files: whether results name the whole path of a picture that was ingested without a url, which tells clients of
     this machine's folders; otherwise the file's name alone.
     null_output: answer ``"output": null`` before there is one, as clients need it that index the answer without
-    asking; the API's own OpenAPI document does not allow that, so by default the field is left out.
+    asking (the vendor's own example does); the API's OpenAPI document does not allow null: false leaves the field out.
     """
 
     search_credits: Annotated[int, Field(ge=0)] = 3
-    demo_credits: Annotated[int, Field(ge=0)] = 3
+    demo_credits: Annotated[int, Field(ge=0)] = 0
     keep_hours: Annotated[float, Field(gt=0)] = 24
     max_results: Annotated[int, Field(ge=1, le=1000)] = 100
     min_score: Annotated[int, Field(ge=0, le=100)] = 50
     concurrent_searches: Annotated[int, Field(ge=1)] = 4
     max_waiting: Annotated[int, Field(ge=0)] = 256
     show_files: bool = False
-    null_output: bool = False
+    null_output: bool = True
 
 
 class HttpSettings(_Strict):
@@ -199,16 +204,16 @@ class HttpSettings(_Strict):
     header_seconds: Annotated[float, Field(gt=0)] = 10
     body_seconds: Annotated[float, Field(gt=0)] = 120
     connections: Annotated[int, Field(ge=16)] = 8192
-    connections_per_source: Annotated[int, Field(ge=1)] = 1024
+    connections_per_source: Annotated[int, Field(ge=1)] = 512
 
 
 class ImageLimits(_Strict):
     """Checked before a picture is decoded. Sizes in bytes and pixels.
 
     max_segments: parts of a file's header and metadata, such as a JPEG's segments or a PNG's chunks; max_scans: of a
-    progressive JPEG. Pictures that may take long or much memory to decode go to a process of their own, which is killed
-    after decode_seconds and cannot take more than decode_bytes of memory; at most costly_decodes of them are at work
-    for one process of the server, and the others wait.
+    progressive JPEG. Pictures that may take long or much memory to decode go to a process of their own, which ends
+    after decode_seconds of a processor's time and cannot take more than decode_bytes of memory; of these at most
+    costly_decodes are at work on a machine, and the others wait.
     """
 
     max_bytes: Annotated[int, Field(ge=1)] = 5 * 1024 * 1024
@@ -234,17 +239,27 @@ class FetchSettings(_Strict):
     max_redirects: Annotated[int, Field(ge=0)] = 5
 
 
-def _home() -> Path:
-    return Path(os.environ.get("PROSOPON_HOME", "~/.prosopon")).expanduser().absolute()
+class _Environment(BaseSettings):
+    """Defaults out of the environment, each under `PROSOPON_` and its name."""
+
+    model_config = SettingsConfigDict(env_prefix="PROSOPON_", env_ignore_empty=True, extra="ignore")
+
+    home: Path = Path("~/.prosopon")
+    models: Path = Path("~/.cache/prosopon/models")
+    models_mirror: Path | None = None
+    database_url: str = ""
+    blobs_url: str = ""
+    vectors_uri: str = ""
+    vectors_token: str = ""
 
 
-def _models_dir() -> Path:
-    return Path(os.environ.get("PROSOPON_MODELS", "~/.cache/prosopon/models")).expanduser().absolute()
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
 
 
 def _mirror() -> Path | None:
-    mirror = os.environ.get("PROSOPON_MODELS_MIRROR")
-    return Path(mirror).expanduser().absolute() if mirror else None
+    mirror = _Environment().models_mirror
+    return mirror and _absolute(mirror)
 
 
 class ModelSettings(_Strict):
@@ -258,7 +273,7 @@ class ModelSettings(_Strict):
     pack: str = "open"
     overrides: dict[Role, str] = {}
     generator_class: Annotated[int, Field(ge=0)] | None = None
-    directory: Path = Field(default_factory=_models_dir)
+    directory: Path = Field(default_factory=lambda: _absolute(_Environment().models))
     mirror: Path | None = Field(default_factory=_mirror)
 
 
@@ -297,13 +312,11 @@ class StateSettings(_Strict):
     server's URI (`http://host:19530`), which `vector_index` is for.
     """
 
-    home: Path = Field(default_factory=_home)
-    database_url: str = Field(default_factory=lambda: os.environ.get("PROSOPON_DATABASE_URL", ""))
-    blobs_url: str = Field(default_factory=lambda: os.environ.get("PROSOPON_BLOBS_URL", ""))
-    vectors_uri: str = Field(default_factory=lambda: os.environ.get("PROSOPON_VECTORS_URI", ""))
-    vectors_token: str = Field(
-        default_factory=lambda: os.environ.get("PROSOPON_VECTORS_TOKEN", ""), repr=False
-    )
+    home: Path = Field(default_factory=lambda: _absolute(_Environment().home))
+    database_url: str = Field(default_factory=lambda: _Environment().database_url)
+    blobs_url: str = Field(default_factory=lambda: _Environment().blobs_url)
+    vectors_uri: str = Field(default_factory=lambda: _Environment().vectors_uri)
+    vectors_token: str = Field(default_factory=lambda: _Environment().vectors_token, repr=False)
     vector_index: VectorIndexSettings = VectorIndexSettings()
 
     @model_validator(mode="before")
@@ -364,7 +377,7 @@ class Deployments(_Strict):
     model_config = ConfigDict(extra="allow", frozen=True)
     __pydantic_extra__: dict[str, DeploymentSettings] = Field(init=False)
 
-    ingress: DeploymentSettings = DeploymentSettings(max_ongoing_requests=1024)
+    ingress: DeploymentSettings = DeploymentSettings(max_ongoing_requests=2048)
     detector: DeploymentSettings = DeploymentSettings(
         num_cpus=0.5, max_batch_size=1, concurrent_batches=2, max_ongoing_requests=80, max_queued_requests=64
     )
@@ -425,6 +438,12 @@ class Settings(_Strict):
     def serves(self, *apis: Api) -> bool:
         """Whether one of the APIs is served."""
         return any(api in self.apis for api in apis)
+
+    @property
+    def photographs(self) -> ImageLimits:
+        """Of pictures whose latent is asked for: people bring photographs as they are."""
+        most = max(self.images.max_bytes, self.generation.upload_bytes)
+        return self.images.model_copy(update={"max_bytes": most})
 
     def roles(self, faces: Iterable[Role]) -> tuple[Role, ...]:
         """The roles whose models the configured APIs use where the pack has them. faces: all that look at faces."""

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -45,6 +46,7 @@ class Detector:
         self._model = load_detector(models, detection, compute)
         self._colocated = FaceModels(colocated, models, compute)
         self._threshold = detection.score_threshold
+        self._largest_side = detection.largest_side
         self._limits = limits
         self._costly = asyncio.Semaphore(limits.costly_decodes)
         self._costly_waiting = 0
@@ -66,22 +68,33 @@ class Detector:
             return Rejected.of(error)
         if not costly:
             return await self._detect(request)
-        if self._costly_waiting >= _MAX_COSTLY:
-            raise Overloaded(f"{self._costly_waiting} pictures that are costly to decode wait")
+        await self._room_for_costly()
         # A decode is not stopped when its client goes, so it must not stop counting either.
         return await asyncio.shield(self._decode_and_detect(request))
 
-    async def _decode_and_detect(self, request: DetectRequest) -> FacesFound | Rejected:
-        """A costly picture is decoded before it takes a thread, so that the others pass it."""
+    async def _room_for_costly(self) -> None:
+        busy = Overloaded("too many pictures that are costly to decode wait")
+        if self._costly_waiting >= _MAX_COSTLY:
+            raise busy
         self._costly_waiting += 1
         try:
-            async with self._costly:  # Until it is forgotten: its pixels are many.
-                pixels = await asyncio.to_thread(self._decode, request)
-                if isinstance(pixels, Rejected):
-                    return pixels
-                return await self._detect(replace(request, image=pixels))
+            async with asyncio.timeout(self._limits.decode_seconds):
+                await self._costly.acquire()
+        except TimeoutError:
+            raise busy from None
         finally:
             self._costly_waiting -= 1
+
+    async def _decode_and_detect(self, request: DetectRequest) -> FacesFound | Rejected:
+        """A costly picture is decoded before it takes a thread, so that the others pass it. There is room until its
+        pixels, which are many, are forgotten."""
+        try:
+            pixels = await asyncio.to_thread(self._decode, request)
+            return (
+                pixels if isinstance(pixels, Rejected) else await self._detect(replace(request, image=pixels))
+            )
+        finally:
+            self._costly.release()
 
     def _detect_batch(self, requests: list[DetectRequest]) -> list[FacesFound | Rejected]:
         """Decode, detect and cut: one job, since every change of threads costs a picture a millisecond."""
@@ -98,12 +111,26 @@ class Detector:
                 asked = request.score_threshold
                 to_detect.append((position, picture, self._threshold if asked is None else asked))
         if to_detect:
-            least = min(threshold for *_, threshold in to_detect)
-            found = self._model.detect([picture for _, picture, _ in to_detect], least)
-            for (position, picture, threshold), faces in zip(to_detect, found, strict=True):
+            for (position, picture, threshold), faces in self._found(requests, to_detect):
                 limit, crops = requests[position].limit, self._crops(requests[position])
                 answers[position] = cut_faces(picture, faces, threshold, limit, crops, started)
         return self._analyzed(requests, [answers[position] for position in range(len(requests))])
+
+    def _found(
+        self, requests: list[DetectRequest], to_detect: list[tuple[int, RGBImage, float]]
+    ) -> Iterator[tuple[tuple[int, RGBImage, float], Detections]]:
+        """Pictures with their faces: those that are looked at in one size together."""
+        groups: dict[int | None, list[tuple[int, RGBImage, float]]] = defaultdict(list)
+        for item in to_detect:
+            asked = requests[item[0]].det_size
+            groups[None if asked is None else min(asked or self._largest_side, self._largest_side)].append(
+                item
+            )
+        for det_size, items in groups.items():
+            least = min(threshold for *_, threshold in items)
+            yield from zip(
+                items, self._model.detect([picture for _, picture, _ in items], least, det_size), strict=True
+            )
 
     def _crops(self, request: DetectRequest) -> tuple[CropSpec, ...]:
         return tuple(dict.fromkeys([*request.crops, *self._colocated.crops(request.roles)]))

@@ -129,6 +129,16 @@ class FaceIndex:
     async def delete_all_subjects(self, gallery: int) -> int:
         return await self._off(self._store.delete_all_subjects, gallery)
 
+    @refusals_are_answers
+    async def replace_embeddings(
+        self, fingerprint: str, ids: Sequence[int], embeddings: Float32
+    ) -> list[int]:
+        return await self._off(self._store.replace_embeddings, fingerprint, ids, embeddings)
+
+    @refusals_are_answers
+    async def forget_other_embedders(self, keep_vectors: bool) -> None:
+        await self._off(self._store.forget_other_embedders, keep_vectors)
+
     # ---------------------------------------------------------------------------------- as `EnrollmentStore` does
 
     @refusals_are_answers

@@ -28,7 +28,7 @@ from prosopon.deployments.state.galleries.collections import CollectionStore
 from prosopon.models.faces.attributes import embedding
 from prosopon.models.faces.attributes.declaration import ModelCard
 from prosopon.models.faces.detections import Float32
-from prosopon.models.load import load_similarity
+from prosopon.models.matching.calibration import SimilarityCurve, load_similarity
 from prosopon.models.matching.cohort import GENERATOR, Cohort, can_be_generated, load_cohort
 from prosopon.models.matching.identification import Candidate, OpenSetClassifier, fit
 
@@ -63,7 +63,8 @@ class Identifier:
         self._collections = CollectionStore(records, BlobStore(records, state.blobs))
         self._classifier = lru_cache(_CACHED_CLASSIFIERS)(self._read_classifier)
         strangers = Strangers(models, detection, card.fingerprint)
-        trainer = Trainer(self._collections, card, strangers)
+        curve = load_similarity(models, card.fingerprint)
+        trainer = Trainer(self._collections, card, strangers, curve)
         threading.Thread(target=trainer.run, name="trainer", daemon=True).start()
 
     @refusals_are_answers
@@ -135,7 +136,7 @@ class Strangers:
             "detection": self._detection.model_dump(mode="json"),
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "prosopon.models.matching.cohort"], stdin=subprocess.PIPE
+            [sys.executable, "-P", "-m", "prosopon.models.matching.cohort"], stdin=subprocess.PIPE
         )
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(settings).encode())
@@ -145,9 +146,14 @@ class Strangers:
 class Trainer:
     """Trains every collection whose classifier is due."""
 
-    def __init__(self, collections: CollectionStore, card: ModelCard, strangers: Strangers) -> None:
-        self._collections, self._card, self._strangers = collections, card, strangers
-        self._curve = load_similarity(card.name)
+    def __init__(
+        self,
+        collections: CollectionStore,
+        card: ModelCard,
+        strangers: Strangers,
+        curve: SimilarityCurve,
+    ) -> None:
+        self._collections, self._card, self._strangers, self._curve = collections, card, strangers, curve
         self._seconds = Histogram(
             "prosopon_training_seconds",
             "Time of training one collection.",

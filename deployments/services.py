@@ -96,6 +96,12 @@ class FaceIndexService(Protocol):
 
     async def delete_all_subjects(self, gallery: int) -> int: ...
 
+    async def replace_embeddings(
+        self, fingerprint: str, ids: Sequence[int], embeddings: Float32
+    ) -> list[int]: ...
+
+    async def forget_other_embedders(self, keep_vectors: bool) -> None: ...
+
     async def enroll(
         self,
         tenant: int,

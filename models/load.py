@@ -10,7 +10,6 @@ from prosopon.configs.settings import DetectionSettings, ModelSettings, Role, Se
 from prosopon.models.faces.attributes import embedding, landmarks
 from prosopon.models.faces.attributes.declaration import FaceRole
 from prosopon.models.faces.attributes.table import ATTRIBUTES, Attributes
-from prosopon.models.matching.calibration import load_similarity
 from prosopon.models.roles import (
     FaceDetector,
     FaceEmbedder,
@@ -38,7 +37,6 @@ __all__ = [
     "load_generator",
     "load_landmarks",
     "load_mapper",
-    "load_similarity",
     "load_swapper",
     "prepare_artifact",
     "sharing",
@@ -74,8 +72,14 @@ def load_detector(models: ModelSettings, detection: DetectionSettings, compute: 
     if pack := _insightface(models, "detector"):
         from prosopon.models.faces.insightface_pack import load_detector as load
 
-        return load(pack, detection, compute)
-    return _open(resolve(models, "detector"), _DETECTORS, detection, compute)
+        return _again(load(pack, detection, compute), detection)
+    return _again(_open(resolve(models, "detector"), _DETECTORS, detection, compute), detection)
+
+
+def _again(detector: FaceDetector, detection: DetectionSettings) -> FaceDetector:
+    from prosopon.models.faces.looking import LookingAgain
+
+    return LookingAgain(detector, detection.max_side, detection.nms_threshold)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,8 +52,14 @@ class Model(Protocol):
 
 
 class FaceDetector(Model, Protocol):
-    def detect(self, images: Sequence[RGBImage], score_threshold: float) -> list[Detections]:
-        """Faces of each picture whose score reaches the threshold, best first."""
+    def detect(
+        self, images: Sequence[RGBImage], score_threshold: float, det_size: int | None = None
+    ) -> list[Detections]:
+        """Faces of each picture whose probability reaches the threshold, the most probable first.
+
+        Scores are probabilities that the box is a face; below 0.5 nothing is taken for one. det_size: longer side, in
+        pixels, to which pictures are shrunk before; None is the configured one.
+        """
         ...
 
 
@@ -69,10 +75,10 @@ class FaceEmbedder(Model, Protocol):
 class LandmarkPredictor(Model, Protocol):
     crop: CropSpec
     count: int
-    """Points per face: 68 in the iBUG order, 98 in the WFLW order, 106 in InsightFace's."""
+    """Points per face, which says what they are: see `models.faces.landmarks`."""
 
     def predict(self, chips: Chips) -> Float32:
-        """``(N, count, 2)`` float32, x y in crop pixels."""
+        """``(N, count, 2)`` float32, x y in crop pixels, or ``(N, count, 3)``: z besides, away from the camera."""
         ...
 
 

@@ -21,6 +21,7 @@ from prosopon.deployments.web.addresses import AddressPolicy
 from prosopon.models.faces.attributes import embedding
 from prosopon.models.faces.attributes.table import ATTRIBUTES, Attributes
 from prosopon.models.load import check_names, face_model_available, inverts, sharing
+from prosopon.models.weights.pins import settle
 from prosopon.pipelines.graphs.face_analysis import ModelHandles
 from prosopon.pipelines.graphs.generation import GeneratorHandles
 from prosopon.pipelines.graphs.recognition import RecognitionHandles
@@ -107,7 +108,7 @@ def generation(settings: Settings) -> GeneratorHandles:
     inverter = None
     if inverts(settings.models):
         inverter = options(Inverter, resources.inverter).bind(
-            settings.models, settings.detection, settings.images, settings.generation, resources.inverter
+            settings.models, settings.detection, settings.photographs, settings.generation, resources.inverter
         )
     return GeneratorHandles(generator, encoder, inverter)
 
@@ -138,7 +139,7 @@ _LONGEST_REQUEST_SECONDS = 60
 
 def build(args: dict[str, Any] | Settings) -> Application:
     """The whole application. args: what `Settings` validates; anything wrong is an error before anything starts."""
-    settings = args if isinstance(args, Settings) else Settings.model_validate(args)
+    settings = settle(args if isinstance(args, Settings) else Settings.model_validate(args))
     return application(settings, ATTRIBUTES)
 
 

@@ -115,13 +115,15 @@ class Ingress:
         # Those that wait for a lock of the database are cheap, and must not take the threads of those that do not.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "blocking"))
         records = await asyncio.to_thread(Records, settings.state.database)
-        recognizing = await Recognition.connect(recognition, settings.state, records) if recognition else None
+        recognizing = await Recognition.connect(recognition, settings, records) if recognition else None
         searches = None
         if recognizing and settings.serves("facecheck"):
             from prosopon.pipelines.apis.facecheck.wire import reporter
 
             report = reporter(settings.facecheck.show_files)
-            searches = Searches(recognizing.faces, recognizing.galleries, settings, records, report)
+            searches = Searches(
+                recognizing.faces, recognizing.galleries, settings, records, report, recognizing.similarity
+            )
         self._services = Services(
             settings=settings,
             records=records,

@@ -5,10 +5,14 @@ import fcntl
 import logging
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from prosopon.configs.settings import StateSettings
+
+if TYPE_CHECKING:
+    from ray.job_config import JobConfig
 
 _ADDRESS_FILE = "ray-address"
 _TOKEN_FILE = "ray-token"
@@ -80,6 +84,20 @@ def announced(home: Path) -> str | None:
     return file.read_text() if file.exists() else None
 
 
+def job() -> "JobConfig":
+    """For `ray.init`: the processes that Ray starts import what is installed, and nothing of the folder that this one
+    was started in, which Ray (2.60, `worker.connect`) puts before all else on their path."""
+    from ray.job_config import JobConfig
+
+    class Nowhere(list[str]):
+        def extend(self, folders: Iterable[str]) -> None:
+            pass
+
+    config = JobConfig()
+    config._py_driver_sys_path = Nowhere()
+    return config
+
+
 def join(address: str | None = None, home: Path | None = None) -> None:
     """Join the Ray instance that serves, unless this process has joined one already.
 
@@ -104,7 +122,13 @@ def join(address: str | None = None, home: Path | None = None) -> None:
         guard(home)
         Config.initialize("")  # Ray has read its environment when it was imported.
     try:
-        ray.init(address=address, namespace="serve", log_to_driver=False, logging_level="warning")
+        ray.init(
+            address=address,
+            namespace="serve",
+            job_config=job(),
+            log_to_driver=False,
+            logging_level="warning",
+        )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise NotRunning(f"no application answers at {address}: {error}") from error
     logging.getLogger("ray.serve").setLevel(logging.WARNING)

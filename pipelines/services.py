@@ -58,7 +58,8 @@ class Services:
         return self.recognition.galleries
 
     @property
-    def enrollments(self) -> Enrollments | None:
+    def enrollments(self) -> Enrollments:
+        assert self.recognition.enrollments is not None
         return self.recognition.enrollments
 
     @property

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prosopon.configs.settings import DetectionSettings
-from prosopon.models.faces.attributes.landmarks import DlibLandmarks68
 from prosopon.models.faces.centerface import CenterFace
 from prosopon.models.faces.detections import RGBImage
+from prosopon.models.faces.mesh import FaceMesh
 from prosopon.models.runtime.session import Compute
 from prosopon.models.swap.geometry import interocular, with_forehead
 from prosopon.models.swap.types import FaceGeometry, face_geometries
@@ -24,8 +24,8 @@ def detector() -> CenterFace:
 
 
 @cache
-def predictor() -> DlibLandmarks68:
-    return DlibLandmarks68(weights("dlib-landmarks68").path)
+def predictor() -> FaceMesh:
+    return FaceMesh(weights("mediapipe-face-mesh").path, Compute())
 
 
 def read(path: Path) -> RGBImage:

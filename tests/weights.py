@@ -6,13 +6,30 @@ from pathlib import Path
 
 from prosopon.configs.settings import ModelSettings
 from prosopon.models.weights.catalogue import CATALOGUE
-from prosopon.models.weights.registry import Registry, Weights
+from prosopon.models.weights.registry import Registry, Weights, artifacts_for
 from tests.paths import MIRROR, require
+
+DLIB = "dlib-resnet29"
+"""The embedder of a machine that reaches the package index alone, as tests do where there is no mirror."""
 
 
 def model_settings() -> ModelSettings:
     """Settings whose mirror is the shared folder of weights, where there is one."""
     return ModelSettings(mirror=MIRROR if MIRROR.is_dir() else None)
+
+
+def default_embedder() -> str:
+    """The artifact that a new home settles on here."""
+    name = next(
+        a.name for a in artifacts_for(model_settings(), "embedder") if a.name == DLIB or MIRROR.is_dir()
+    )
+    weights(name)
+    return name
+
+
+def embedding_dim() -> int:
+    """Of the default embedder."""
+    return {DLIB: 128}.get(default_embedder(), 256)
 
 
 @cache

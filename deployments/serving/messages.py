@@ -35,6 +35,8 @@ class DetectRequest:
 
     limit: at most so many faces, the biggest; 0 is all. crops: what to cut of every face. whole_picture: do not look
     for a face, the picture is one. roles: what else to run on every face, of those that the detector describes.
+    det_size: longer side, in pixels, to which the picture is shrunk; 0 is as large as is allowed, None the configured
+    one.
     """
 
     image: bytes | RGBImage
@@ -43,6 +45,7 @@ class DetectRequest:
     crops: tuple[CropSpec, ...] = ()
     whole_picture: bool = False
     roles: frozenset[str] = frozenset()
+    det_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,20 @@ class FingerprintMismatch(StateError):
         return FingerprintMismatch, (self.gallery, self.stored, self.serving)
 
 
+class EmbedderNotInService(StateError):
+    """Embeddings were made by another model than the one that serves."""
+
+    def __init__(self, given: str, serving: str) -> None:
+        super().__init__(
+            f"the running server embeds with {serving!r}, not with {given!r}: start it again, which needs no more than "
+            "that, and then run this while it serves"
+        )
+        self.given, self.serving = given, serving
+
+    def __reduce__(self) -> tuple[type["EmbedderNotInService"], tuple[str, str]]:
+        return EmbedderNotInService, (self.given, self.serving)
+
+
 class ImageIdTaken(StateError):
     """The image id belongs to another face."""
 

@@ -1,11 +1,12 @@
 """Rebuilding what can be rebuilt: the vector index from the records, embeddings from the stored images.
 
-Both take the vector index for themselves where it is a Milvus Lite file, so no server may be running on it.
+`reindex` takes the vector index for itself where it is a Milvus Lite file, so no server may be running on it. `reembed`
+writes through the server where there is one.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from prosopon.deployments.state import schema
 from prosopon.deployments.state.blobs import BlobStore
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.errors import BlobCorrupt, BlobMissing
+from prosopon.deployments.state.galleries.store import GalleryStore
 from prosopon.deployments.state.vectors.index import open_index
 from prosopon.models.faces.detections import Float32
 from prosopon.models.matching.vectors import normalize
@@ -25,7 +27,7 @@ Progress = Callable[[int, int], None]
 Embed = Callable[[Sequence[bytes]], list[Float32 | None]]
 """Image files to one embedding each, ``(D,)`` float32, or None where no face is found."""
 
-_faces, _galleries = schema.faces, schema.galleries
+_faces = schema.faces
 _READ = 10_000
 
 
@@ -65,6 +67,13 @@ def reindex(settings: StateSettings, progress: Progress) -> int:
     return done
 
 
+class Galleries(Protocol):
+    """Those methods of `GalleryStore` by which embeddings are replaced, of a store here or in a running server."""
+
+    def replace_embeddings(self, fingerprint: str, ids: Sequence[int], embeddings: Float32) -> list[int]: ...
+    def forget_other_embedders(self, keep_vectors: bool) -> None: ...
+
+
 def reembed(
     settings: StateSettings,
     fingerprint: str,
@@ -72,17 +81,24 @@ def reembed(
     embed: Embed,
     progress: Progress,
     batch: int = 16,
+    galleries: Galleries | None = None,
 ) -> Reembedded:
     """Compute the embeddings that other embedders made again from the stored images.
 
     Every batch is committed, and what is done is not done again: a run that was stopped goes on where it was.
-    A gallery can be searched with the new embedder when all of its faces have been through.
+    A gallery can be searched with the new embedder when all of its faces have been through. galleries: of the server
+    that runs; None where none does.
 
     Raises StateError where the vector index cannot be reached or is in use.
     """
+    if galleries is None:
+        store = GalleryStore(settings, fingerprint, dim)
+        try:
+            return reembed(settings, fingerprint, dim, embed, progress, batch, store)
+        finally:
+            store.close()
     records = Records(settings.database)
     blobs = BlobStore(records, settings.blobs)
-    index = open_index(settings, fingerprint, dim)
     foreign = _faces.c.fingerprint != fingerprint
     try:
         with records.read() as db:
@@ -93,28 +109,13 @@ def reembed(
             images = [(row, data) for row in rows if (data := _read(blobs, row.blob))]
             embedded = list(zip(images, embed([data for _, data in images]), strict=True)) if images else []
             made = {row.id: normalize(found) for (row, _), found in embedded if found is not None}
-            kept = _replace(records, made, fingerprint)
-            if kept:
-                galleries = {row.id: row.gallery_id for row in rows}
-                index.upsert(
-                    np.array(kept, np.int64),
-                    np.array([galleries[face] for face in kept], np.int64),
-                    np.stack([made[face] for face in kept]),
-                )
+            if made:
+                galleries.replace_embeddings(fingerprint, list(made), np.stack(list(made.values())))
             lost += [row.id for row in rows if row.id not in made]
             done += len(rows)
             progress(done, total)
-        with records.write() as db:
-            db.execute(
-                sa.update(_galleries)
-                .where(_galleries.c.fingerprint.is_not(None))
-                .values(fingerprint=fingerprint)
-            )
-        if not lost:
-            index.drop_others()
-        index.flush()
+        galleries.forget_other_embedders(bool(lost))
     finally:
-        index.close()
         blobs.close()
         records.close()
     return Reembedded(done - len(lost), lost)
@@ -147,14 +148,3 @@ def _read(blobs: BlobStore, sha256: str | None) -> bytes | None:
         return blobs.read(sha256)
     except (BlobMissing, BlobCorrupt):
         return None
-
-
-def _replace(records: Records, embeddings: dict[int, Float32], fingerprint: str) -> list[int]:
-    """Ids of the faces that were still there."""
-    kept = []
-    with records.write() as db:
-        for face, embedding in embeddings.items():
-            values = {"embedding": embedding.astype("<f4").tobytes(), "fingerprint": fingerprint}
-            if db.execute(sa.update(_faces).where(_faces.c.id == face).values(values)).rowcount:
-                kept.append(face)
-    return kept

@@ -6,11 +6,11 @@ attempt, so that a receiver can tell a repetition; the timestamp is that of the 
 """
 
 import base64
-import hashlib
-import hmac
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 from uuid import UUID
+
+from standardwebhooks import Webhook
 
 from prosopon.configs.settings import WebhookSettings
 
@@ -36,9 +36,8 @@ def headers(secret: bytes, delivery: UUID, timestamp: int, body: bytes) -> dict[
 
 
 def signature(secret: bytes, name: str, timestamp: int, body: bytes) -> str:
-    """Of a message with this id."""
-    digest = hmac.new(secret, f"{name}.{timestamp}.".encode() + body, hashlib.sha256).digest()
-    return f"v1,{base64.b64encode(digest).decode()}"
+    """Of a message with this id. body: UTF-8."""
+    return Webhook(secret).sign(name, datetime.fromtimestamp(timestamp, UTC), body.decode())
 
 
 def pause_after(

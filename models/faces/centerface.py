@@ -9,6 +9,7 @@ import onnx
 from prosopon.configs.settings import DetectionSettings
 from prosopon.models.faces.detections import Detections, Float32, RGBImage
 from prosopon.models.faces.nms import suppress
+from prosopon.models.faces.probability import curve_of
 from prosopon.models.pictures.letterbox import Fit, batches
 from prosopon.models.runtime.fingerprint import fingerprint
 from prosopon.models.runtime.prepared import prepare
@@ -88,20 +89,23 @@ class CenterFace:
     """
 
     name = "centerface"
-    preprocessing = 1
+    preprocessing = 2
 
     def __init__(self, path: Path, compute: Compute, detection: DetectionSettings) -> None:
-        self._detection = detection
+        self._detection, self.curve = detection, curve_of(self.name)
         self.fingerprint = fingerprint(self.name, self.preprocessing, path)
         self._session = create_session(
             prepare([path], "dynamic", 1, lambda: make_dynamic(path)),
             compute,
         )
 
-    def detect(self, images: Sequence[RGBImage], score_threshold: float) -> list[Detections]:
-        """Faces of each picture, best first. Pictures whose inputs have one shape share a batch."""
+    def detect(
+        self, images: Sequence[RGBImage], score_threshold: float, det_size: int | None = None
+    ) -> list[Detections]:
+        """Faces of each picture, most probable first. Pictures whose inputs have one shape share a batch."""
+        least = self.curve.score(score_threshold)
         found: list[Detections | None] = [None] * len(images)
-        for positions, fits, batch in batches(images, self._detection.max_side):
+        for positions, fits, batch in batches(images, det_size or self._detection.max_side):
             heatmap, scale, offset, landmarks = run(self._session, batch)
             for i, (position, fitted) in enumerate(zip(positions, fits, strict=True)):
                 faces = decode(
@@ -109,8 +113,8 @@ class CenterFace:
                     scale[i],
                     offset[i],
                     landmarks[i],
-                    score_threshold,
+                    least,
                     self._detection.nms_threshold,
                 )
-                found[position] = to_picture(faces, fitted)
+                found[position] = to_picture(self.curve.told(faces), fitted)
         return [faces for faces in found if faces is not None]

@@ -1,10 +1,11 @@
-"""Head pose from landmarks: the rotation under which a rigid model of a face projects onto them."""
+"""Head pose from landmarks: the rotation under which a rigid model of a face lies on them, or projects onto them."""
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from prosopon.models.faces.detections import Float32
+from prosopon.models.faces.landmarks import IBUG, MESH
 from prosopon.models.roles import HeadPose
 
 # The anthropometric 3D face of Martins & Batista, "Accurate single view model-based head pose estimation"
@@ -28,6 +29,43 @@ FACE_MODEL = {
 
 _INDICES = np.array(list(FACE_MODEL))
 _POINTS = np.array(list(FACE_MODEL.values()), np.float64)
+
+# Of MediaPipe's canonical face (its face geometry module, Apache-2.0) the vertices by which it is laid onto a mesh, in
+# centimetres and the axes of `FACE_MODEL`, and their weights: those in the middle, and those on the viewer's left with
+# the vertex that mirrors each.
+_IN_THE_MIDDLE = {
+    4: (0.0, 0.463, -7.587, 0.0709),
+    6: (0.0, -2.473, -5.789, 0.0321),
+    10: (0.0, -8.262, -4.482, 0.0084),
+}
+_ON_BOTH_SIDES = {
+    (33, 263): (-4.446, -2.664, -3.173, 0.0587),
+    (54, 284): (-6.279, -6.615, -1.426, 0.0077),
+    (67, 297): (-3.524, -8.006, -3.729, 0.0091),
+    (117, 346): (-5.259, -0.946, -2.974, 0.0098),
+    (119, 348): (-3.301, -0.862, -3.873, 0.0146),
+    (121, 350): (-1.821, -1.468, -4.224, 0.0186),
+    (127, 356): (-7.743, -2.365, 2.005, 0.0052),
+    (129, 358): (-1.786, 0.978, -4.850, 0.1206),
+    (132, 361): (-7.271, 2.891, 2.252, 0.0056),
+    (133, 362): (-1.856, -2.585, -3.758, 0.0533),
+    (136, 365): (-5.085, 7.179, -0.715, 0.0669),
+    (143, 372): (-6.408, -2.236, -1.561, 0.0148),
+    (147, 376): (-6.235, 1.944, -1.664, 0.0143),
+    (198, 420): (-1.247, -0.230, -5.681, 0.0255),
+    (205, 425): (-3.833, 1.537, -4.138, 0.0473),
+}
+CANONICAL_FACE: dict[int, tuple[float, float, float, float]] = {
+    **_IN_THE_MIDDLE,
+    **{left: place for (left, _), place in _ON_BOTH_SIDES.items()},
+    **{right: (-x, y, z, weight) for (_, right), (x, y, z, weight) in _ON_BOTH_SIDES.items()},
+}
+"""Vertex of the mesh -> x, y, z, weight."""
+
+_VERTICES = np.array(list(CANONICAL_FACE))
+_CANONICAL = np.array([place[:3] for place in CANONICAL_FACE.values()], np.float64)
+_WEIGHTS = np.array([place[3] for place in CANONICAL_FACE.values()], np.float64)
+_WEIGHTS /= _WEIGHTS.sum()
 
 
 def camera_matrix(image_size: tuple[int, int]) -> NDArray[np.float64]:
@@ -70,13 +108,36 @@ def _rotation(pitch: float, yaw: float, roll: float) -> NDArray[np.float64]:
 def head_pose(landmarks: Float32, image_size: tuple[int, int]) -> HeadPose:
     """Pitch, yaw and roll of a face.
 
-    landmarks: ``(68, 2)`` iBUG points, x y in pixels of the picture; image_size: its width and height. Raises
-    ValueError where the points have another shape, are not finite, or fit no face in front of the camera.
+    landmarks: ``(468, 3)`` points of the mesh, or ``(68, 2)`` iBUG points (with more columns, these are left out); x y
+    in pixels of the picture; image_size: its width and height. Raises ValueError where the points have another shape,
+    are not finite, or fit no face in front of the camera.
     """
-    if landmarks.shape != (68, 2) or not np.isfinite(landmarks).all():
-        raise ValueError("head pose needs 68 finite points")
-    observed = landmarks[_INDICES].astype(np.float64)
-    camera = camera_matrix(image_size)
+    if not np.isfinite(landmarks).all():
+        raise ValueError("head pose needs finite points")
+    if landmarks.shape == (MESH, 3):
+        return angles(_laid_onto(landmarks[_VERTICES].astype(np.float64)))
+    if len(landmarks) != IBUG:
+        raise ValueError(f"head pose needs {IBUG} or {MESH} points")
+    observed = landmarks[_INDICES, :2].astype(np.float64)
+    return angles(_projected_onto(observed, camera_matrix(image_size)))
+
+
+def _laid_onto(observed: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The rotation of the similarity that carries the canonical face to points, by weighted least squares.
+
+    Kabsch 1976, with the mirror image excluded. As the mesh knows no camera, the angles are those against the line
+    from the camera to the face.
+    """
+    here, there = _CANONICAL - _WEIGHTS @ _CANONICAL, observed - _WEIGHTS @ observed
+    u, spread, vt = np.linalg.svd((there * _WEIGHTS[:, None]).T @ here)
+    if spread[1] < 1e-9 * max(spread[0], 1):
+        raise ValueError("the landmarks fit no face")
+    handed = np.sign(np.linalg.det(u @ vt))
+    return np.asarray(u @ np.diag([1, 1, handed]) @ vt, np.float64)
+
+
+def _projected_onto(observed: NDArray[np.float64], camera: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The rotation under which `FACE_MODEL` projects onto points, against the axis of the camera."""
     try:
         found, turn, shift = cv2.solvePnP(_POINTS, observed, camera, None, flags=cv2.SOLVEPNP_SQPNP)
         if found:
@@ -85,4 +146,4 @@ def head_pose(landmarks: Float32, image_size: tuple[int, int]) -> HeadPose:
         raise ValueError("the landmarks fit no face") from error
     if not found or not np.isfinite(turn).all() or shift.item(2) <= 0:
         raise ValueError("the landmarks fit no face")
-    return angles(np.asarray(cv2.Rodrigues(turn)[0], np.float64))
+    return np.asarray(cv2.Rodrigues(turn)[0], np.float64)

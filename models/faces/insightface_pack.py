@@ -22,6 +22,7 @@ from prosopon.configs.settings import DetectionSettings, Role
 from prosopon.models.convert.openvino_ir import read, to_onnx
 from prosopon.models.faces.detections import Detections, Float32, RGBImage
 from prosopon.models.faces.nms import suppress
+from prosopon.models.faces.probability import curve_of
 from prosopon.models.pictures.crops import CropSpec, Point
 from prosopon.models.pictures.letterbox import batches
 from prosopon.models.roles import Age, Chips, Gender
@@ -151,28 +152,31 @@ class InsightFaceDetector:
     """SCRFD (Guo et al. 2021, arXiv:2105.04714), with landmarks."""
 
     name = "scrfd"
-    preprocessing = 1
+    preprocessing = 2
 
     def __init__(self, path: Path, compute: Compute, detection: DetectionSettings) -> None:
         """Raises ValueError for a detector without landmarks, which nothing here could align by."""
-        self._detection = detection
+        self._detection, self.curve = detection, curve_of(self.name)
         self.fingerprint = fingerprint(self.name, self.preprocessing, path)
         self._session = create_session(free_batch(path), compute)
         self._conventions = SCRFD(model_file=str(path), session=self._session)
         if not self._conventions.use_kps:
             raise ValueError(f"{path.name} gives no landmarks")
 
-    def detect(self, images: Sequence[RGBImage], score_threshold: float) -> list[Detections]:
-        """Faces of each picture, best first."""
+    def detect(
+        self, images: Sequence[RGBImage], score_threshold: float, det_size: int | None = None
+    ) -> list[Detections]:
+        """Faces of each picture, most probable first."""
+        least = self.curve.score(score_threshold)
         found: list[Detections | None] = [None] * len(images)
         mean, std = self._conventions.input_mean, self._conventions.input_std
-        for positions, fits, batch in batches(images, self._detection.max_side):
+        for positions, fits, batch in batches(images, det_size or self._detection.max_side):
             outputs = run(self._session, (batch - np.float32(mean)) / np.float32(std))
             for row, (position, fitted) in enumerate(zip(positions, fits, strict=True)):
-                faces = self._decode(outputs, row, len(positions), batch.shape[2:], score_threshold)
+                faces = self._decode(outputs, row, len(positions), batch.shape[2:], least)
                 scale = np.array([fitted.scale_x, fitted.scale_y], np.float32)
                 boxes = (faces.boxes / np.tile(scale, 2)).astype(np.float32)
-                found[position] = Detections(boxes, faces.scores, faces.landmarks / scale)
+                found[position] = self.curve.told(Detections(boxes, faces.scores, faces.landmarks / scale))
         return [faces for faces in found if faces is not None]
 
     def _decode(

@@ -9,6 +9,7 @@ from prosopon.configs.settings import DetectionSettings
 from prosopon.models.faces.centerface import to_picture
 from prosopon.models.faces.detections import Detections, Float32, RGBImage
 from prosopon.models.faces.nms import suppress
+from prosopon.models.faces.probability import curve_of
 from prosopon.models.pictures.letterbox import batches
 from prosopon.models.runtime.fingerprint import fingerprint
 from prosopon.models.runtime.session import Compute, create_session
@@ -50,18 +51,21 @@ class YuNet:
     """Input ``(N, 3, H, W)`` float32 BGR 0..255, sides multiples of 32. Safe to call from several threads."""
 
     name = "yunet"
-    preprocessing = 1
+    preprocessing = 2
 
     def __init__(self, path: Path, compute: Compute, detection: DetectionSettings) -> None:
-        self._detection = detection
+        self._detection, self.curve = detection, curve_of(self.name)
         self.fingerprint = fingerprint(self.name, self.preprocessing, path)
         self._session = create_session(path, compute)
         self._input = self._session.get_inputs()[0].name
 
-    def detect(self, images: Sequence[RGBImage], score_threshold: float) -> list[Detections]:
-        """Faces of each picture, best first. Pictures whose inputs have one shape share a batch."""
+    def detect(
+        self, images: Sequence[RGBImage], score_threshold: float, det_size: int | None = None
+    ) -> list[Detections]:
+        """Faces of each picture, most probable first. Pictures whose inputs have one shape share a batch."""
+        least = self.curve.score(score_threshold)
         found: list[Detections | None] = [None] * len(images)
-        for positions, fits, batch in batches(images, self._detection.max_side, bgr=True):
+        for positions, fits, batch in batches(images, det_size or self._detection.max_side, bgr=True):
             outputs = dict(zip(OUTPUTS, self._session.run(OUTPUTS, {self._input: batch}), strict=True))
             for i, (position, fitted) in enumerate(zip(positions, fits, strict=True)):
                 maps = [
@@ -74,6 +78,6 @@ class YuNet:
                     )
                     for stride in STRIDES
                 ]
-                faces = decode(maps, batch.shape[3], score_threshold, self._detection.nms_threshold)
-                found[position] = to_picture(faces, fitted)
+                faces = decode(maps, batch.shape[3], least, self._detection.nms_threshold)
+                found[position] = to_picture(self.curve.told(faces), fitted)
         return [faces for faces in found if faces is not None]

@@ -100,8 +100,11 @@ def checked(numbers: object) -> Latent:
 
 
 def to_bytes(numbers: Float64) -> bytes:
-    """Little-endian float32, which is what generators compute with; layers that are all the same are written once."""
-    rows = numbers.reshape(-1, Z_DIM).astype("<f4")
+    """Little-endian: in z float64, to the last bit; in w+ float32, which is what generators compute with, and layers
+    that are all the same once."""
+    if numbers.ndim == 1:
+        return numbers.astype("<f8").tobytes()
+    rows = numbers.astype("<f4")
     return (rows[:1] if (rows == rows[0]).all() else rows).tobytes()
 
 

@@ -12,6 +12,7 @@ from prosopon.models.convert.dlib_format import read_metric_network
 from prosopon.models.convert.dlib_resnet_network import ResNet29
 from prosopon.models.convert.dlib_resnet_network import load as fill
 from prosopon.models.faces.detections import Detections, Float32, RGBImage
+from prosopon.models.faces.landmarks import has_ibug, ibug
 from prosopon.models.generation.differentiable import load_differentiable
 from prosopon.models.inversion.encoder import SIDE as ENCODER_SIDE
 from prosopon.models.inversion.encoder import WEIGHTS, load_encoder
@@ -39,7 +40,7 @@ class FaceInverter:
         self._detector = load_detector(models, detection, compute)
         self._threshold = detection.score_threshold
         landmarks = load_landmarks(models, compute) if available(models, "landmarks") else None
-        self._landmarks = landmarks if landmarks and landmarks.count == 68 else None
+        self._landmarks = landmarks if landmarks and has_ibug(landmarks.count) else None
         self._generator = load_differentiable(resolve(models, "generator"), self._device)
         self.prior = LatentPrior.of(load_mapper(models, compute))
         identity = ResNet29().eval().requires_grad_(False)
@@ -67,7 +68,7 @@ class FaceInverter:
         points = five
         if self._landmarks is not None:
             crop = cut(picture, found.boxes[0], five, self._landmarks.crop)
-            points = crop.to_picture(self._landmarks.predict(crop.pixels[None])[0])
+            points = ibug(crop.to_picture(self._landmarks.predict(crop.pixels[None])[0]))
         try:
             matrix = ffhq_matrix(points, SIDE)
         except ValueError as error:

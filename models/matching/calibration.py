@@ -2,13 +2,19 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from prosopon.configs.settings import ModelSettings
 from prosopon.models.faces.detections import Float32
+from prosopon.models.weights.catalogue import CATALOGUE
+from prosopon.models.weights.checksums import write_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,46 +45,94 @@ class SimilarityCurve:
         return self.similarity(np.sqrt(np.maximum(0, 2 - 2 * products)))
 
 
-FALSE_MATCH_RATE = 1e-3
-"""Where similarity is 0.5."""
-
-GENUINE_SIMILARITY = 0.97858
-"""Similarity of the median pair of one person: the example of CompreFace's documentation."""
+ANCHORS: tuple[tuple[float, float], ...] = ((0.5, 1e-2), (0.9, 1e-3), (0.98, 1e-4))
+"""Similarity, and the share of pairs of two people that reach it: what CompreFace's clients expect of the thresholds in
+their configuration."""
 
 
-def fit(impostors: Float32, genuine: Float32) -> SimilarityCurve:
-    """The curve that gives 0.5 at `FALSE_MATCH_RATE` and `GENUINE_SIMILARITY` to the median genuine pair.
+def fit(impostors: Float32) -> SimilarityCurve:
+    """The curve that comes nearest to `ANCHORS`. impostors: L2 distances of unit embeddings, of pairs of two people.
 
-    impostors, genuine: L2 distances of unit embeddings, of pairs of two people and of one.
+    In ``atanh(2 s - 1) = (c0 - d) * c1`` both unknowns are linear: least squares over the anchors.
     """
-    c0 = float(np.quantile(impostors, FALSE_MATCH_RATE))
-    median = float(np.median(genuine))
-    if median >= c0:
-        raise ValueError(
-            "pairs of one person lie no closer than those of two: the embeddings tell nobody apart"
-        )
-    return SimilarityCurve(c0, math.atanh(2 * GENUINE_SIMILARITY - 1) / (c0 - median))
+    found = np.array([float(np.quantile(impostors, rate)) for _, rate in ANCHORS])
+    wanted = np.array([math.atanh(2 * similarity - 1) for similarity, _ in ANCHORS])
+    if np.ptp(found) <= 0:
+        raise ValueError("the embeddings tell nobody apart: all pairs of two people lie at one distance")
+    slope, offset = np.polyfit(found, wanted, 1)
+    if slope >= 0:
+        raise ValueError("the embeddings tell nobody apart: nearer pairs are not rarer")
+    return SimilarityCurve(float(-offset / slope), float(-slope))
 
 
 class NotCalibrated(LookupError):
-    """No similarity curve is known for an embedder."""
+    """No similarity, or no scores, are known for an embedder. The message names the command that finds them."""
+
+    def __init__(self, what: str, fingerprint: str) -> None:
+        super().__init__(
+            f"no {what} known for the embedder '{fingerprint}': run `prosopon calibrate` with pictures of strangers, "
+            f"or `prosopon calibrate --like FINGERPRINT` to take what another embedder has (known: "
+            f"{', '.join(packaged())})"
+        )
+        self.what, self.fingerprint = what, fingerprint
+
+    def __reduce__(self) -> tuple[type["NotCalibrated"], tuple[str, str]]:
+        return NotCalibrated, (self.what, self.fingerprint)
 
 
 @cache
-def curves() -> dict[str, SimilarityCurve]:
-    """The calibrated curves by the embedder's name, made by `python -m tests.benchmarks.calibrate`.
+def packaged() -> dict[str, dict[str, Any]]:
+    """The calibrations of the project's embedders by their fingerprint, made by `prosopon calibrate`.
 
-    All of InsightFace's embedders are called `arcface` and share one curve, which was measured with the
-    smallest of them; the larger ones tell people apart better, so that it is strict for them.
+    c0, c1: of `SimilarityCurve`; impostor_pairs: that they were fitted on.
     """
-    table = json.loads((resources.files("prosopon.models.matching") / "calibration.json").read_text())
-    return {name: SimilarityCurve(entry["c0"], entry["c1"]) for name, entry in table.items()}
+    table: dict[str, dict[str, Any]] = json.loads(
+        (resources.files("prosopon.models.matching") / "calibration.json").read_text()
+    )
+    return table
 
 
-def load_similarity(embedder: str) -> SimilarityCurve:
-    """The curve of an embedder, by its `name`. Raises `NotCalibrated`."""
-    if embedder not in curves():
-        raise NotCalibrated(
-            f"no similarity curve is known for '{embedder}': add it to models/matching/calibration.json"
-        )
-    return curves()[embedder]
+def kept(models: ModelSettings, fingerprint: str) -> Path:
+    """Where this machine keeps what `prosopon calibrate` found for an embedder."""
+    return models.directory / "calibrations" / f"{fingerprint}.json"
+
+
+def keep(path: Path, entry: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(entry, indent=2).encode() + b"\n")
+
+
+def same_network(fingerprint: str, known: Mapping[str, Any]) -> str | None:
+    """Of the known fingerprints the one whose calibration serves a fingerprint: its own, or that of another release of
+    the same artifact, whose form alone differs."""
+    if fingerprint in known:
+        return fingerprint
+    name, _, preprocessing = _parts(fingerprint)
+    if name in CATALOGUE and CATALOGUE[name].others:
+        return next((other for other in known if _parts(other)[::2] == (name, preprocessing)), None)
+    return None
+
+
+def _parts(fingerprint: str) -> tuple[str, str, str]:
+    name, digest, preprocessing = (
+        fingerprint.rsplit("-", 2) if fingerprint.count("-") >= 2 else (fingerprint, "", "")
+    )
+    return name, digest, preprocessing
+
+
+def calibration(models: ModelSettings, fingerprint: str) -> dict[str, Any] | None:
+    """What this machine or the project found for an embedder, by its fingerprint."""
+    path = kept(models, fingerprint)
+    if path.exists():
+        entry: dict[str, Any] = json.loads(path.read_text())
+        return entry
+    found = same_network(fingerprint, packaged())
+    return packaged()[found] if found else None
+
+
+def load_similarity(models: ModelSettings, fingerprint: str) -> SimilarityCurve:
+    """The curve of an embedder, by its fingerprint. Raises `NotCalibrated`."""
+    entry = calibration(models, fingerprint)
+    if entry is None:
+        raise NotCalibrated("similarity is", fingerprint)
+    return SimilarityCurve(entry["c0"], entry["c1"])

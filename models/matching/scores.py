@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prosopon.configs.settings import ModelSettings
 from prosopon.models.faces.detections import Float32
-from prosopon.models.matching.calibration import NotCalibrated
+from prosopon.models.matching.calibration import NotCalibrated, calibration, same_network
 from prosopon.models.matching.vectors import normalize
 
 CERTAIN, CONFIDENT, UNCERTAIN, WEAK = 90, 83, 70, 50
@@ -219,33 +220,32 @@ def fit(impostors: Float32, genuine: Float32) -> ScoreCurve:
 
 
 @cache
-def _table() -> dict[str, Any]:
-    """By the embedder's name, made by `python -m tests.benchmarks.scores --write`."""
-    table: dict[str, Any] = json.loads(
+def packaged() -> dict[str, dict[str, Any]]:
+    """By the embedder's fingerprint, made by `python -m tests.benchmarks.scores --write`."""
+    table: dict[str, dict[str, Any]] = json.loads(
         (resources.files("prosopon.models.matching") / "scores.json").read_text()
     )
     return table
 
 
-def calibrated() -> tuple[str, ...]:
-    """Names of the embedders whose scores are known."""
-    return tuple(_table())
+def load_space(models: ModelSettings, fingerprint: str, dim: int) -> FaceSpace:
+    """The space of an embedder, by its fingerprint.
 
-
-def load_space(embedder: str, fingerprint: str, dim: int) -> FaceSpace:
-    """The space of an embedder.
-
-    It is that of certain weights: others of the same name (all of InsightFace's embedders are called `arcface`) are
-    compared as they are, after the curve of the weights that were measured. Raises `NotCalibrated`.
+    Where only a calibration of this machine is known, embeddings are compared as they are. Raises `NotCalibrated`.
     """
-    if embedder not in _table():
-        raise NotCalibrated(f"no scores are known for '{embedder}': add it to models/matching/scores.json")
-    entry = _table()[embedder]
-    if entry["fingerprint"] == fingerprint:
+    if found := same_network(fingerprint, packaged()):
         with np.load(SPACES) as arrays:
-            mean, whitening, spread = (arrays[f"{embedder}/{part}"].astype(np.float32) for part in PARTS)
-        return FaceSpace(mean, whitening, spread, _curve(entry["learnt"]))
-    return plain_space(dim, _curve(entry["plain"]))
+            mean, whitening, spread = (arrays[f"{found}/{part}"].astype(np.float32) for part in PARTS)
+        return FaceSpace(mean, whitening, spread, _curve(packaged()[found]["learnt"]))
+    known = calibration(models, fingerprint) or {}
+    if "scores" not in known:
+        raise NotCalibrated("scores are", fingerprint)
+    return plain_space(dim, _curve(known["scores"]))
+
+
+def as_entry(curve: ScoreCurve) -> dict[str, Any]:
+    """As it is kept."""
+    return {"distances": list(curve.distances), "scores": list(curve.scores)}
 
 
 def _curve(entry: dict[str, Any]) -> ScoreCurve:

@@ -5,10 +5,8 @@ machine no more of them are at work than the settings say; who comes later waits
 """
 
 import contextlib
-import ctypes
 import json
 import os
-import resource
 import select
 import signal
 import socket
@@ -19,7 +17,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -27,15 +24,13 @@ from prosopon.configs.settings import ImageLimits
 from prosopon.models.faces.detections import RGBImage
 from prosopon.models.pictures.errors import ImageError, RejectionReason
 
-_REQUEST = struct.Struct("<IIQ")
+REQUEST = struct.Struct("<IIQ")
 """Bytes of the limits as JSON, the fraction to decode at, and bytes of the picture."""
-_ANSWER = struct.Struct("<BII")
+ANSWER = struct.Struct("<BII")
 """Whether it is a picture; its height and width, or the bytes of an error as JSON."""
-_IDLE_SECONDS = 30
 _START_SECONDS = 30
-_NICENESS = 5
-"""Ordinary pictures go first."""
-_PR_SET_PDEATHSIG = 1
+_PATIENCE = 3
+"""Times the processor's seconds that a decode may take, where others take the processor."""
 _LOOK_SECONDS = 0.02
 
 
@@ -49,25 +44,27 @@ class _Late(Exception):
 
 def decode_apart(data: bytes, limits: ImageLimits, reduce: int = 1) -> RGBImage:
     """As `decoding.decode`; blocks until there is room for one more decode on this machine, then at most as long as
-    the limits say. Raises `ImageError`, also for a picture that takes too long or too much memory."""
+    the limits say, and thrice that where the machine is busy.
+
+    Raises `ImageError`, also for a picture that takes too long or too much memory.
+    """
     with _lock, _slot(limits.costly_decodes):
         for again in (True, False):
-            process = _running()
             try:
-                return _ask(process, data, limits, reduce)
-            except (
-                _Gone,
-                OSError,
-            ):  # It may have ended just now because nothing came, or the kernel killed it.
-                _end(process)
+                return _ask(_running(), data, limits, reduce)
+            except (_Gone, _Late) as error:
+                if _end() == -signal.SIGPROF or isinstance(error, _Late):
+                    raise _too_slow(limits) from None
+                # It may have ended just now because nothing came, or the kernel killed it.
                 if not again:
                     message = "The image takes too much memory to decode."
                     raise ImageError(RejectionReason.TOO_MANY_PIXELS, message) from None
-            except _Late:
-                _end(process)
-                message = f"The image takes more than {limits.decode_seconds:g} s to decode."
-                raise ImageError(RejectionReason.TOO_MANY_PIXELS, message) from None
     raise AssertionError("unreachable")
+
+
+def _too_slow(limits: ImageLimits) -> ImageError:
+    message = f"The image takes more than {limits.decode_seconds:g} s to decode."
+    return ImageError(RejectionReason.TOO_MANY_PIXELS, message)
 
 
 _lock = threading.Lock()
@@ -86,7 +83,7 @@ def _running() -> subprocess.Popen[bytes]:
         package = str(Path(sys.modules["prosopon"].__file__ or "").parents[1])
         path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
         _process = subprocess.Popen(
-            [sys.executable, "-m", "prosopon.models.pictures.apart"],
+            [sys.executable, "-P", "-m", "prosopon.models.pictures.decoder_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -97,15 +94,17 @@ def _running() -> subprocess.Popen[bytes]:
     return _process
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end() -> int:
+    """How the process ended, if it had not to be ended."""
     global _process
-    _process = None
+    process, _process = _process, None
+    assert process is not None
     process.kill()
-    process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             with contextlib.suppress(OSError):
                 pipe.close()
+    return process.wait()
 
 
 @contextlib.contextmanager
@@ -129,18 +128,21 @@ def _slot(count: int) -> Iterator[None]:
 
 def _ask(process: subprocess.Popen[bytes], data: bytes, limits: ImageLimits, reduce: int) -> RGBImage:
     assert process.stdin is not None
-    until = time.monotonic() + limits.decode_seconds
+    until = time.monotonic() + _PATIENCE * limits.decode_seconds
     told = limits.model_dump_json().encode()
-    for piece in (_REQUEST.pack(len(told), reduce, len(data)), told, data):
+    for piece in (REQUEST.pack(len(told), reduce, len(data)), told, data):
         rest = memoryview(piece)
         while rest:
-            rest = rest[os.write(process.stdin.fileno(), rest) :]
-    answer = bytearray(_ANSWER.size)
+            try:
+                rest = rest[os.write(process.stdin.fileno(), rest) :]
+            except BrokenPipeError:
+                raise _Gone from None
+    answer = bytearray(ANSWER.size)
     _read(process, answer, until)
-    is_picture, height, width = _ANSWER.unpack(answer)
+    is_picture, height, width = ANSWER.unpack(answer)
     if is_picture:
         pixels = np.empty((height, width, 3), np.uint8)
-        _read(process, pixels.reshape(-1).data, until + limits.decode_seconds)
+        _read(process, pixels.reshape(-1).data, until)
         return pixels
     error = bytearray(height)
     _read(process, error, until)
@@ -159,55 +161,3 @@ def _read(process: subprocess.Popen[bytes], into: bytearray | memoryview, until:
         if not count:
             raise _Gone
         rest = rest[count:]
-
-
-# ------------------------------------------------------------------------------------------------- the process itself
-
-
-def main() -> None:
-    """Answer requests from standard input until it ends or nothing comes."""
-    _end_with_parent()
-    from prosopon.models.pictures.decoding import decode_here
-
-    requests, answers = sys.stdin.buffer, sys.stdout.buffer
-    _say(answers, b"\0")
-    while select.select([requests], [], [], _IDLE_SECONDS)[0]:
-        head = requests.read(_REQUEST.size)
-        if len(head) < _REQUEST.size:
-            return
-        limits_size, reduce, size = _REQUEST.unpack(head)
-        limits = ImageLimits.model_validate_json(requests.read(limits_size))
-        data = requests.read(size)
-        _give_memory(limits.decode_bytes)
-        try:
-            pixels = decode_here(data, limits, reduce)
-        except ImageError as error:
-            told = json.dumps([error.reason.value, str(error)]).encode()
-            _say(answers, _ANSWER.pack(0, len(told), 0), told)
-        else:
-            height, width = pixels.shape[:2]
-            _say(answers, _ANSWER.pack(1, height, width), np.ascontiguousarray(pixels).reshape(-1).data)
-            del pixels
-
-
-def _say(answers: BinaryIO, *pieces: "bytes | memoryview") -> None:
-    for piece in pieces:
-        answers.write(piece)
-    answers.flush()
-
-
-def _end_with_parent() -> None:
-    os.nice(_NICENESS)
-    with contextlib.suppress(OSError, AttributeError):  # Not Linux.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _give_memory(most: int) -> None:
-    """So many bytes more than the process has mapped without a picture."""
-    with contextlib.suppress(OSError, ValueError):
-        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (mapped + most, resource.getrlimit(resource.RLIMIT_AS)[1]))
-
-
-if __name__ == "__main__":
-    main()

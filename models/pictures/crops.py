@@ -12,6 +12,8 @@ import numpy as np
 from prosopon.models.faces.detections import Float32, RGBImage
 
 Point = tuple[float, float]
+_TURNED = 45.0
+"""Degrees from which a box crop is turned upright."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,8 @@ class CropSpec:
     least-squares similarity transform from the landmarks to the template. Without it, an upright square centred on
     the box is cut whose side is `scale` times the longer side of the box (times each side when `square` is
     false), then resized to `size`.
+
+    A square around a face that is turned by more than 45 degrees is turned with it.
 
     With `inside` a box crop that would reach past the picture is shrunk (both sides alike) until it fits and
     then shifted until it lies in the picture.
@@ -42,15 +46,21 @@ class Crop:
     matrix: Float32
 
     def to_picture(self, points: Float32) -> Float32:
-        """Points ``(..., 2)`` in crop pixels, mapped back to the picture."""
+        """As the function `to_picture`."""
         return to_picture(points, self.matrix)
 
 
 def to_picture(points: Float32, matrix: Float32) -> Float32:
-    """Points ``(..., 2)`` in the pixels of the crop that `matrix` made, mapped back to the picture."""
+    """Points ``(..., 2)`` in the pixels of the crop that `matrix` made, mapped back to the picture.
+
+    Of points ``(..., 3)`` the third is a depth in those pixels, which is scaled.
+    """
     inverse = cv2.invertAffineTransform(matrix)
-    mapped: Float32 = (points @ inverse[:, :2].T + inverse[:, 2]).astype(np.float32)
-    return mapped
+    mapped: Float32 = (points[..., :2] @ inverse[:, :2].T + inverse[:, 2]).astype(np.float32)
+    if points.shape[-1] == 2:
+        return mapped
+    scale = np.float32(np.sqrt(abs(np.linalg.det(inverse[:, :2].astype(np.float64)))))
+    return np.concatenate([mapped, points[..., 2:] * scale], axis=-1)
 
 
 def similarity_transform(source: Float32, target: Float32) -> Float32:
@@ -67,6 +77,13 @@ def similarity_transform(source: Float32, target: Float32) -> Float32:
     b = float((x * v - y * u).sum()) / norm
     rotation = np.array([[a, -b], [b, a]])
     return np.column_stack([rotation, target_mean - rotation @ source_mean]).astype(np.float32)
+
+
+def roll_of(landmarks: Float32) -> float:
+    """Degrees by which a face is turned in the picture, clockwise, by its five landmarks ``(5, 2)``: the way from the
+    mouth to the eyes tells upside down as well."""
+    up = (landmarks[0] + landmarks[1] - landmarks[3] - landmarks[4]) / 2
+    return float(np.degrees(np.arctan2(up[0], -up[1]))) if up.any() else 0.0
 
 
 def crop_matrix(
@@ -89,6 +106,12 @@ def crop_matrix(
         limits = np.asarray(picture, np.float32)
         sides = sides * min(1.0, float((limits / sides).min()))
         center = np.clip(center, sides / 2 - 0.5, limits - sides / 2 - 0.5)
+    elif spec.square and abs(turn := roll_of(landmarks)) > _TURNED:
+        scale = float(spec.size / sides[0])
+        middle = float(center[0]), float(center[1])
+        turned: Float32 = cv2.getRotationMatrix2D(middle, turn, scale).astype(np.float32)
+        turned[:, 2] += spec.size / 2 - 0.5 - center
+        return turned
     zoom = spec.size / sides
     # Pixel centres sit at integers: the crop spans -0.5 .. size - 0.5.
     shift = spec.size / 2 - 0.5 - zoom * center

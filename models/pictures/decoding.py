@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import cv2
@@ -49,12 +50,6 @@ _UPRIGHT = {
 
 logger = logging.getLogger("ray.serve")
 
-# Only decoded apart; without it such a file is in no supported format.
-with contextlib.suppress(ImportError):
-    import pillow_heif
-
-    pillow_heif.register_heif_opener(thumbnails=False)
-
 
 def decode(data: bytes, limits: ImageLimits, reduce: int = 1) -> RGBImage:
     """A file's bytes to ``(H, W, 3)`` uint8 RGB, upright as its EXIF orientation says.
@@ -79,6 +74,8 @@ def decode_here(data: bytes, limits: ImageLimits, reduce: int = 1) -> RGBImage:
     check_size(data, limits)
     known = read_header(data, limits)
     with _told(limits):
+        if known.media_type == "image/heic":
+            _read_heic()
         header = Image.open(io.BytesIO(data), formats=FORMATS)
         _check_pixels(*header.size, limits)
         pixels = _decode_jpeg(data, known, header, reduce)
@@ -86,6 +83,14 @@ def decode_here(data: bytes, limits: ImageLimits, reduce: int = 1) -> RGBImage:
             pixels = _to_rgb(header, limits)
         # Asked for only now: Pillow turns a TIFF itself as it loads it, and a PNG may say it at its end.
         return _turn_upright(pixels, _orientation(header))
+
+
+@cache
+def _read_heic() -> None:
+    """Teach Pillow the format, in the one process that needs it."""
+    import pillow_heif
+
+    pillow_heif.register_heif_opener(thumbnails=False)
 
 
 def is_costly(data: bytes, limits: ImageLimits) -> bool:

@@ -162,6 +162,10 @@ def _next_marker(data: bytes, position: int) -> tuple[int, int, int]:
     return data[position + 1], position - start, position + 2
 
 
+_SEGMENT = re.compile(rb"\xff[\xc4\xdb\xdd\xe0-\xef\xfe]")
+"""What may come between scans: tables, and what is not for decoders."""
+
+
 def _refined(data: bytes, component: int) -> bool:
     """Whether the scan of this component's details that comes last, all 63 to the last bit, has begun."""
     scans = re.finditer(rb"\xff\xda\x00\x08\x01(.).(.)(.)(.)", data, re.DOTALL)
@@ -345,7 +349,7 @@ def _heif(data: bytes, limits: ImageLimits) -> Header:
                             if name == b"ispe"
                         ]
     width, height = max(sizes, key=lambda size: size[0] * size[1])
-    media = "image/avif" if data[8:12] in (b"avif", b"avis") else "image/heic"
+    media = "image/avif" if _MAGIC["image/avif"](data) else "image/heic"
     return Header(media, width, height, costly=True)
 
 
@@ -365,6 +369,13 @@ def _boxes(data: bytes, position: int, end: int, parts: _Parts) -> Iterator[tupl
         position = stop
 
 
+def _brands(data: bytes) -> Iterator[bytes]:
+    """The file's own brand and those it is compatible with, the first dozen."""
+    end = min(int.from_bytes(data[:4]), len(data), 64)
+    yield data[8:12]
+    yield from (data[at : at + 4] for at in range(16, end, 4))
+
+
 _PNG = b"\x89PNG\r\n\x1a\n"
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis")
 _MAGIC: dict[str, Callable[[bytes], bool]] = {
@@ -375,7 +386,7 @@ _MAGIC: dict[str, Callable[[bytes], bool]] = {
     "image/bmp": lambda data: data[:2] == b"BM",
     "image/tiff": lambda data: data[:4] in (b"II*\0", b"MM\0*"),
     "image/x-icon": lambda data: data[:4] == b"\0\0\1\0",
-    "image/avif": lambda data: data[4:8] == b"ftyp" and data[8:12] in (b"avif", b"avis"),
+    "image/avif": lambda data: data[4:8] == b"ftyp" and not {b"avif", b"avis"}.isdisjoint(_brands(data)),
     "image/heic": lambda data: data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS,
 }
 _READERS = [

@@ -82,9 +82,11 @@ class FilmWriter:
 
         order: picture of each frame; picture k is shown for the first time before picture k + 1.
         """
+        self._pictures = len(set(order))
+        if format == "gif" and fps > _FASTEST_GIF:
+            order, fps = _thinned(order, fps), _FASTEST_GIF
         self._dim, self._fps, self._order = dim, fps, order
         self._shown = 0
-        self._pictures = len(set(order))
         self._spool = Spool(dim)
         self._folder = tempfile.TemporaryDirectory(prefix="prosopon-film-")
         self._path = Path(self._folder.name) / f"film.{format}"
@@ -136,6 +138,16 @@ class FilmWriter:
         self._sink.abort()
         self._spool.__exit__(kind, error, trace)
         self._folder.cleanup()
+
+
+_FASTEST_GIF = 50
+"""Frames a second: browsers show what is to stay for less than 20 ms for 100 ms."""
+
+
+def _thinned(order: Sequence[int], fps: int) -> list[int]:
+    """The frames that are on show at the ticks of a gif that is as fast as it may be, for the same time in all."""
+    count = max(1, round(len(order) * _FASTEST_GIF / fps))
+    return [order[min(len(order) - 1, tick * fps // _FASTEST_GIF)] for tick in range(count)]
 
 
 class _Sink:

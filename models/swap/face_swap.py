@@ -8,12 +8,12 @@ import numpy as np
 
 from prosopon.configs.settings import DetectionSettings, ImageLimits, ModelSettings, SwapSettings
 from prosopon.models.faces.detections import Detections, RGBImage
+from prosopon.models.faces.landmarks import has_ibug
 from prosopon.models.load import load_detector, load_landmarks, load_swapper
 from prosopon.models.pictures.decoding import ImageError, check, decode
 from prosopon.models.roles import FaceDetector, LandmarkPredictor
 from prosopon.models.runtime.session import Compute
 from prosopon.models.swap.types import (
-    DENSE,
     FaceGeometry,
     FaceSwapper,
     Replacement,
@@ -21,7 +21,8 @@ from prosopon.models.swap.types import (
     face_geometries,
 )
 
-_DENSE_LANDMARKS = "dlib-landmarks68"
+_LANDMARKS = "mediapipe-face-mesh"
+"""Where those of the pack are of another kind."""
 # Quality 95 keeps the chroma of skin; PNG with OpenCV's own choice of filter and level, the fastest of its levels.
 _ENCODINGS: dict[str, tuple[str, str, list[int]]] = {
     "png": (".png", "image/png", []),
@@ -81,8 +82,8 @@ class FaceSwap:
     ) -> "FaceSwap":
         """Raises what `models.load` raises."""
         landmarks = load_landmarks(models, compute)
-        if landmarks.count != DENSE:
-            overrides = {**models.overrides, "landmarks": _DENSE_LANDMARKS}
+        if not has_ibug(landmarks.count):
+            overrides = {**models.overrides, "landmarks": _LANDMARKS}
             landmarks = load_landmarks(models.model_copy(update={"overrides": overrides}), compute)
         detector = load_detector(models, detection, compute)
         return cls(detector, landmarks, load_swapper(models, compute), detection, limits, settings)

@@ -7,10 +7,9 @@ from typing import Protocol
 import numpy as np
 
 from prosopon.models.faces.detections import Detections, Float32, RGBImage
+from prosopon.models.faces.landmarks import IBUG, has_ibug, ibug
 from prosopon.models.pictures.crops import cut
 from prosopon.models.roles import LandmarkPredictor, Model
-
-DENSE = 68
 
 
 def check_frame(frame: RGBImage) -> None:
@@ -35,7 +34,7 @@ class FaceGeometry:
         for name, value, shape in (
             ("box", self.box, (4,)),
             ("landmarks", self.landmarks, (5, 2)),
-            ("dense", self.dense, (DENSE, 2)),
+            ("dense", self.dense, (IBUG, 2)),
         ):
             if value.shape != shape or not np.isfinite(value).all():
                 raise ValueError(f"{name} of a face must be {shape} finite numbers, not {value.shape}")
@@ -72,10 +71,10 @@ def face_geometries(
 ) -> Sequence[FaceGeometry]:
     """The faces of a picture as swappers want them, in the order of `faces`.
 
-    Raises ValueError where the predictor does not give iBUG's 68 points.
+    Raises ValueError where iBUG's 68 points cannot be told from the predictor's.
     """
-    if predictor.count != DENSE:
-        raise ValueError(f"swapping needs {DENSE} landmarks, '{predictor.name}' gives {predictor.count}")
+    if not has_ibug(predictor.count):
+        raise ValueError(f"swapping needs {IBUG} landmarks, '{predictor.name}' gives {predictor.count}")
     if not len(faces):
         return []
     crops = [
@@ -84,6 +83,6 @@ def face_geometries(
     ]
     found = predictor.predict(np.stack([crop.pixels for crop in crops]))
     return [
-        FaceGeometry(box, landmarks, crop.to_picture(points))
+        FaceGeometry(box, landmarks, ibug(crop.to_picture(points)))
         for box, landmarks, crop, points in zip(faces.boxes, faces.landmarks, crops, found, strict=True)
     ]

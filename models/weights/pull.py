@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from prosopon.configs.settings import ModelSettings, Role
+from prosopon.configs.settings import ModelSettings, Role, Settings
 from prosopon.models.load import INSIGHTFACE, prepare_artifact
-from prosopon.models.weights.catalogue import Artifact, File
-from prosopon.models.weights.registry import Registry, State, artifact_for
+from prosopon.models.weights import pins
+from prosopon.models.weights.catalogue import CATALOGUE, INVERSION, PACKS, Artifact, File
+from prosopon.models.weights.fetch import FetchError
+from prosopon.models.weights.pins import open_choices
+from prosopon.models.weights.registry import Registry, State, artifact_for, artifacts_for
 
 
 def pull(artifacts: Sequence[Artifact], settings: ModelSettings, console: Console) -> None:
@@ -27,13 +30,13 @@ def pull(artifacts: Sequence[Artifact], settings: ModelSettings, console: Consol
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bars:
         tasks = {
-            file.sha256: bars.add_task(file.name, total=file.size)
+            file.name: bars.add_task(file.name, total=file.size)
             for artifact in missing
             for file in artifact.files
         }
 
         def show(file: File, done: int, total: int) -> None:
-            bars.update(tasks[file.sha256], completed=done, total=total)
+            bars.update(tasks[file.name], completed=done, total=total)
 
         registry.pull(missing, show)
     for artifact in artifacts:
@@ -41,16 +44,50 @@ def pull(artifacts: Sequence[Artifact], settings: ModelSettings, console: Consol
             prepare_artifact(registry.weights(artifact))
 
 
-def pull_missing(settings: ModelSettings, roles: Sequence[Role], console: Console) -> None:
-    """Bring what the given roles need under these settings and is not here yet; quiet where nothing is
-    missing. Raises `models.weights.fetch.FetchError`."""
-    if settings.pack.startswith(INSIGHTFACE) and set(roles) - set(settings.overrides):
+def pull_missing(settings: Settings, roles: Sequence[Role], console: Console) -> None:
+    """Bring what the served roles need and is not here yet; quiet where nothing is missing.
+
+    Where several artifacts may serve a role, the first that can be had is brought and pinned in the home. Raises
+    `FetchError`.
+    """
+    models, home = settings.models, settings.state.home
+    if models.pack.startswith(INSIGHTFACE) and set(roles) - set(models.overrides):
         from prosopon.models.faces.insightface_pack import pull as pull_pack
 
-        pull_pack(settings.pack.removeprefix(INSIGHTFACE))
-    registry = Registry.of(settings)
-    wanted = (artifact_for(settings, role) for role in roles)
-    if missing := [
-        artifact for artifact in wanted if artifact and registry.state(artifact) is not State.READY
-    ]:
-        pull(missing, settings, console)
+        pull_pack(models.pack.removeprefix(INSIGHTFACE))
+    for role in open_choices(models):
+        if role in roles and role not in pins.read(home):
+            pins.write(home, role, pull_first(artifacts_for(models, role), models, console).name)
+    models = pins.with_pins(models, pins.read(home))
+    registry = Registry.of(models)
+    wanted = (artifact_for(models, role) for role in roles)
+    needed = [artifact for artifact in wanted if artifact and registry.state(artifact) is not State.READY]
+    inverts = settings.serves("checkface") and models.pack in PACKS
+    if inverts and registry.state(CATALOGUE[INVERSION]) is not State.READY:
+        needed.append(CATALOGUE[INVERSION])
+    if needed:
+        pull(list(dict.fromkeys(needed)), models, console)
+
+
+def pull_first(artifacts: Sequence[Artifact], models: ModelSettings, console: Console) -> Artifact:
+    """Bring the first that can be had. Raises `FetchError` where none can."""
+    registry, passed = Registry.of(models), list[str]()
+    for artifact in artifacts[:-1]:
+        try:
+            if registry.state(artifact) is not State.READY:
+                pull([artifact], models, console)
+            break
+        except FetchError:
+            passed.append(artifact.name)
+    else:
+        artifact = artifacts[-1]
+        pull([artifact], models, console)
+    if passed:
+        console.print(
+            f"{', '.join(passed)} cannot be had here (no network, nothing in the mirror): {artifact.name} serves as "
+            f"{artifact.role} instead. Later: `prosopon reembed --embedder {passed[0]}`.",
+            style="yellow",
+            markup=False,
+            highlight=False,
+        )
+    return artifact

@@ -13,11 +13,11 @@ from prosopon.models.weights.catalogue import (
     PACKS,
     Artifact,
     File,
-    by_sha256,
-    in_pack,
+    by_digest,
+    choices,
 )
-from prosopon.models.weights.checksums import ChecksumError, sha256_of, verify
-from prosopon.models.weights.fetch import Fetcher
+from prosopon.models.weights.checksums import ChecksumError, checksum, is_content, sha256_of, verify
+from prosopon.models.weights.fetch import Fetcher, FetchError, find_in_mirror
 
 FileProgress = Callable[[File, int, int], None]
 """Called with a file, the bytes that are there and the bytes that will be."""
@@ -71,14 +71,20 @@ class Registry:
         return self.directory / artifact.name / file.name
 
     def state(self, artifact: Artifact, fresh: bool = False) -> State:
-        """Whether the files are there and are the right ones. fresh: read them all again."""
-        paths = [self.path(artifact, file) for file in artifact.files]
-        if not all(path.exists() for path in paths):
+        """Whether the files of one release are there and are the right ones. fresh: read them all again."""
+        if not all(self.path(artifact, file).exists() for file in artifact.files):
             return State.MISSING
-        for path, file in zip(paths, artifact.files, strict=True):
-            if path.stat().st_size != file.size or sha256_of(path, fresh) != file.sha256:
-                return State.CORRUPT
-        return State.READY
+        return State.READY if self._release(artifact, fresh) else State.CORRUPT
+
+    def _release(self, artifact: Artifact, fresh: bool = False) -> tuple[File, ...] | None:
+        """The release whose files are there, whole and unchanged."""
+
+        def here(file: File) -> bool:
+            path = self.path(artifact, file)
+            there = path.exists() and path.stat().st_size == file.size
+            return there and is_content(path, file.digest, fresh)
+
+        return next((release for release in artifact.releases if all(map(here, release))), None)
 
     def weights(self, artifact: Artifact) -> Weights:
         """The verified files of an artifact.
@@ -86,23 +92,39 @@ class Registry:
         Raises `ModelUnavailable` where one is missing, `models.weights.checksums.ChecksumError` where one has other
         content.
         """
-        for file in artifact.files:
-            path = self.path(artifact, file)
-            if not path.exists():
-                raise ModelUnavailable(
-                    f"the weights of '{artifact.name}' ({artifact.role}) are not on this machine: "
-                    f"run `prosopon models pull {artifact.name}`"
-                )
-            verify(path, file.sha256)
         paths = tuple(self.path(artifact, file) for file in artifact.files)
+        if not all(path.exists() for path in paths):
+            raise ModelUnavailable(
+                f"the weights of '{artifact.name}' ({artifact.role}) are not on this machine: "
+                f"run `prosopon models pull {artifact.name}`"
+            )
+        if self._release(artifact) is None:
+            for path, file in zip(paths, artifact.files, strict=True):
+                verify(path, file.digest)
         return Weights(artifact.name, artifact.role, paths, artifact)
 
     def pull(self, artifacts: Iterable[Artifact], progress: FileProgress = lambda *_: None) -> None:
         """Fetch what is missing or corrupt. Raises `models.weights.fetch.FetchError`."""
         with Fetcher(self._mirror) as fetcher:
             for artifact in artifacts:
-                for file in artifact.files:
+                self._pull_one(fetcher, artifact, progress)
+
+    def _pull_one(self, fetcher: Fetcher, artifact: Artifact, progress: FileProgress) -> None:
+        """The release that is here, the one that the mirror holds, or the first that its sources give."""
+        failures = []
+        here = self._release(artifact)
+        for release in [here] if here else sorted(artifact.releases, key=self._is_distant):
+            try:
+                for file in release:
                     self._pull_file(fetcher, artifact, file, progress)
+                return
+            except FetchError as error:
+                failures.append(str(error))
+        raise FetchError("\n".join(failures))
+
+    def _is_distant(self, release: tuple[File, ...]) -> bool:
+        mirror = self._mirror
+        return mirror is None or not all(find_in_mirror(mirror, file) for file in release)
 
     def _pull_file(self, fetcher: Fetcher, artifact: Artifact, file: File, progress: FileProgress) -> None:
         path = self.path(artifact, file)
@@ -110,27 +132,40 @@ class Registry:
         with _locked(path.with_name(f".{file.name}.lock")):
             # Another process may have brought it while this one waited.
             with contextlib.suppress(OSError, ChecksumError):
-                verify(path, file.sha256)
+                verify(path, file.digest)
                 progress(file, file.size, file.size)
                 return
-            partial = path.with_name(f".{file.name}.partial")
+            partial = path.with_name(f".{file.name}.{file.digest[:8]}.partial")
             fetcher.fetch(file, partial, lambda done, total: progress(file, done, total))
             partial.replace(path)
-            verify(path, file.sha256)
+            verify(path, file.digest)
 
 
-def artifact_for(settings: ModelSettings, role: Role) -> Artifact | None:
-    """The artifact that these settings name for a role; None where they name a file, or nothing.
+def artifacts_for(settings: ModelSettings, role: Role) -> tuple[Artifact, ...]:
+    """The artifacts that may serve a role under these settings, the preferred first; none where they name a file, or
+    nothing.
 
     Raises `UnknownModel` where the pack is not in the catalogue (those of insightface are not).
     """
     if override := settings.overrides.get(role):
-        return CATALOGUE.get(override)
+        return (CATALOGUE[override],) if override in CATALOGUE else ()
     if settings.pack.startswith("insightface/"):
-        return None
+        return ()
     if settings.pack not in PACKS:
         raise UnknownModel(f"'{settings.pack}' is no pack: there are {', '.join(PACKS)} and insightface/NAME")
-    return in_pack(PACKS[settings.pack], role)
+    return choices(PACKS[settings.pack], role)
+
+
+def artifact_for(settings: ModelSettings, role: Role) -> Artifact | None:
+    """The preferred of `artifacts_for` whose weights are on this machine; the first where none is, None without any.
+
+    Raises `UnknownModel`.
+    """
+    artifacts, registry = artifacts_for(settings, role), Registry.of(settings)
+    if len(artifacts) < 2:
+        return artifacts[0] if artifacts else None
+    ready = (artifact for artifact in artifacts if registry.state(artifact) is State.READY)
+    return next(ready, artifacts[0])
 
 
 def resolve(settings: ModelSettings, role: Role) -> Weights:
@@ -158,7 +193,7 @@ def _own_file(role: Role, path: Path) -> Weights:
         )
     if path.is_dir():
         return Weights(path.name, role, (path,), None)
-    known = by_sha256(sha256_of(path))
+    known = by_digest({sha256_of(path), checksum(path, "sha384")})
     if known is not None and len(known.files) == 1:
         return Weights(known.name, role, (path,), known)
     # An OpenVINO graph keeps its tensors in a file of the same name.

@@ -35,7 +35,7 @@ def deploy(
     console = Console(stderr=True)
     settings = read_settings(config)
     schema = ServeDeploySchema.model_validate(yaml.safe_load(config.read_text()))
-    pull_missing(settings.models, settings.roles(ATTRIBUTES.roles), console)
+    pull_missing(settings, settings.roles(ATTRIBUTES.roles), console)
     try:
         join(home=settings.state.home)
     except NotRunning as error:

@@ -51,10 +51,11 @@ def ingest(
 
     Exit status: 0 where every picture was looked at, 3 where some could not be, 1 where the run failed.
     """
+    from prosopon.models.weights.pins import settle
     from prosopon.pipelines.commands.support.configuration import read_settings
     from prosopon.pipelines.ingestion.cluster import prepare
 
-    settings = read_settings(config)
+    settings = settle(read_settings(config))
     prepare(settings, address)
 
     from prosopon.deployments.state.errors import StateError

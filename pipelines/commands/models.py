@@ -57,13 +57,15 @@ def pull(
 ) -> None:
     """Fetch weights and convert them to the form that is served. Without a name: the pack `open`.
 
-    What is here already is left alone; an interrupted download goes on where it stopped.
+    Of artifacts between which a pack leaves a choice, the first that can be had. What is here already is left alone;
+    an interrupted download goes on where it stopped.
     """
     from rich.console import Console
 
     from prosopon.models.weights.checksums import ChecksumError
     from prosopon.models.weights.fetch import FetchError
     from prosopon.models.weights.pull import pull as pull_artifacts
+    from prosopon.models.weights.pull import pull_first
 
     console = Console(stderr=True)
     packs = [name for name in (*(names or []), pack or "") if name.startswith(INSIGHTFACE)]
@@ -72,14 +74,16 @@ def pull(
     names = [name for name in names or [] if name not in packs]
     if packs and not names:
         return
-    artifacts = _selected(names, None if pack in packs else pack, role or [])
+    chosen = _selected(names, None if pack in packs else pack, role or [])
     settings = _settings(directory, mirror)
     try:
-        pull_artifacts(artifacts, settings, console)
+        pull_artifacts([only for only, *others in chosen if not others], settings, console)
+        for choice in chosen:
+            pull_first(choice, settings, console)
     except (FetchError, ChecksumError) as error:
         console.print(str(error), style="red", markup=False, highlight=False)
         raise typer.Exit(1) from None
-    console.print(f"{len(artifacts)} ready in {settings.directory}", highlight=False)
+    console.print(f"{len(chosen)} ready in {settings.directory}", highlight=False)
 
 
 @app.command()
@@ -92,7 +96,7 @@ def verify(names: Names = None, directory: Directory = None) -> None:
 
     registry = Registry.of(_settings(directory, None))
     bad = False
-    for artifact in _selected(names, None, []) if names else ARTIFACTS:
+    for artifact in [choice[0] for choice in _selected(names, None, [])] if names else ARTIFACTS:
         state = registry.state(artifact, fresh=True)
         bad |= state is State.CORRUPT or (bool(names) and state is State.MISSING)
         Console().print(f"{artifact.name}: {_coloured(state)}")
@@ -123,8 +127,9 @@ def _settings(directory: Path | None, mirror: Path | None) -> "ModelSettings":
     return ModelSettings.model_validate({key: path.absolute() for key, path in given.items() if path})
 
 
-def _selected(names: list[str], pack: str | None, roles: list[str]) -> "list[Artifact]":
-    from prosopon.models.weights.catalogue import CATALOGUE, PACKS
+def _selected(names: list[str], pack: str | None, roles: list[str]) -> "list[tuple[Artifact, ...]]":
+    """Each with those that will do in its place, the preferred first."""
+    from prosopon.models.weights.catalogue import CATALOGUE, INVERSION, PACKS, choices
 
     if unknown := [name for name in names if name not in CATALOGUE]:
         raise typer.BadParameter(f"no artifact is called {', '.join(unknown)}; see `prosopon models list`")
@@ -132,12 +137,15 @@ def _selected(names: list[str], pack: str | None, roles: list[str]) -> "list[Art
         raise typer.BadParameter(
             f"no pack is called {pack}; there are: {', '.join(PACKS)}, {INSIGHTFACE}NAME"
         )
-    chosen = [CATALOGUE[name] for name in names]
+    chosen: list[tuple[Artifact, ...]] = [(CATALOGUE[name],) for name in names]
     if pack or not names:
-        members = [CATALOGUE[name] for name in PACKS[pack or "open"].artifacts]
-        if unfilled := set(roles) - {artifact.role for artifact in members}:
+        whole = PACKS[pack or "open"]
+        filled = list(dict.fromkeys(CATALOGUE[name].role for name in whole.artifacts))
+        if unfilled := set(roles) - set(filled):
             raise typer.BadParameter(f"the pack has no model for {', '.join(sorted(unfilled))}")
-        chosen += [artifact for artifact in members if not roles or artifact.role in roles]
+        chosen += [choices(whole, role) for role in filled if not roles or role in roles]
+        if not roles:
+            chosen.append((CATALOGUE[INVERSION],))
     return chosen
 
 

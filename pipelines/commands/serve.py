@@ -70,7 +70,7 @@ def serve(
         )
         raise typer.Exit(1)
 
-    from prosopon.pipelines.running import AlreadyServed, announce, guard, occupy
+    from prosopon.pipelines.running import AlreadyServed, announce, guard, job, occupy
 
     home = settings.state.home
     try:
@@ -90,6 +90,7 @@ def serve(
             ray.init(
                 address="local",
                 namespace="serve",
+                job_config=job(),
                 _node_ip_address="127.0.0.1",  # Ray's own ports listen where the node is: here, for nobody else.
                 include_dashboard=dashboard,
                 dashboard_host="127.0.0.1",
@@ -262,7 +263,7 @@ def prepare(settings: Any) -> str | None:
     from prosopon.models.faces.attributes.table import ATTRIBUTES
     from prosopon.models.weights.pull import pull_missing
 
-    pull_missing(settings.models, settings.roles(ATTRIBUTES.roles), console)
+    pull_missing(settings, settings.roles(ATTRIBUTES.roles), console)
     if not settings.development_key:
         return None
     records = Records(settings.state.database)

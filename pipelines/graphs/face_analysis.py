@@ -136,19 +136,21 @@ class FaceAnalyzer:
         score_threshold: float | None = None,
         whole_picture: bool = False,
         crops: tuple[CropSpec, ...] = (),
+        det_size: int | None = None,
     ) -> Picture:
         """Faces of a picture given as a file's bytes.
 
         attributes: to be known of every face, all available. limit: at most so many, the biggest; 0 is all.
         score_threshold: None is the configured one. whole_picture: the picture is a face already cut out, do not look
-        for one. crops: to be cut of every face. Raises `ImageError`, and what `call` raises.
+        for one. crops: to be cut of every face. det_size: longer side, in pixels, in which faces are looked for; 0 is
+        as large as is allowed, None the configured one. Raises `ImageError`, and what `call` raises.
         """
         wanted = frozenset(attribute.role.name for attribute in attributes if attribute.role)
         apart = {roles: asked for roles in self._apart if (asked := wanted.intersection(roles))}
         here = wanted.difference(*apart.values())
         needed = [spec for asked in apart.values() for spec in self._crops(asked)]
         specs = tuple(dict.fromkeys([*needed, *crops]))
-        request = DetectRequest(image, score_threshold, limit, specs, whole_picture, here)
+        request = DetectRequest(image, score_threshold, limit, specs, whole_picture, here, det_size)
         async with self._queue.turn():
             found = await self._detector.detect(request)
         results = dict(found.results)

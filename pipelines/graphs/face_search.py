@@ -8,7 +8,7 @@ from uuid import UUID
 
 import numpy as np
 
-from prosopon.configs.settings import FaceCheckSettings
+from prosopon.configs.settings import Settings
 from prosopon.deployments.services import FaceIndexService
 from prosopon.deployments.state.galleries.face_archive import FaceArchive, FoundFace
 from prosopon.deployments.state.galleries.faces import Match, Query
@@ -64,12 +64,13 @@ class FaceSearch:
         faces: FaceAnalyzer,
         galleries: FaceIndexService,
         archive: FaceArchive,
-        settings: FaceCheckSettings,
+        settings: Settings,
     ) -> None:
-        self._galleries, self._archive, self._settings = galleries, archive, settings
+        """Raises `NotCalibrated`."""
+        self._galleries, self._archive, self._settings = galleries, archive, settings.facecheck
         card = faces.card(EMBEDDING)
         assert card.dim is not None
-        self._space = load_space(card.name, card.fingerprint, card.dim)
+        self._space = load_space(settings.models, card.fingerprint, card.dim)
 
     async def run(self, embeddings: Sequence[Float32], demo: bool, tell: Tell) -> Found:
         """The faces of one person, whose unit embeddings these are. demo: among the first `DEMO_FACES` alone.

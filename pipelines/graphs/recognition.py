@@ -8,15 +8,14 @@ from uuid import UUID
 import numpy as np
 from ray.serve.handle import DeploymentHandle
 
-from prosopon.configs.settings import StateSettings
+from prosopon.configs.settings import Settings
 from prosopon.deployments.services import FaceIndexService, IdentifierService
 from prosopon.deployments.serving.remote import remote
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.galleries.faces import Query
 from prosopon.models.faces.attributes.embedding import EMBEDDING
 from prosopon.models.faces.detections import Float32
-from prosopon.models.load import load_similarity
-from prosopon.models.matching.calibration import SimilarityCurve
+from prosopon.models.matching.calibration import SimilarityCurve, load_similarity
 from prosopon.pipelines.graphs.enrollments import Enrollments
 from prosopon.pipelines.graphs.face_analysis import Attribute, FaceAnalyzer, ModelHandles, Picture
 
@@ -58,16 +57,17 @@ class Recognition:
 
     @classmethod
     async def connect(
-        cls, handles: RecognitionHandles, state: StateSettings, records: Records
+        cls, handles: RecognitionHandles, settings: Settings, records: Records
     ) -> "Recognition":
-        """Waits until every model and the galleries are loaded."""
+        """Waits until every model and the galleries are loaded. Raises `NotCalibrated`."""
         index = remote(handles.index, FaceIndexService)
         faces, _ = await asyncio.gather(FaceAnalyzer.connect(handles.models), index.ready())
         enrollments = None
         if handles.identifier:
             identifier = remote(handles.identifier, IdentifierService)
-            enrollments = Enrollments(index, identifier, state, records)
-        return cls(faces, load_similarity(faces.card(EMBEDDING).name), index, enrollments)
+            enrollments = Enrollments(index, identifier, settings.state, records)
+        curve = load_similarity(settings.models, faces.card(EMBEDDING).fingerprint)
+        return cls(faces, curve, index, enrollments)
 
     async def one_face(
         self,
@@ -75,13 +75,16 @@ class Recognition:
         attributes: frozenset[Attribute],
         score_threshold: float | None = None,
         limit: int = 0,
+        det_size: int | None = None,
     ) -> Picture:
         """A picture with exactly one face. limit: of the biggest; with 1 the others do not count, 0 is all.
 
         Raises `NoFace`, `SeveralFaces`, and what `FaceAnalyzer.analyze` raises.
         """
         limit = min(limit or 2, 2)
-        picture = await self.faces.analyze(image, attributes, limit=limit, score_threshold=score_threshold)
+        picture = await self.faces.analyze(
+            image, attributes, limit=limit, score_threshold=score_threshold, det_size=det_size
+        )
         if not picture.faces:
             raise NoFace("No face is found in the given image")
         if len(picture.faces) > 1:

@@ -31,6 +31,7 @@ from prosopon.deployments.state.jobs.searches import (
 from prosopon.deployments.state.keys import Key, KeyStore
 from prosopon.models.faces.attributes.embedding import EMBEDDING
 from prosopon.models.faces.detections import Float32
+from prosopon.models.matching.calibration import SimilarityCurve
 from prosopon.models.pictures.decoding import ImageError, media_type
 from prosopon.models.pictures.thumbnails import THUMBNAIL, encode_thumbnail
 from prosopon.pipelines.graphs.face_analysis import FaceAnalyzer
@@ -63,12 +64,13 @@ class PictureFile(Protocol):
 @dataclass(frozen=True, slots=True)
 class Finished:
     """A search that is done. demo: of the first faces alone; pictures: in the probe; queued_seconds: from when the
-    search was paid to when it began."""
+    search was paid to when it began; strangers: numbers, from 1, of the pictures whose face is unlike the others."""
 
     found: Found
     demo: bool
     pictures: int
     queued_seconds: float
+    strangers: tuple[int, ...] = ()
 
 
 Report = Callable[[Finished], tuple[bytes, str]]
@@ -97,15 +99,16 @@ class Searches:
         settings: Settings,
         records: Records,
         report: Report,
+        similarity: SimilarityCurve,
     ) -> None:
-        self._settings, self._report = settings.facecheck, report
+        self._settings, self._report, self._similarity = settings.facecheck, report, similarity
         self._faces, self._galleries = faces, galleries
         self._blobs = blobs = BlobStore(records, settings.state.blobs)
         keep = timedelta(hours=self._settings.keep_hours)
         self._keys = KeyStore(records)
         self._store, self._runs = SearchStore(records, blobs, keep), SearchRuns(records, blobs, keep)
         self._archive = FaceArchive(records, blobs)
-        self._search = FaceSearch(faces, galleries, self._archive, self._settings)
+        self._search = FaceSearch(faces, galleries, self._archive, settings)
         self._places = asyncio.Semaphore(self._settings.concurrent_searches)
         self._flights: dict[UUID, asyncio.Task[None]] = {}
         self._care = asyncio.create_task(self._take_care())
@@ -244,7 +247,9 @@ class Searches:
                 await tell(5, f"Combining {counted(len(search.pictures), 'picture')}")
                 embeddings = await asyncio.gather(*map(self._embedding, search.pictures))
                 found = await self._search.run(embeddings, search.demo, tell)
-            document, message = self._report(Finished(found, search.demo, len(search.pictures), queued))
+            strangers = unlike(embeddings, self._similarity)
+            finished = Finished(found, search.demo, len(search.pictures), queued, strangers)
+            document, message = self._report(finished)
             output = Blob(document, "application/json")
             await asyncio.to_thread(self._runs.finish, search.id, claimant, output, message)
         except Exception as error:
@@ -302,3 +307,14 @@ def _reason(error: Exception) -> str:
         case StateError() | ImageError():
             return f"{error} The search was not charged."
     return "The search failed; the server's log says why. It was not charged."
+
+
+def unlike(embeddings: Sequence[Float32], similarity: SimilarityCurve) -> tuple[int, ...]:
+    """Numbers, from 1, of the embeddings ``(D,)`` that no other is as near to as one person's are (0.5, see
+    `SimilarityCurve`); where all are, that is all of them."""
+    if len(embeddings) < 2:
+        return ()
+    points = np.stack(embeddings)
+    distances = np.linalg.norm(points[:, None] - points[None], axis=2) + np.diag([np.inf] * len(points))
+    near = similarity.similarity(distances.min(axis=1).astype(np.float32))
+    return tuple(number for number, value in enumerate(near, 1) if value < 0.5)

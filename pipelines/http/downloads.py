@@ -7,7 +7,8 @@ from starlette.responses import Response
 
 from prosopon.deployments.state.blobs import Blob
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
+"""Of more digits than any file has, so that it is none that can be satisfied: the whole is sent."""
 
 
 def etag_of(key: str) -> str:

@@ -1,5 +1,6 @@
 """From an exception to an answer: each API has one table, which `api_app` registers."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from prosopon.deployments.serving.calls import ModelFailed, Overloaded, Unavailable
-from prosopon.deployments.state.errors import StateError
+from prosopon.deployments.state.errors import StateError, StorageBusy, StorageFault, StorageFull
 from prosopon.models.pictures.decoding import ImageError
 from prosopon.pipelines.http.bodies import BodyError
 from prosopon.pipelines.http.keys import KeyRefused
+
+logger = logging.getLogger("ray.serve")
 
 ErrorTable = Mapping[type[Exception], Callable[[Any], Response]]
 """The answer to an exception. Of an exception's classes the most special that is in the table counts, so that
@@ -31,6 +34,16 @@ def check_table(table: ErrorTable, *, keys: bool) -> None:
     needed = (*EVERY_TABLE_ANSWERS, *((KeyRefused,) if keys else ()))
     if missing := [kind.__name__ for kind in needed if kind not in table]:
         raise LookupError(f"the table of errors has no row for {', '.join(missing)}")
+
+
+def of_storage(error: StorageFault) -> str:
+    """What a client is told of storage that is at fault. Names and hashes are for the log, with the request's id."""
+    logger.error("storage: %s: %s", type(error).__name__, error)
+    if isinstance(error, StorageFull):
+        return "no space is left on the server"
+    if isinstance(error, StorageBusy):
+        return "the storage is busy: try again"
+    return "what is stored cannot be read; the server's log has the details"
 
 
 @dataclass(frozen=True, slots=True)

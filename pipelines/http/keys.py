@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from cachetools import TTLCache
 from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.base import SecurityBase
@@ -130,7 +131,8 @@ class Authenticator:
 
     def __init__(self, keys: KeyStore) -> None:
         self._keys = keys
-        self._known: dict[str, tuple[float, Key]] = {}
+        # When each was last seen, and what it was; the oldest make room.
+        self._known: TTLCache[str, tuple[float, Key]] = TTLCache(_REMEMBERED_KEYS, _GRACE_SECONDS)
         self._threads = ThreadPoolExecutor(_THREADS, "keys")
 
     async def find(self, text: str) -> Key | None:
@@ -141,14 +143,12 @@ class Authenticator:
             return remembered
         asked = asyncio.get_running_loop().run_in_executor(self._threads, self._keys.find, text)
         try:
-            key = await (asyncio.wait_for(asked, _PATIENCE_SECONDS) if now - seen < _GRACE_SECONDS else asked)
+            key = await (asyncio.wait_for(asked, _PATIENCE_SECONDS) if remembered else asked)
         except (StorageBusy, TimeoutError):
-            if now - seen < _GRACE_SECONDS:
+            if remembered:
                 return remembered
             raise
         self._known.pop(text, None)
         if key is not None:
-            if len(self._known) >= _REMEMBERED_KEYS:
-                self._known.pop(next(iter(self._known)))
             self._known[text] = (now, key)
         return key

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prosopon.configs.settings import IngestionSettings, Settings
-from prosopon.pipelines.running import HANDLE_ENVIRONMENT, announced, guard, join
+from prosopon.pipelines.running import HANDLE_ENVIRONMENT, announced, guard, job, join
 
 _OBJECT_STORE_BYTES = 512 << 20
 _SECONDS = 2.0
@@ -62,6 +62,7 @@ def start(settings: Settings) -> Cluster:
 
     ray.init(
         address="local",
+        job_config=job(),
         include_dashboard=False,
         log_to_driver=False,
         logging_level="error",

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from prosopon.configs.settings import Settings
 from prosopon.deployments.state.database import Records
-from prosopon.deployments.state.galleries.source_ledger import digest, known_sources, source_id
+from prosopon.deployments.state.galleries.source_ledger import REMOVED, digest, known_sources, source_id
 from prosopon.models.load import load_embedder
 from prosopon.models.runtime.session import Compute
 from prosopon.pipelines.ingestion.cluster import Cluster, join_running, start
@@ -96,10 +96,12 @@ class Ingestion:
             entries, todo = iter(entries), list[Todo]()
             while part := list(islice(entries, _ASKED)):
                 stamped = [one for entry in part if (one := self._stamped(entry, seen)) is not None]
-                known = {} if self._refresh else known_sources(records, [one.id for one in stamped])
+                known = known_sources(records, [one.id for one in stamped])
+                if self._refresh:
+                    known = {source: there for source, there in known.items() if there.reason == REMOVED}
                 for one in stamped:
                     there = known.get(one.id)
-                    if there is not None and there.stamp == one.stamp:
+                    if there is not None and (there.stamp == one.stamp or there.reason == REMOVED):
                         self.summary.known[there.reason or "with_faces"] += 1
                     else:
                         todo.append(one)

@@ -5,14 +5,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
+from uuid import UUID
 
 import pyarrow as pa
 
 from prosopon.configs.settings import StateSettings
 from prosopon.deployments.serving.calls import Overloaded, Unavailable, call
-from prosopon.deployments.state.errors import IndexUnavailable
+from prosopon.deployments.state.errors import StorageBusy
 from prosopon.deployments.state.galleries.source_ledger import Outcome, SourceFaces, SourceLedger
 from prosopon.deployments.state.galleries.store import GalleryStore
+from prosopon.models.faces.detections import Float32
 from prosopon.pipelines.ingestion.workers import to_sources
 
 WRITTEN = pa.schema(
@@ -32,6 +34,10 @@ class Sink(Protocol):
         """All of these or none; safe to repeat. Raises `StateError`."""
         ...
 
+    def delete(self, gallery: int, faces: Sequence[UUID]) -> int:
+        """Delete faces with their images; safe to repeat. How many were there. Raises `StateError`."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -45,33 +51,61 @@ class StoreSink:
     def write(self, sources: Sequence[SourceFaces]) -> list[Outcome]:
         return _patiently(lambda: self._ledger.write(sources))
 
+    def delete(self, gallery: int, faces: Sequence[UUID]) -> int:
+        return len(_patiently(lambda: self._store.delete_faces(gallery, faces)))
+
     def close(self) -> None:
         self._store.close()
 
 
-class ServerSink:
-    """The FaceIndex of a running application, whose searches see at once what is written.
+class RunningIndex:
+    """The FaceIndex of a running application, whose searches see at once what is written. index: its handle."""
 
-    index: its handle; fingerprint: of the embedder that the faces are from.
-    """
-
-    def __init__(self, index: Any, fingerprint: str) -> None:
-        self._index, self._fingerprint = index, fingerprint
+    def __init__(self, index: Any) -> None:
+        self._index = index
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="face-index", daemon=True)
         self._thread.start()
 
-    def write(self, sources: Sequence[SourceFaces]) -> list[Outcome]:
-        return _patiently(lambda: asyncio.run_coroutine_threadsafe(self._write(sources), self._loop).result())
+    def ask(self, method: str, *arguments: object) -> Any:
+        """A method of the deployment, tried again for a while where it cannot be reached."""
+        return _patiently(
+            lambda: asyncio.run_coroutine_threadsafe(self._ask(method, arguments), self._loop).result()
+        )
 
-    async def _write(self, sources: Sequence[SourceFaces]) -> list[Outcome]:
+    async def _ask(self, method: str, arguments: tuple[object, ...]) -> Any:
         # The handle's router belongs to the loop in which its method is first looked up.
-        outcomes: list[Outcome] = await call(self._index.ingest, self._fingerprint, tuple(sources))
-        return outcomes
+        return await call(getattr(self._index, method), *arguments)
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+
+
+class ServerSink(RunningIndex):
+    """fingerprint: of the embedder that the faces are from."""
+
+    def __init__(self, index: Any, fingerprint: str) -> None:
+        super().__init__(index)
+        self._fingerprint = fingerprint
+
+    def write(self, sources: Sequence[SourceFaces]) -> list[Outcome]:
+        outcomes: list[Outcome] = self.ask("ingest", self._fingerprint, tuple(sources))
+        return outcomes
+
+    def delete(self, gallery: int, faces: Sequence[UUID]) -> int:
+        return len(self.ask("delete_faces", gallery, tuple(faces)))
+
+
+class ServerGalleries(RunningIndex):
+    """`deployments.state.maintenance.Galleries` of the running application."""
+
+    def replace_embeddings(self, fingerprint: str, ids: Sequence[int], embeddings: Float32) -> list[int]:
+        kept: list[int] = self.ask("replace_embeddings", fingerprint, list(ids), embeddings)
+        return kept
+
+    def forget_other_embedders(self, keep_vectors: bool) -> None:
+        self.ask("forget_other_embedders", keep_vectors)
 
 
 class Writer:
@@ -102,7 +136,7 @@ def _patiently(work: Callable[[], Result]) -> Result:
     while True:
         try:
             return work()
-        except (IndexUnavailable, Overloaded, Unavailable):
+        except (StorageBusy, Overloaded, Unavailable):
             if time.monotonic() > deadline:
                 raise
             time.sleep(_PAUSE)

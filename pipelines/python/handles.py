@@ -124,7 +124,7 @@ class Prosopon:
         settings = graphs.settings
         self._records = records = await asyncio.to_thread(Records, settings.state.database)
         if graphs.recognition is not None:
-            self._recognition = await Recognition.connect(graphs.recognition, settings.state, records)
+            self._recognition = await Recognition.connect(graphs.recognition, settings, records)
             if settings.serves("facecheck"):
                 self._index = await asyncio.to_thread(PublicIndex, self._recognition, settings, records)
         if graphs.generation is not None:

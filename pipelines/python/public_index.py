@@ -20,7 +20,7 @@ class PublicIndex:
     def __init__(self, recognition: Recognition, settings: Settings, records: Records) -> None:
         archive = FaceArchive(records, BlobStore(records, settings.state.blobs))
         self._recognition = recognition
-        self._search = FaceSearch(recognition.faces, recognition.galleries, archive, settings.facecheck)
+        self._search = FaceSearch(recognition.faces, recognition.galleries, archive, settings)
 
     async def search(self, images: Sequence[Image]) -> tuple[SearchHit, ...]:
         """The biggest face of each picture, all of one person, make one probe. Raises `NoFace`."""

@@ -6,8 +6,8 @@ import sys
 
 BENCHMARKS = (
     "embedder_speed",
-    "verification",
     "attributes",
+    "landmarks",
     "mask",
     "liveness",
     "swap",

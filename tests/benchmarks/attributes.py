@@ -1,4 +1,4 @@
-"""Age and gender on FairFace, 68 landmarks on the London set: `python -m tests.benchmarks.attributes`.
+"""Age and gender on FairFace: `python -m tests.benchmarks.attributes`.
 
 Pictures are detected with CenterFace and cut as the server cuts them. FairFace tells the age as a band: the
 error is the distance to the middle of the band, and the calibration of a range is judged as if ages were spread
@@ -20,7 +20,6 @@ from rich.table import Table
 from prosopon.configs.settings import DetectionSettings
 from prosopon.models.faces.attributes.age import DlibAge, age_range, calibrate, expected_age
 from prosopon.models.faces.attributes.gender import DlibGender
-from prosopon.models.faces.attributes.landmarks import DlibLandmarks68, five_points
 from prosopon.models.faces.centerface import CenterFace
 from prosopon.models.faces.detections import Detections, Float32, RGBImage
 from prosopon.models.pictures.crops import CropSpec, cut
@@ -145,42 +144,10 @@ def calibration(console: Console, probabilities: Float32, bands: np.ndarray) -> 
     console.print(table)
 
 
-def landmarks(console: Console, detector: CenterFace) -> None:
-    predictor = DlibLandmarks68(weights("dlib-landmarks68").path)
-    distances: dict[str, list[Float32]] = defaultdict(list)
-    for path in sorted((DATA / "london").glob("*.jpg")):
-        image = read(path)
-        faces = detector.detect([image], 0.5)[0].largest_first()
-        if not len(faces):
-            continue
-        crop = cut(image, faces.boxes[0], faces.landmarks[0], predictor.crop)
-        points = five_points(crop.to_picture(predictor.predict(crop.pixels[None])[0]))
-        left, right = faces.landmarks[0, :2]
-        apart = np.linalg.norm(points - faces.landmarks[0], axis=1) / np.linalg.norm(right - left)
-        distances[path.stem.split("_")[1]].append(apart)
-    table = Table(title="68 landmarks against CenterFace's five, in inter-ocular distances (London)")
-    for column in (
-        "expression",
-        "pictures",
-        "left eye",
-        "right eye",
-        "nose",
-        "left mouth",
-        "right mouth",
-        "mean",
-    ):
-        table.add_column(column, justify="right")
-    for expression, rows in sorted(distances.items()):
-        means = np.mean(rows, axis=0)
-        table.add_row(expression, str(len(rows)), *(f"{mean:.3f}" for mean in [*means, means.mean()]))
-    console.print(table)
-
-
 def main() -> None:
     console = Console(width=110)
     detector = CenterFace(weights("centerface").path, Compute(), DetectionSettings())
     attributes(console, detector)
-    landmarks(console, detector)
 
 
 if __name__ == "__main__":

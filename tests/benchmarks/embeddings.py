@@ -1,4 +1,4 @@
-"""Embeddings of folders of portraits, shared by the calibration and the verification benchmark."""
+"""Embeddings of folders of portraits, shared by several benchmarks."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,6 +13,7 @@ from prosopon.models.pictures.crops import cut
 from prosopon.models.pictures.decoding import decode
 from prosopon.models.roles import FaceDetector, FaceEmbedder
 from prosopon.models.runtime.session import Compute
+from tests.paths import DATA
 from tests.weights import model_settings, weights
 
 EMBEDDERS = ("dlib-resnet29", "face-reidentification-retail-0095", "mobilefacenet-y1")
@@ -53,11 +54,7 @@ def embed(found: Iterable[tuple[Path, RGBImage, Detections]], model: FaceEmbedde
     return normalize(np.concatenate([model.embed(batch) for batch in batches]))
 
 
-def distances(a: Float32, b: Float32) -> Float32:
-    """``(N, M)`` L2 distances of unit embeddings."""
-    return np.sqrt(np.maximum(0, 2 - 2 * (a @ b.T))).astype(np.float32)
-
-
-def impostor_distances(embeddings: Float32) -> Float32:
-    """Distances of all pairs of one set, each pair once: everybody in it is another person."""
-    return distances(embeddings, embeddings)[np.triu_indices(len(embeddings), 1)]
+def london(expression: str, remainder: int | None = None) -> list[Path]:
+    """Pictures of the London set, by person; remainder 0 or 1: of every second person."""
+    paths = sorted((DATA / "london").glob(f"*_{expression}.jpg"))
+    return paths if remainder is None else paths[remainder::2]

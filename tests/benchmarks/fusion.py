@@ -23,10 +23,10 @@ from prosopon.models.faces.detections import Float32
 from prosopon.models.matching.scores import BANDS, FaceSpace, Probe, combined, load_space
 from prosopon.models.matching.vectors import normalize
 from prosopon.models.runtime.session import Compute
-from tests.benchmarks.calibrate import london
-from tests.benchmarks.embeddings import EMBEDDERS, detector, embed, embedder, portraits
+from tests.benchmarks.embeddings import EMBEDDERS, detector, embed, embedder, london, portraits
 from tests.benchmarks.scores import degraded
 from tests.paths import DATA
+from tests.weights import model_settings
 
 EXPONENTS = (0, 1, 2, 4, 6)
 SEEDS = range(3)
@@ -171,7 +171,7 @@ def main() -> None:
     others = list(portraits(sorted((DATA / "faker").glob("*.jpg")), find))
     for name in EMBEDDERS:
         model = embedder(name)
-        space = load_space(model.name, model.fingerprint, model.dim)
+        space = load_space(model_settings(), model.fingerprint, model.dim)
         strangers = embed(fairface, model)
         gallery = np.concatenate([embed(neutral, model), strangers, embed(others, model)])
         makes = [

@@ -21,17 +21,16 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from prosopon.models.evaluation.verification import distances
 from prosopon.models.faces.detections import Float32
-from prosopon.models.load import load_similarity
-from prosopon.models.matching.calibration import SimilarityCurve
+from prosopon.models.matching.calibration import SimilarityCurve, load_similarity
 from prosopon.models.matching.cohort import GeneratedStrangers, cohort_path, compute_cohort
 from prosopon.models.matching.identification import OpenSetClassifier, fit
 from prosopon.models.matching.vectors import normalize
 from prosopon.models.roles import Chips, FaceEmbedder
 from prosopon.models.runtime.session import Compute
 from prosopon.pipelines.commands.support.progress import progress_bar
-from tests.benchmarks.calibrate import london
-from tests.benchmarks.embeddings import EMBEDDERS, detector, distances, embedder, portraits, settings
+from tests.benchmarks.embeddings import EMBEDDERS, detector, embedder, london, portraits, settings
 from tests.paths import DATA
 from tests.weights import weights
 
@@ -184,7 +183,7 @@ def main() -> None:
     arguments = parser.parse_args()
     Compute().limit_libraries()
     model = embedder(arguments.embedder)
-    curve, strangers = load_similarity(model.name), cohort_of(model)
+    curve, strangers = load_similarity(settings(), model.fingerprint), cohort_of(model)
     methods = {
         "nearest neighbour": nearest_neighbour(curve),
         "classifier": classifier(curve, None),

@@ -15,7 +15,8 @@ from prosopon.configs.settings import DetectionSettings, ImageLimits, ModelSetti
 from prosopon.models.faces.attributes.age import AGE
 from prosopon.models.faces.detections import RGBImage
 from prosopon.models.generation.latents import between, latent_of_seed, seed_of
-from prosopon.models.load import load_detector, load_embedder, load_face_network, load_similarity
+from prosopon.models.load import load_detector, load_embedder, load_face_network
+from prosopon.models.matching.calibration import load_similarity
 from prosopon.models.matching.vectors import normalize
 from prosopon.models.pictures.crops import cut
 from prosopon.models.pictures.decoding import decode
@@ -45,7 +46,10 @@ def recognised() -> list[Image.Image]:
         load_detector(_MODELS, DetectionSettings(), _COMPUTE),
         load_embedder(_MODELS, _COMPUTE),
     )
-    age, curve = load_face_network(_MODELS, AGE.role, _COMPUTE), load_similarity(embedder.name)
+    age, curve = (
+        load_face_network(_MODELS, AGE.role, _COMPUTE),
+        load_similarity(_MODELS, embedder.fingerprint),
+    )
 
     def look(path: Path) -> tuple[RGBImage, np.ndarray, np.ndarray, str]:
         pixels = picture_of(path)

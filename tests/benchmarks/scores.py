@@ -35,6 +35,7 @@ from prosopon.models.matching.scores import (
     SPACES,
     FaceSpace,
     ScoreCurve,
+    as_entry,
     fit,
     learn_space,
     load_space,
@@ -42,12 +43,12 @@ from prosopon.models.matching.scores import (
 )
 from prosopon.models.roles import FaceDetector, FaceEmbedder
 from prosopon.models.runtime.session import Compute
-from tests.benchmarks.calibrate import london
 from tests.benchmarks.degraded import DEGRADATIONS
-from tests.benchmarks.embeddings import EMBEDDERS, detector, embed, embedder, portraits
+from tests.benchmarks.embeddings import EMBEDDERS, detector, embed, embedder, london, portraits
 from tests.paths import DATA, ROOT
+from tests.weights import model_settings
 
-TABLE = ROOT / "models" / "scores.json"
+TABLE = ROOT / "models" / "matching" / "scores.json"
 CHIPS = 6000
 _EVERY = 5
 _BORDER = 64
@@ -91,10 +92,6 @@ def calibrated(space: FaceSpace, strangers: Float32, first: Float32, second: Flo
     return fit(pair_distances(space, space.project(strangers)), genuine)
 
 
-def entry(curve: ScoreCurve) -> dict[str, object]:
-    return {"distances": curve.distances, "scores": curve.scores}
-
-
 def shares(curve: ScoreCurve, found: Float32) -> list[str]:
     """The share of pairs that reach each band."""
     scores = curve.score(found)
@@ -115,16 +112,17 @@ def write(find: FaceDetector, models: dict[str, FaceEmbedder]) -> None:
         first, second = (embed(pair, model) for pair in pairs)
         plain = plain_space(model.dim, UNKNOWN)
         space = learn_space(people, people[better], embed(worse, model), UNKNOWN)
-        learnt |= {f"{model.name}/{part}": getattr(space, part).astype(np.float16) for part in PARTS}
-        table[model.name] = {
-            "fingerprint": model.fingerprint,
+        learnt |= {f"{model.fingerprint}/{part}": getattr(space, part).astype(np.float16) for part in PARTS}
+        table[model.fingerprint] = {
             "impostor_pairs": len(people) * (len(people) - 1) // 2,
             "genuine_pairs": len(first),
             "worse_copies": len(worse),
-            "plain": entry(calibrated(plain, people, first, second)),
-            "learnt": entry(calibrated(space, people, first, second)),
+            "plain": as_entry(calibrated(plain, people, first, second)),
+            "learnt": as_entry(calibrated(space, people, first, second)),
         }
-    np.savez(SPACES, **learnt)  # type: ignore[arg-type]
+    kept = dict(np.load(SPACES))
+    np.savez(SPACES, **{**kept, **learnt})  # type: ignore[arg-type]
+    table = {**json.loads(TABLE.read_text()), **table}
     lines = [f"{json.dumps(name)}: {json.dumps(known)}" for name, known in table.items()]
     TABLE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
@@ -132,17 +130,20 @@ def write(find: FaceDetector, models: dict[str, FaceEmbedder]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--embedders", nargs="+", default=EMBEDDERS)
     arguments = parser.parse_args()
     Compute().limit_libraries()
     find = detector()
-    models = {name: embedder(name) for name in EMBEDDERS}
+    models = {name: embedder(name) for name in arguments.embedders}
     if arguments.write:
         write(find, models)
     fairface = list(portraits(sorted((DATA / "fairface").glob("*.jpg")), find))
     neutral, smiling = (list(portraits(london(look, 1), find)) for look in ("neutral", "smiling"))
     worse = degraded(smiling, find)
     place = {path.name[:3]: number for number, (path, _, _) in enumerate(neutral)}
-    spaces = {name: load_space(model.name, model.fingerprint, model.dim) for name, model in models.items()}
+    spaces = {
+        name: load_space(model_settings(), model.fingerprint, model.dim) for name, model in models.items()
+    }
 
     def vectors(name: str, found: Found) -> Float32:
         return spaces[name].project(embed(found, models[name]))

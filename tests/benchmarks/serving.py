@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,8 +66,17 @@ class Server:
         self.process.wait()
 
 
-def launch(home: Path, args: dict[str, Any] | None = None) -> Server:
-    """Begin to start a server over the state in `home`; `args` are settings of the application."""
+PROGRAM = (sys.executable, "-m", "prosopon.pipelines.cli")
+
+
+def launch(
+    home: Path,
+    args: dict[str, Any] | None = None,
+    program: Sequence[str] = PROGRAM,
+    folder: Path | None = None,
+) -> Server:
+    """Begin to start a server over the state in `home`; `args` are settings of the application. program: the command,
+    started in `folder`."""
     home.mkdir(parents=True, exist_ok=True)
     port = free_port()
     config = home / "serve_config.yaml"
@@ -84,7 +93,8 @@ def launch(home: Path, args: dict[str, Any] | None = None) -> Server:
     log = home / "serve.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "prosopon.pipelines.cli", "serve", str(config), "--no-dashboard"],
+            [*program, "serve", str(config), "--no-dashboard"],
+            cwd=folder,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -94,8 +104,12 @@ def launch(home: Path, args: dict[str, Any] | None = None) -> Server:
 
 def start(home: Path, args: dict[str, Any] | None = None, timeout: float = 180) -> Server:
     """A server over the state in `home`, once it is ready."""
+    return wait_for(launch(home, args), timeout)
+
+
+def wait_for(server: Server, timeout: float = 180) -> Server:
+    """The server once it is ready, with its development key. Raises RuntimeError with the end of its log."""
     began = time.monotonic()
-    server = launch(home, args)
     while not is_ready(server.url):
         if server.process.poll() is not None or time.monotonic() - began > timeout:
             server.process.kill()

@@ -17,6 +17,7 @@ from tests.browser.conftest import OpenConsole
 from tests.browser.console import PHONE, Console
 from tests.conformance.client import Client, new_key
 from tests.paths import smiling
+from tests.weights import default_embedder
 
 NO_SUCH_KEY = "01234567-89ab-4def-8123-456789abcdef"
 
@@ -121,7 +122,7 @@ def test_recognise_draws_boxes_with_names_and_says_what_the_plugins_say(
 
     # A stricter view of the same answer asks the server nothing.
     slider = console.page.get_by_label("Known from similarity")
-    slider.fill("0.99")
+    slider.fill("1")
     console.page.get_by_role("heading", name="1. unknown").wait_for()
     slider.fill("0.5")
     console.shot("recognise")
@@ -427,7 +428,7 @@ def test_models_names_every_role_with_its_licence(open_console: OpenConsole) -> 
     console = open_console()
     console.open("models")
     table = console.page.get_by_role("region", name="Models by role").inner_text()
-    for words in ("embedder", "dlib-resnet29", "CC0-1.0", "not for commercial use", "CPU"):
+    for words in ("embedder", default_embedder(), "CC0-1.0", "not for commercial use", "CPU"):
         assert words in table
     console.shot("models")
 

@@ -21,6 +21,7 @@ from prosopon.models.pictures.crops import cut
 from prosopon.models.pictures.thumbnails import MEDIA_TYPE, THUMBNAIL, encode_thumbnail
 from tests.benchmarks.embeddings import detector, embed, embedder, portraits
 from tests.conformance.client import keys_of
+from tests.weights import default_embedder
 
 UNLIMITED = 2**31 - 1
 
@@ -91,7 +92,7 @@ def balance(home: Path, key: Key) -> int | None:
 
 def fill_archive(home: Path, pictures: Sequence[tuple[Path, ArchivedFace]]) -> None:
     """Write the pictures' biggest faces into the index of a server that is not running."""
-    model = embedder("dlib-resnet29")
+    model = embedder(default_embedder())
     found = list(portraits([path for path, _ in pictures], detector()))
     assert len(found) == len(pictures)
     store = GalleryStore(StateSettings(home=home), model.fingerprint, model.dim)

@@ -79,7 +79,7 @@ def test_an_infinite_amount_is_clipped(api: httpx.Client) -> None:
     assert api.get("/api/hashdata/", params={**asked, "amount0": "inf"}).json() == clipped
 
 
-@pytest.mark.parametrize("seed", ["", "abc", "1.5", "1e3", "-1", str(2**32), "9" * 5000, "0x10", "null"])
+@pytest.mark.parametrize("seed", ["abc", "1.5", "1e3", "-1", str(2**32), "9" * 5000, "0x10", "null"])
 @pytest.mark.parametrize("path", ["/api/face/", "/api/hashdata/"])
 def test_a_bad_seed_is_an_error(api: httpx.Client, path: str, seed: str) -> None:
     assert "seed" in error_of(api.get(path, params={"seed": seed}), 400)
@@ -93,9 +93,14 @@ def test_bad_ends_of_films_are_errors(api: httpx.Client, path: str) -> None:
     error_of(api.get("/api/mp4/", params={"to_seed": "x", "embed_html": "true"}), 400)
 
 
-@pytest.mark.parametrize("guid", ["", "not-a-guid", "1234", "../../etc/passwd", "g" * 36])
+@pytest.mark.parametrize("guid", ["not-a-guid", "1234", "../../etc/passwd", "g" * 36])
 def test_a_malformed_guid_is_an_error(api: httpx.Client, guid: str) -> None:
     assert "guid" in error_of(api.get("/api/face/", params={"guid": guid}), 400)
+
+
+@pytest.mark.parametrize("query", ["seed=&guid=", "value=&seed", "guid"])
+def test_an_empty_parameter_is_none(api: httpx.Client, query: str) -> None:
+    assert api.get(f"/api/hashdata/?{query}").json() == api.get("/api/hashdata/").json()
 
 
 def test_an_unknown_guid_is_not_found(api: httpx.Client) -> None:

@@ -1,13 +1,12 @@
 """CheckFace's documented calls against the running server, with small pictures and short films."""
 
+import base64
 import io
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from html import unescape
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import av
 import httpx
@@ -198,10 +197,46 @@ def test_a_page_that_loops_the_film(api: httpx.Client) -> None:
     assert "<script" not in answer.text
     video = re.search(r"<video ([^>]*)>", answer.text)
     assert video and {"loop", "autoplay", "muted", "playsinline"} <= set(video[1].split())
-    source = re.search(r'src="([^"]*)"', video[1])
-    assert source
-    asked = parse_qs(urlsplit(unescape(source[1])).query)
-    assert asked["from_value"] == [hostile] and "embed_html" not in asked
+    assert 'width="64" height="64"' in video[1]
+    source = re.search(r'src="data:video/mp4;base64,([^"]*)"', video[1])
+    assert source, "a page that is saved still has its film"
+    assert base64.b64decode(source[1]) == get(api, "mp4", **{**FILM, "from_value": hostile}).content
+    again = api.get(answer.url, headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code == 304
+
+
+@pytest.mark.parametrize("path", ["/api/Zo\u00eb", "/api/Zo\u00eb/"])
+def test_a_text_alone_is_a_face_of_300_pixels(api: httpx.Client, path: str) -> None:
+    answer = api.get(path)
+    assert answer.status_code == 200 and answer.headers["content-type"] == "image/jpeg"
+    assert Image.open(io.BytesIO(answer.content)).size == (300, 300)
+    assert answer.content == get(api, "face", value="Zo\u00eb").content
+
+
+@pytest.mark.parametrize("name", ["registerlatent", "recoverlatent"])
+def test_a_routes_name_is_no_text(api: httpx.Client, name: str) -> None:
+    answer = api.get(f"/api/{name}/")
+    assert (
+        answer.status_code == 405 and answer.headers["allow"] == "POST" and "POST" in answer.json()["error"]
+    )
+
+
+@pytest.mark.parametrize("path", ["/status", "/status/", "/api/status", "/api/status/"])
+def test_the_status_with_and_without_prefix_and_slash(api: httpx.Client, path: str) -> None:
+    answer = api.get(path)
+    assert (answer.status_code, answer.text) == (200, "ok")
+
+
+def test_empty_parameters_are_as_if_they_were_not_there(api: httpx.Client) -> None:
+    empty = api.get("/api/face/?value=example&seed=&guid=&dim=&format=")
+    assert empty.status_code == 200 and empty.content == get(api, "face", value="example").content
+
+
+def test_a_latent_with_another_generators_layers_says_how_many_are_wanted(api: httpx.Client) -> None:
+    answer = api.post("/api/registerlatent/", json={"latent": np.zeros((18, 512)).tolist(), "type": "w"})
+    assert (
+        answer.status_code == 400 and "18 layers" in answer.json()["error"] and "23" in answer.json()["error"]
+    )
 
 
 def test_the_queue_is_empty_when_nothing_is_made(api: httpx.Client) -> None:

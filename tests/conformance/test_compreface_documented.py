@@ -201,8 +201,8 @@ def test_verify_faces_of_a_picture_with_an_example(client: Client, london: list[
     )
     assert set(answer.json()) == {"result", "plugins_versions"}
     (face,) = answer.json()["result"]
-    check_face(face, "similarity")
-    assert face["similarity"] > 0.99
+    check_face(face, "similarity", "subject")
+    assert face["similarity"] > 0.99 and face["subject"] == "subject1"
     stranger = client.post(f"/recognition/faces/{image_id}/verify", **body_of(form, file=london[1]))
     assert stranger.json()["result"][0]["similarity"] < 0.5
 

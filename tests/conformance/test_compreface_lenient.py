@@ -2,12 +2,17 @@
 
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
+from prosopon.configs.settings import StateSettings
+from prosopon.deployments.state.database import Records
+from prosopon.deployments.state.schema import subjects
 from tests.conformance.client import Client, new_client, part
 from tests.conformance.test_compreface_bad_input import expect
 from tests.paths import DATA, require, smiling
@@ -165,6 +170,22 @@ def test_subjects_go_with_their_examples(client: Client, london: list[Path]) -> 
     client.post("/recognition/subjects", json={"subject": "empty"})
     assert client.delete("/recognition/faces").json() == {"deleted": 1}
     assert client.get("/recognition/subjects").json() == {"subjects": []}
+
+
+def test_a_name_from_before_that_a_path_cannot_hold_is_deleted_by_the_query(
+    faces_in_process: InProcess, client: Client, london: list[Path]
+) -> None:
+    client.enrol("first", london[0])
+    client.enrol("dot of before", london[1])
+    with (
+        closing(Records(StateSettings(home=faces_in_process.home).database)) as records,
+        records.write() as db,
+    ):
+        before = sa.update(subjects).where(subjects.c.name == "dot of before")
+        db.execute(before.values(name=".", folded="."))
+    assert len(client.get("/recognition/faces", params={"subject": "."}).json()["faces"]) == 1
+    assert client.delete("/recognition/faces", params={"subject": "."}).json() == {"deleted": 1}
+    assert client.get("/recognition/subjects").json() == {"subjects": ["first"]}
 
 
 # --- embeddings

@@ -269,10 +269,11 @@ from prosopon.deployments.state import schema
 from prosopon.deployments.state.galleries.face_archive import archive_gallery
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.galleries.faces import Query
+from tests.weights import embedding_dim
 records = Records(StateSettings(home=home).database)
 with records.read() as db:
     probe = db.execute(sa.select(schema.faces.c.embedding).limit(1)).scalar()
-probe = np.ones(128, np.float32) if probe is None else np.frombuffer(probe, np.float32)
+probe = np.ones(embedding_dim(), np.float32) if probe is None else np.frombuffer(probe, np.float32)
 async def search():
     index = serve.get_deployment_handle("FaceIndex", "prosopon")
     return await index.search.remote(Query(archive_gallery(records), probe, 100, "face"))

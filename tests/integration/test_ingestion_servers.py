@@ -16,6 +16,7 @@ from tests.benchmarks.embeddings import embedder
 from tests.integration.test_ingestion import ingest, with_settings
 from tests.integration.test_milvus_server import uri
 from tests.integration.test_postgres import server, url
+from tests.weights import default_embedder
 
 __all__ = ["server", "uri", "url"]  # fixtures
 
@@ -37,7 +38,7 @@ def test_records_and_index_on_servers_agree_and_are_searched(
         ended = ingest(home, folder, "--config", str(config))
         assert ended.status == 0, ended.output
         settings = StateSettings.model_validate(state)
-        model = embedder("dlib-resnet29")
+        model = embedder(default_embedder())
         store = GalleryStore(settings, model.fingerprint, model.dim)
         try:
             gallery = archive_gallery(store.records)

@@ -1,12 +1,16 @@
 """Models other than the default pack's, through a running server."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from typer.testing import CliRunner
 
 from prosopon.models.weights.catalogue import CATALOGUE
+from prosopon.pipelines.cli import app
 from tests.benchmarks.serving import serving
 from tests.conformance.client import Client, new_client, part
 from tests.paths import smiling
@@ -17,12 +21,27 @@ pytestmark = pytest.mark.slow
 PEOPLE = 4
 
 
+MEASURED = "arcface-d1d13b9a8dc4b7ec-1"
+"""The same network as the pack's, in the form that it is published in."""
+
+
+def calibrate_like(fingerprint: str, models: dict[str, Any]) -> None:
+    """As the error of a server that does not know its embedder says."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as config:
+        yaml.safe_dump({"applications": [{"args": {"models": models}}]}, config)
+        config.flush()
+        command = ["calibrate", "--like", fingerprint, "--config", config.name]
+        done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+
+
 @pytest.fixture(scope="module", params=["yunet", "face-reidentification-retail-0095", "insightface"])
 def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """Of a server with another detector, another embedder, or another pack."""
     models: dict[str, Any]
     if request.param == "insightface":
         models = {"pack": f"insightface/{insightface_pack_of_two(tmp_path_factory.mktemp('pack'))}"}
+        calibrate_like(MEASURED, models)
     else:
         weights(request.param)
         models = {"overrides": {CATALOGUE[request.param].role: request.param}}

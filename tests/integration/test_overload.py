@@ -44,7 +44,7 @@ def test_overload_is_refused_quickly(server: Server, london: list[Path]) -> None
 
 
 def test_a_flood_with_one_key_refuses_nobody_elses(server: Server, london: list[Path]) -> None:
-    flooding, other = new_key(server, "detection"), new_key(server, "detection")
+    flooding, other = (new_key(server, "detection", tenant=name) for name in ("flooding", "other"))
     image = london[0].read_bytes()
 
     async def detect(client: httpx.AsyncClient, key: str) -> tuple[int, float]:

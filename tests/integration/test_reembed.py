@@ -23,7 +23,7 @@ from tests.weights import weights
 pytestmark = pytest.mark.slow
 
 PEOPLE = 6
-OTHER = "face-reidentification-retail-0095"
+OTHER = "dlib-resnet29"
 APIS = {"apis": ["compreface", "facecheck"]}
 CHANGED = {**APIS, "models": {"overrides": {"embedder": OTHER}}}
 

@@ -1,17 +1,32 @@
 """Distances to similarities."""
 
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from prosopon.configs.settings import ModelSettings
 from prosopon.models.matching.calibration import (
-    GENUINE_SIMILARITY,
+    ANCHORS,
     NotCalibrated,
     SimilarityCurve,
-    curves,
     fit,
+    keep,
+    kept,
     load_similarity,
+    packaged,
 )
 from prosopon.models.matching.vectors import normalize
+from prosopon.pipelines.cli import app
+from tests.benchmarks.embeddings import embedder
+from tests.paths import DATA, require
+from tests.weights import default_embedder, model_settings
+
+RETAIL = "face-reidentification-retail-0095"
 
 CURVE = SimilarityCurve(c0=0.8, c1=5.0)
 
@@ -24,7 +39,7 @@ def test_the_curve_is_the_contracts() -> None:
 
 
 def test_similarity_falls_with_distance_and_stays_between_0_and_1() -> None:
-    for curve in (CURVE, *curves().values()):
+    for curve in (CURVE, *(SimilarityCurve(entry["c0"], entry["c1"]) for entry in packaged().values())):
         similarity = curve.similarity(np.linspace(0, 2, 400, dtype=np.float32))
         assert (np.diff(similarity) <= 0).all() and similarity.min() >= 0 and similarity.max() <= 1
 
@@ -46,22 +61,75 @@ def test_inner_products_give_the_same() -> None:
     assert np.isfinite(CURVE.of_inner_products(np.array([1.0000001], np.float32))).all()
 
 
-def test_a_fit_puts_a_half_at_the_false_match_rate() -> None:
-    random = np.random.default_rng(0)
-    impostors = random.normal(1.2, 0.1, 100_000).astype(np.float32)
-    genuine = random.normal(0.5, 0.1, 500).astype(np.float32)
-    curve = fit(impostors, genuine)
-    assert np.mean(curve.similarity(impostors) >= 0.5) == pytest.approx(1e-3, rel=0.05)
-    assert np.median(curve.similarity(genuine)) == pytest.approx(GENUINE_SIMILARITY, abs=1e-4)
+def test_a_fit_goes_through_what_the_form_can_go_through() -> None:
+    """Distances that are a straight line in the logarithm of the rate of `ANCHORS`: three points, two unknowns."""
+    curve = SimilarityCurve(c0=1.1, c1=7.0)
+    wanted = [curve.distance(similarity) for similarity, _ in ANCHORS]
+    shares = np.array([1e-4, 1e-3, 1e-2, 1.0])
+    impostors = np.interp(np.linspace(0, 1, 1_000_001), [0, *shares], [0, *wanted[::-1], 1.6])
+    found = fit(impostors.astype(np.float32))
+    assert (found.c0, found.c1) == pytest.approx((1.1, 7.0), rel=1e-3)
+
+
+def test_a_fit_comes_near_to_what_clients_expect_of_their_thresholds() -> None:
+    impostors = np.random.default_rng(0).normal(1.3, 0.07, 2_000_000).astype(np.float32)
+    curve = fit(impostors)
+    for similarity, rate in ANCHORS:
+        assert 0.5 * rate < np.mean(curve.similarity(impostors) >= similarity) < 2 * rate
 
 
 def test_embeddings_that_tell_nobody_apart_have_no_curve() -> None:
-    same = np.random.default_rng(0).normal(1, 0.1, 1000).astype(np.float32)
     with pytest.raises(ValueError, match="apart"):
-        fit(same, same)
+        fit(np.ones(1000, np.float32))
 
 
-def test_every_embedder_of_the_project_is_calibrated() -> None:
-    assert set(curves()) == {"dlib-resnet29", "face-reidentification-retail-0095", "arcface"}
-    with pytest.raises(NotCalibrated, match="unheard-of"):
-        load_similarity("unheard-of")
+def test_every_embedder_of_the_project_is_calibrated_for_the_weights_that_were_measured(
+    tmp_path: Path,
+) -> None:
+    models = ModelSettings(directory=tmp_path, mirror=None)
+    names = {fingerprint.rsplit("-", 2)[0] for fingerprint in packaged()}
+    assert names >= {"dlib-resnet29", "face-reidentification-retail-0095", "arcface"}
+    for fingerprint in packaged():
+        assert 0 < load_similarity(models, fingerprint).c0 < 1.5
+    for unknown in ("arcface-0000000000000000-1", "unheard-of"):
+        with pytest.raises(NotCalibrated, match=f"{unknown}.*prosopon calibrate"):
+            load_similarity(models, unknown)
+
+
+def test_another_release_of_the_same_network_has_the_same_similarity(tmp_path: Path) -> None:
+    models = ModelSettings(directory=tmp_path, mirror=None)
+    other = load_similarity(models, f"{RETAIL}-0123456789abcdef-1")
+    assert other == load_similarity(models, f"{RETAIL}-c8427db60d5100a9-1")
+    with pytest.raises(NotCalibrated):
+        load_similarity(models, f"{RETAIL}-0123456789abcdef-2")
+
+
+def test_what_this_machine_has_measured_comes_first(tmp_path: Path) -> None:
+    models, fingerprint = ModelSettings(directory=tmp_path, mirror=None), "arcface-0000000000000000-1"
+    keep(kept(models, fingerprint), {"c0": 1.2, "c1": 5.0})
+    assert load_similarity(models, fingerprint) == SimilarityCurve(1.2, 5.0)
+
+
+def test_the_command_fits_says_how_groups_fare_and_is_what_is_served(tmp_path: Path) -> None:
+    folder = tmp_path / "strangers"
+    folder.mkdir()
+    for portrait in sorted(require(DATA / "london").glob("*_neutral.jpg"))[:12]:
+        shutil.copy(portrait, folder)
+    config = tmp_path / "config.yaml"
+    directory = model_settings().directory
+    args = {"state": {"home": str(tmp_path / "home")}, "models": {"directory": str(tmp_path / "store")}}
+    (tmp_path / "store").mkdir()
+    for name in ("centerface", default_embedder()):
+        (tmp_path / "store" / name).symlink_to(directory / name)
+    config.write_text(json.dumps({"applications": [{"args": args}]}))
+    run = partial(CliRunner().invoke, app, env={"COLUMNS": "200"})
+    done = run(["calibrate", "--strangers", str(folder), "--config", str(config)])
+    assert done.exit_code == 0, done.output
+    fingerprint = embedder(default_embedder()).fingerprint
+    assert fingerprint in done.output and "66" in done.output, "pairs of twelve people"
+    models = ModelSettings(directory=tmp_path / "store", mirror=None)
+    assert load_similarity(models, fingerprint) != load_similarity(model_settings(), fingerprint)
+    taken = run(["calibrate", "--like", next(iter(packaged())), "--config", str(config)])
+    assert taken.exit_code == 0 and "nothing was measured" in taken.output
+    assert load_similarity(models, fingerprint) == load_similarity(models, next(iter(packaged())))
+    assert run(["calibrate", "--config", str(config)]).exit_code == 2

@@ -124,6 +124,6 @@ def test_everybody_may_know_what_is_served_and_not_where_it_lies(tmp_path: Path)
     assert [api["name"] for api in document["apis"]] == ["compreface"]
     roles = {model["role"]: model for model in document["models"]}
     assert roles["detector"]["name"] == "mine.onnx"
-    assert roles["embedder"]["licence"] == "CC0-1.0"
-    assert roles["landmarks"]["commercial"] is False
+    assert roles["embedder"]["licence"] == "Apache-2.0"
+    assert roles["landmarks"]["commercial"] is True
     assert roles["embedder"]["device"] == "CPU"

@@ -157,6 +157,8 @@ def test_every_attribute_says_what_it_gives() -> None:
         "liveness": "Liveness",
         "pose": "HeadPose",
         "landmarks": "ndarray",
-        "dense_landmarks": "ndarray",
+        "five_landmarks": "ndarray",
+        "landmarks68": "ndarray",
+        "landmarks106": "ndarray",
         "embedding": "ndarray",
     }

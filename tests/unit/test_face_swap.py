@@ -15,7 +15,7 @@ from tests.weights import model_settings, weights
 
 
 def face_swap(settings: SwapSettings | None = None) -> FaceSwap:
-    for name in ("centerface", "dlib-landmarks68"):
+    for name in ("centerface", "mediapipe-face-mesh"):
         weights(name)
     return FaceSwap.load(
         model_settings(), DetectionSettings(), ImageLimits(), settings or SwapSettings(), Compute()

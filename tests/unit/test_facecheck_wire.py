@@ -62,3 +62,10 @@ def test_a_search_that_finds_nobody_says_why() -> None:
 
 def test_the_codes_of_searches_that_fail_are_the_apis() -> None:
     assert {GIVEN_UP, FAILED} <= set(Code)
+
+
+def test_a_probe_that_is_not_one_person_says_so() -> None:
+    found = Found(10, (SearchHit(UUID(int=1), 90, "https://a.example", 1, None, 1),), 0.1, 0.1, 0.1)
+    assert message_of(found, 3) == "The search is done."
+    assert "different people" in message_of(found, 2, (1, 2))
+    assert "Picture 2 is unlike the others" in message_of(found, 3, (2,))

@@ -124,3 +124,16 @@ def test_a_deployments_queue_has_room_for_as_many_as_the_deployment_takes() -> N
         assert (len(crowd.served), len(crowd.refused)) == (144, 6)
 
     run(work())
+
+
+def test_a_deployment_for_which_any_number_may_wait_refuses_none() -> None:
+    async def work() -> None:
+        resources = DeploymentSettings(max_ongoing_requests=1, max_queued_requests=-1)
+        crowd = Crowd(FairQueue.of(resources, "wait", 7))
+        tasks = crowd.come(*("a" * 500))
+        await asyncio.sleep(0)
+        crowd.gate.set()
+        await asyncio.gather(*tasks)
+        assert (len(crowd.served), crowd.refused) == (500, [])
+
+    run(work())

@@ -8,6 +8,7 @@ import pytest
 
 from prosopon.configs.settings import DetectionSettings
 from prosopon.models.faces.detections import Float32, RGBImage
+from prosopon.models.faces.landmarks import ibug
 from prosopon.models.generation.face_generator import Faces
 from prosopon.models.generation.latents import Part, latent_of_seed
 from prosopon.models.inversion.ffhq_alignment import FIVE_POINTS, ffhq_chip, ffhq_matrix, mapped
@@ -24,14 +25,14 @@ Landmarks = Callable[[RGBImage], tuple[Float32, Float32]]
 def landmarks() -> Landmarks:
     """The 68 and the five points of a picture's only face."""
     weights("centerface")
-    weights("dlib-landmarks68")
+    weights("mediapipe-face-mesh")
     detector = load_detector(model_settings(), DetectionSettings(), Compute())
     predictor = load_landmarks(model_settings(), Compute())
 
     def find(picture: RGBImage) -> tuple[Float32, Float32]:
         found = detector.detect([picture], 0.5)[0]
         crop = cut(picture, found.boxes[0], found.landmarks[0], predictor.crop)
-        return crop.to_picture(predictor.predict(crop.pixels[None])[0]), found.landmarks[0]
+        return ibug(crop.to_picture(predictor.predict(crop.pixels[None])[0])), found.landmarks[0]
 
     return find
 
@@ -49,10 +50,12 @@ def test_a_generated_picture_is_aligned_already(generated: list[RGBImage], landm
     for picture in generated:
         points, _ = landmarks(picture)
         matrix = ffhq_matrix(points, SIDE)
-        assert np.abs(matrix[:, :2] - np.eye(2)).max() < 0.03, "neither turned nor zoomed"
+        # FFHQ was aligned by dlib's points; the mesh has the eyes up to 5 % farther apart, or nearer.
+        assert np.abs(matrix[:, :2] - np.eye(2)).max() < 0.05, "neither turned nor zoomed"
         corners = np.array([[0, 0], [SIDE, 0], [0, SIDE], [SIDE, SIDE]], np.float32)
-        assert np.abs(mapped(corners, matrix) - corners).max() < 0.02 * SIDE
-        assert np.abs(ffhq_chip(picture, points, SIDE).astype(float) - picture).mean() < 10
+        assert np.abs(mapped(corners, matrix) - corners).max() < 0.03 * SIDE
+        # Levels by which texture differs that has moved by these per cents: 9, 9 and 12 of 255.
+        assert np.abs(ffhq_chip(picture, points, SIDE).astype(float) - picture).mean() < 13
 
 
 def test_a_turned_shrunken_and_shifted_picture_comes_back(

@@ -32,6 +32,7 @@ from prosopon.deployments.state.errors import (
     SubjectNotFound,
 )
 from prosopon.deployments.state.galleries.faces import DeletedSubject
+from prosopon.deployments.state.galleries.memory_search import MemorySearch
 from prosopon.deployments.state.galleries.store import FaceRecord, GalleryStore, NewFace, Query
 from prosopon.deployments.state.keys import KeyStore
 from prosopon.models.faces.detections import Float32
@@ -93,7 +94,7 @@ def check_agreement(store: GalleryStore) -> None:
         store.blobs.read(sha256)
     ids = store._index.ids().tolist()
     assert sorted(ids) == sorted(row.id for row in faces)
-    assert sum(len(view) for view in store._views.values()) == len(faces)
+    assert isinstance(store._search, MemorySearch) and len(store._search) == len(faces)
 
 
 def settle(store: GalleryStore) -> None:
@@ -545,3 +546,32 @@ def test_a_search_of_the_first_faces_knows_no_later_ones(open_store: Open) -> No
     store.delete_faces(gallery, [mine[0].image_id])
     (nearest,) = store.search([Query(gallery, mine[6].embedding, 1, first=6)])
     assert not isinstance(nearest, StateError) and nearest[0].subject == "s6"
+
+
+def test_a_start_reads_embeddings_from_the_vector_index_and_what_it_lacks_from_the_records(
+    open_store: Open,
+) -> None:
+    store, rng = open_store(), np.random.default_rng(5)
+    gallery = new_gallery(store)
+    one, other, third = (random_embedding(rng) for _ in range(3))
+    there, changed, lacking = enrol(
+        store, face(gallery, "a", one), face(gallery, "b", other), face(gallery, "c", third)
+    )
+    store.close()
+    # Told apart by what no working store would do: the records have another embedding than the index.
+    store = open_store()
+    assert store.repaired.added == 0  # Waits until it is known: a repair after what follows would undo it.
+    store._index.delete(np.array([lacking.id]))
+    with store.records.write() as db:
+        values = {"embedding": np.eye(DIM, dtype="<f4")[0].tobytes()}
+        db.execute(sa.update(schema.faces).where(schema.faces.c.id == changed.id).values(values))
+    store = open_store()
+    results = store.search([Query(gallery, probe, 1) for probe in (one, other, third)])
+    assert [
+        (found[0].image_id, round(found[0].distance, 5)) for found in results if isinstance(found, list)
+    ] == [
+        (there.image_id, 0),
+        (changed.image_id, 0),
+        (lacking.image_id, 0),
+    ]
+    assert (store.repaired.faces, store.repaired.added, store.repaired.removed) == (3, 1, 0)

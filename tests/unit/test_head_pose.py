@@ -7,15 +7,22 @@ import numpy as np
 import pytest
 
 from prosopon.configs.settings import DetectionSettings
-from prosopon.models.faces.attributes.landmarks import DlibLandmarks68
 from prosopon.models.faces.centerface import CenterFace
 from prosopon.models.faces.detections import RGBImage
-from prosopon.models.faces.head_pose import FACE_MODEL, camera_matrix, head_pose, rotation_matrix
+from prosopon.models.faces.head_pose import (
+    CANONICAL_FACE,
+    FACE_MODEL,
+    camera_matrix,
+    head_pose,
+    rotation_matrix,
+)
+from prosopon.models.faces.mesh import FaceMesh
+from prosopon.models.load import load_landmarks
 from prosopon.models.pictures.crops import cut
 from prosopon.models.roles import HeadPose
 from prosopon.models.runtime.session import Compute
 from tests.paths import DATA, require
-from tests.weights import weights
+from tests.weights import model_settings, weights
 
 SIZE = (640, 480)
 
@@ -55,10 +62,41 @@ def test_points_that_are_no_face_are_refused(points: np.ndarray) -> None:
         head_pose(points.astype(np.float32), SIZE)
 
 
-@pytest.fixture(scope="module")
-def pose_of():
+def mesh_under(pose: HeadPose, scale: float, shift: tuple[float, float, float]) -> np.ndarray:
+    """The canonical face under a pose, as a mesh of which only that model's own vertices are filled in."""
+    points = np.zeros((468, 3), np.float32)
+    model = np.array(list(CANONICAL_FACE.values()))[:, :3]
+    points[list(CANONICAL_FACE)] = scale * model @ rotation_matrix(pose).T + shift
+    return points
+
+
+@pytest.mark.parametrize(
+    "angles", list(itertools.product((-60, 0, 40), (-85, -20, 0, 70), (-170, 0, 15))), ids=str
+)
+def test_known_poses_of_a_mesh_are_recovered(angles: tuple[float, float, float]) -> None:
+    found = head_pose(mesh_under(HeadPose(*angles), 7.5, (300, 200, -40)), SIZE)
+    np.testing.assert_allclose((found.pitch, found.yaw, found.roll), angles, atol=0.01)
+
+
+def test_a_mesh_in_one_point_is_refused() -> None:
+    with pytest.raises(ValueError):
+        head_pose(np.ones((468, 3), np.float32), SIZE)
+
+
+def test_the_canonical_face_is_symmetric_and_its_nose_nearest() -> None:
+    left = {index: place for index, place in CANONICAL_FACE.items() if place[0] < 0}
+    right = {place[1:]: place[0] for place in CANONICAL_FACE.values() if place[0] > 0}
+    assert len(left) == 15 and all(right[place[1:]] == -place[0] for place in left.values())
+    assert min(CANONICAL_FACE, key=lambda index: CANONICAL_FACE[index][2]) == 4
+
+
+@pytest.fixture(scope="module", params=["mediapipe-face-mesh", "dlib-landmarks68"])
+def pose_of(request: pytest.FixtureRequest):
     detector = CenterFace(weights("centerface").path, Compute(), DetectionSettings())
-    predictor = DlibLandmarks68(weights("dlib-landmarks68").path)
+    predictor = load_landmarks(
+        model_settings().model_copy(update={"overrides": {"landmarks": weights(request.param).name}}),
+        Compute(),
+    )
 
     def estimate(image: RGBImage) -> HeadPose:
         faces = detector.detect([image], 0.5)[0].largest_first()
@@ -101,3 +139,24 @@ def test_a_mirrored_picture_mirrors_yaw_and_roll(pose_of) -> None:
     assert mirrored.yaw == pytest.approx(-pose.yaw, abs=6)
     assert mirrored.roll == pytest.approx(-pose.roll, abs=5)
     assert mirrored.pitch == pytest.approx(pose.pitch, abs=6)
+
+
+@pytest.mark.parametrize(
+    ("name", "face", "pitch", "yaw"),
+    [
+        # Faces from left to right, and which way people see them look: 0 is neither way.
+        ("011_3.jpg", 2, 1, -1),
+        ("013_4.jpg", 1, -1, 0),
+        ("012_4.jpg", 0, 0, 1),
+        ("012_4.jpg", 2, 0, -1),
+    ],
+)
+def test_a_face_looks_where_people_see_it_look(name: str, face: int, pitch: int, yaw: int) -> None:
+    image = cv2.cvtColor(cv2.imread(str(require(DATA / "compreface_samples") / name)), cv2.COLOR_BGR2RGB)
+    faces = CenterFace(weights("centerface").path, Compute(), DetectionSettings()).detect([image], 0.5)[0]
+    faces = faces.left_to_right()
+    predictor = FaceMesh(weights("mediapipe-face-mesh").path, Compute())
+    crop = cut(image, faces.boxes[face], faces.landmarks[face], predictor.crop)
+    pose = head_pose(crop.to_picture(predictor.predict(crop.pixels[None])[0]), image.shape[1::-1])
+    assert pose.pitch * pitch > 10 or not pitch
+    assert pose.yaw * yaw > 15 or not yaw

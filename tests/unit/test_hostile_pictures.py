@@ -3,10 +3,13 @@
 import io
 import logging
 import os
+import socket
 import struct
+import sys
 import time
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import repeat
 from pathlib import Path
 
@@ -135,6 +138,22 @@ def test_rare_formats_are_decoded_apart_to_the_same_pixels(portrait: Image.Image
     assert (decode(data, LIMITS) == decode_here(data, LIMITS)).all()
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_phones_heic_is_upright_rgb(portrait: Image.Image, orientation: int) -> None:
+    """As phones store it: turned, with the turn in a property of the file (and in its EXIF too)."""
+    pillow_heif = pytest.importorskip("pillow_heif")
+    stored = portrait.transpose(Image.Transpose.ROTATE_90) if orientation == 6 else portrait
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(stored).save(buffer, quality=90, exif=exif.tobytes())
+    data = buffer.getvalue()
+    assert media_type(data) == check(data, LIMITS) == "image/heic"
+    pixels = decode(data, LIMITS)
+    assert pixels.shape == (320, 256, 3)
+    assert np.abs(pixels.astype(int) - np.asarray(portrait)).mean() < 4
+
+
 @pytest.mark.parametrize("format", ["jpeg", "png", "webp", "gif", "bmp", "tiff", "avif"])
 def test_the_media_type_is_pillows(portrait: Image.Image, format: str) -> None:
     data = encoded(portrait, format)
@@ -143,23 +162,21 @@ def test_the_media_type_is_pillows(portrait: Image.Image, format: str) -> None:
 
 def test_a_decode_that_takes_too_long_is_ended_and_the_next_is_not_hurt(portrait: Image.Image) -> None:
     slow = with_scans(portrait.resize((4000, 3000)), 400)
-    limits = ImageLimits(decode_seconds=1.5, max_bytes=len(slow) + 1)
+    limits = ImageLimits(decode_seconds=0.3, max_bytes=len(slow) + 1)
     decode(encoded(portrait, "tiff"), LIMITS)  # The process is there.
-    began = time.monotonic()
-    with pytest.raises(ImageError, match=r"more than 1\.5 s"):
+    with pytest.raises(ImageError, match=r"more than 0\.3 s"):
         decode(slow, limits)
-    assert time.monotonic() - began < 4
     assert decode(encoded(portrait, "tiff"), LIMITS).shape == (320, 256, 3)
 
 
 def test_a_decode_that_takes_too_much_memory_is_refused_and_takes_none_here() -> None:
-    numbers = Image.fromarray(np.zeros((5000, 5000), np.int32))
+    numbers = Image.fromarray(np.zeros((4000, 4000), np.int32))
     data = encoded(numbers, "tiff", compression="tiff_adobe_deflate")
     before = resident()
     with pytest.raises(ImageError, match="memory"):
-        decode(data, ImageLimits(decode_bytes=1 << 26))
+        decode(data, ImageLimits(decode_bytes=1 << 26, decode_seconds=60))
     assert resident() - before < 10 << 20
-    assert decode(data, LIMITS).shape == (5000, 5000, 3)
+    assert decode(data, ImageLimits(decode_seconds=60)).shape == (4000, 4000, 3)
 
 
 def resident() -> int:
@@ -173,6 +190,20 @@ def test_a_decoder_that_was_killed_is_started_again(portrait: Image.Image) -> No
     apart._process.kill()
     apart._process.wait()
     assert (decode_apart(data, LIMITS) == first).all()
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="the count of a whole machine is kept with Linux' sockets"
+)
+def test_decodes_of_all_processes_of_a_machine_are_counted_together(portrait: Image.Image) -> None:
+    data = encoded(portrait, "tiff")
+    other_process = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    other_process.bind(f"\0prosopon-decode-{os.getuid()}-0")
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(decode, data, LIMITS)
+        assert not wait([waiting], timeout=1).done
+        other_process.close()
+        assert waiting.result(timeout=60).shape == (320, 256, 3)
 
 
 @pytest.mark.parametrize("progressive", [False, True])

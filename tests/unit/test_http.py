@@ -9,25 +9,28 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
-from fastapi import Query, Response
+from fastapi import Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 
 from prosopon.configs.settings import Settings
 from prosopon.deployments.serving.calls import ModelFailed, Overloaded, Unavailable
+from prosopon.deployments.state.blobs import Blob
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.errors import StateError, SubjectNotFound
 from prosopon.deployments.state.keys import Key, KeyStore
 from prosopon.models.pictures.decoding import ImageError
 from prosopon.pipelines.http.application import ApiApp, api_app
 from prosopon.pipelines.http.bodies import BodyError, BodyTooLarge, json_body
+from prosopon.pipelines.http.downloads import download
 from prosopon.pipelines.http.errors import first_problem
 from prosopon.pipelines.http.forms import Upload, parse_multipart
 from prosopon.pipelines.http.keys import Authenticator, KeyRefused, MalformedKey, NoKey, WrongScope, caller
 from prosopon.pipelines.http.routing import api_router
 from prosopon.pipelines.http.uploads import MissingPicture, NotBase64, decode_base64, picture
+from prosopon.pipelines.ingress import Dispatcher
 
 
 class Name(BaseModel):
@@ -176,7 +179,7 @@ async def test_bodies_of_names_are_bounded_objects(app: ApiApp, key: str) -> Non
         b'{"subject": [1]}': 400,
         b"[" * 60_000: 413,
         json.dumps({"subject": "a" * 70_000}).encode(): 413,
-        b"[" + b",".join(itertools.repeat(b"[1]", 8_000)) + b"]": 413,
+        b"[" + b",".join(itertools.repeat(b"[1]", 15_000)) + b"]": 413,
     }
     for body, status in bodies.items():
         answer = await ask(app, "POST", "/v9/subjects", content=body, headers=headers)
@@ -283,3 +286,44 @@ def test_base64_is_read_in_either_alphabet_and_without_padding() -> None:
 
 def test_the_scope_that_is_missing_is_named() -> None:
     assert "'trueface'" in str(WrongScope("trueface"))
+
+
+@pytest.mark.parametrize(
+    "range", ["bytes=" + "1" * 5000 + "-", "bytes=-" + "1" * 5000, "bytes=0-" + "9" * 5000]
+)
+def test_a_range_of_5000_digits_is_no_range(range: str) -> None:
+    request = Request({"type": "http", "method": "GET", "headers": [(b"range", range.encode())]})
+    answer = download(request, Blob(b"0123", "image/jpeg"), '"a"', "no-cache")
+    assert (answer.status_code, answer.body) == (200, b"0123")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("path", "api"),
+    [
+        ("/api/v1/detection/detect", "compreface"),
+        ("//api//v1/detection", "compreface"),
+        ("/api/v1", "compreface"),
+        ("/api/v1x", "checkface"),
+        ("/api/search", "facecheck"),
+        ("/api/search/", "facecheck"),
+        ("/api/searching", "checkface"),
+        ("/api/face", "checkface"),
+        ("/api/facesearch", "checkface"),
+        ("/api/status", "checkface"),
+        ("/status/", "checkface"),
+        ("/v1/enroll", "trueface"),
+        ("/v1foo", "none"),
+        ("/api/aifaceswap/v1/faceswap", "none"),
+        ("/openapi/compreface.json", "compreface"),
+        ("/openapi/compreface.jsonx", "none"),
+        ("/" + "a/" * 30_000, "none"),
+    ],
+)
+async def test_a_path_belongs_to_the_api_that_has_its_beginning(path: str, api: str) -> None:
+    """aifaceswap is not served here: its paths are nobody's, and no text of CheckFace's."""
+    apps = {name: PlainTextResponse(name) for name in ("compreface", "facecheck", "checkface", "trueface")}
+    dispatcher = Dispatcher(apps, PlainTextResponse("none"))  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(dispatcher)
+    async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+        assert (await client.get(f"http://here{path}")).text == api

@@ -19,7 +19,7 @@ from prosopon.models.matching.cohort import (
 from prosopon.models.matching.identification import FEWEST_STRANGERS, OpenSetClassifier, fit
 from prosopon.models.matching.vectors import normalize
 from prosopon.models.runtime.session import Compute
-from tests.weights import model_settings, weights
+from tests.weights import default_embedder, model_settings, weights
 
 DIM = 64
 CURVE = SimilarityCurve(0.8, 5.0)
@@ -135,7 +135,7 @@ class Counting:
 
 
 def test_strangers_are_generated_once_and_go_on_where_they_stopped(tmp_path: Path) -> None:
-    for name in ("mobilestylegan-mapper", "mobilestylegan-generator", "centerface", "dlib-resnet29"):
+    for name in ("mobilestylegan-mapper", "mobilestylegan-generator", "centerface", default_embedder()):
         weights(name)
     models, compute = model_settings(), Compute()
     detector = load_detector(models, DetectionSettings(), compute)
@@ -149,7 +149,7 @@ def test_strangers_are_generated_once_and_go_on_where_they_stopped(tmp_path: Pat
         )
 
     first = compute_up_to(3)
-    assert first.embeddings.shape == (3, 128) and told[-1] == (3, 3)
+    assert first.embeddings.shape == (3, embedder.dim) and told[-1] == (3, 3)
     np.testing.assert_allclose(np.linalg.norm(first.embeddings, axis=1), 1, atol=1e-5)
     distances = np.linalg.norm(first.embeddings[:, None] - first.embeddings, axis=2)
     assert distances[np.triu_indices(3, 1)].min() > 0.3, "everybody is somebody else"

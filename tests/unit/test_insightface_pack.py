@@ -10,6 +10,7 @@ from insightface.model_zoo.scrfd import SCRFD
 from prosopon.configs.settings import DetectionSettings
 from prosopon.models.faces import insightface_pack
 from prosopon.models.faces.detections import RGBImage
+from prosopon.models.faces.probability import curve_of
 from prosopon.models.pictures.crops import cut
 from prosopon.models.runtime.session import Compute
 from prosopon.models.weights.registry import ModelUnavailable
@@ -44,10 +45,12 @@ def test_detection_agrees_with_the_library_in_a_batch(pack: str) -> None:
     detector = insightface_pack.load_detector(pack, DetectionSettings(max_side=640), Compute())
     paths = sorted(require(DATA / "compreface_samples").glob("*.jpg"))[:6]
     images = [picture(path) for path in paths]
-    together = detector.detect(images, 0.5)
+    # The library's threshold is of the network's own score.
+    threshold = float(curve_of("scrfd").probability(np.array([0.5], np.float32))[0])
+    together = detector.detect(images, threshold)
     library = SCRFD(model_file=str(insightface_pack.find(pack, "detector")))
     for image, faces in zip(images, together, strict=True):
-        alone = detector.detect([image], 0.5)[0]
+        alone = detector.detect([image], threshold)[0]
         np.testing.assert_allclose(alone.boxes, faces.boxes, atol=0.1)
         boxes, points = library.detect(image[..., ::-1], input_size=(640, 640))
         assert len(boxes) == len(faces)

@@ -29,7 +29,7 @@ FOR_EVER = 1e6
 @pytest.fixture(scope="module")
 def models() -> ModelSettings:
     for name in (
-        "centerface", "dlib-landmarks68", "dlib-resnet29", "mobilestylegan-mapper", "mobilestylegan-generator"
+        "centerface", "mediapipe-face-mesh", "dlib-resnet29", "mobilestylegan-mapper", "mobilestylegan-generator"
     ):  # fmt: skip
         weights(name)
     return model_settings()

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageOps
 from rich.console import Console
 
-from prosopon.configs.settings import DetectionSettings, ModelSettings
+from prosopon.configs.settings import DetectionSettings, ModelSettings, Settings, StateSettings
 from prosopon.models.faces.attributes.liveness import LIVENESS, WEIGHTS, ProsoponLiveness, cramped
 from prosopon.models.faces.centerface import CenterFace
 from prosopon.models.faces.detections import RGBImage
@@ -103,6 +103,7 @@ def test_minifasnet_is_missed_where_it_is_named_and_was_not_pulled(tmp_path: Pat
 
 def test_a_start_does_not_fetch_what_nobody_named(tmp_path: Path) -> None:
     said = StringIO()
-    settings = ModelSettings(directory=tmp_path, mirror=None)
+    models = ModelSettings(directory=tmp_path / "models", mirror=None)
+    settings = Settings(apis=("trueface",), models=models, state=StateSettings(home=tmp_path))
     pull_missing(settings, ("liveness",), Console(file=said))
-    assert said.getvalue() == "" and not list(tmp_path.iterdir())
+    assert said.getvalue() == "" and not list(tmp_path.rglob("*.onnx"))

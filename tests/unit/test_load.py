@@ -19,7 +19,7 @@ from prosopon.models.load import (
 )
 from prosopon.models.runtime.session import Compute
 from tests.paths import ROOT
-from tests.weights import model_settings, weights
+from tests.weights import default_embedder, model_settings, weights
 
 
 def settings(**overrides: str) -> ModelSettings:
@@ -37,7 +37,12 @@ def test_a_detector_by_name_or_by_path(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "dim"),
-    [("dlib-resnet29", 128), ("face-reidentification-retail-0095", 256), ("mobilefacenet-y1", 128)],
+    [
+        ("dlib-resnet29", 128),
+        ("face-reidentification-retail-0095", 256),
+        ("mobilefacenet", 192),
+        ("mobilefacenet-y1", 128),
+    ],
 )
 def test_every_embedder_of_the_catalogue_opens(name: str, dim: int) -> None:
     weights(name)
@@ -53,7 +58,7 @@ def test_weights_of_another_role_are_refused() -> None:
 
 
 def test_an_empty_folder_says_which_command_to_run(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailable, match="prosopon models pull dlib-resnet29"):
+    with pytest.raises(ModelUnavailable, match="prosopon models pull face-reidentification-retail-0095"):
         load_embedder(ModelSettings(directory=tmp_path, mirror=None), Compute())
     role: Role = "mask"
     missing = ModelSettings(directory=tmp_path, overrides={role: "nowhere.onnx"})
@@ -64,7 +69,7 @@ def test_an_empty_folder_says_which_command_to_run(tmp_path: Path) -> None:
 def test_models_import_without_ray_torch_or_fastapi() -> None:
     """torch is needed to convert weights, not to serve them."""
     weights("centerface")
-    weights("dlib-resnet29")
+    default_embedder()
     weights("mobilestylegan-generator")
     load_embedder(settings(), Compute())
     load_mapper(settings(), Compute())

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from prosopon.configs.settings import Settings, StateSettings
 from prosopon.deployments.state.blobs import Blob
-from prosopon.deployments.state.errors import FingerprintMismatch, StateError
+from prosopon.deployments.state.errors import EmbedderNotInService, FingerprintMismatch, StateError
 from prosopon.deployments.state.galleries.store import FaceRecord, GalleryStore, NewFace, Query
 from prosopon.deployments.state.keys import KeyStore
 from prosopon.deployments.state.maintenance import reembed, reindex
@@ -17,6 +17,7 @@ from prosopon.models.faces.detections import Float32
 from prosopon.models.load import load_detector, load_embedder
 from prosopon.models.matching.vectors import normalize
 from prosopon.models.runtime.session import Compute
+from prosopon.models.weights.pins import settle
 from prosopon.models.weights.pull import pull_missing
 from prosopon.pipelines.commands.reembed import embed_biggest_faces
 from tests.paths import DATA, require
@@ -104,6 +105,25 @@ def test_reembedding_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_store_that_is_open_is_reembedded_through_itself(tmp_path: Path) -> None:
+    settings = StateSettings(home=tmp_path)
+    gallery, records = fill(settings, "model-1", 16, [b"%d" % i for i in range(20)])
+    store = GalleryStore(settings, "model-2", 8)
+    probe = Query(gallery, numbers([b"3"])[0], 1)  # type: ignore[arg-type]
+    refused: list[bool] = []
+
+    def look(done: int, total: int) -> None:
+        refused.append(isinstance(store.search([probe])[0], FingerprintMismatch))
+
+    result = reembed(settings, "model-2", 8, numbers, look, batch=8, galleries=store)
+    assert (result.faces, refused) == (20, [True, True, False])
+    (matches,) = store.search([probe])
+    assert not isinstance(matches, Exception) and matches[0].image_id == records[3].image_id
+    with pytest.raises(EmbedderNotInService, match="start it again"):
+        store.replace_embeddings("model-3", [records[0].id], np.ones((1, 8), np.float32))
+    store.close()
+
+
 def test_faces_that_cannot_be_embedded_again_are_named_and_not_searched(tmp_path: Path) -> None:
     settings = StateSettings(home=tmp_path)
     gallery, records = fill(settings, "model-1", 16, [b"1", None, b"-", b"2"])
@@ -117,10 +137,11 @@ def test_faces_that_cannot_be_embedded_again_are_named_and_not_searched(tmp_path
     store.close()
 
 
-def test_stored_pictures_give_embeddings_that_tell_people_apart() -> None:
+def test_stored_pictures_give_embeddings_that_tell_people_apart(tmp_path: Path) -> None:
     folder = require(DATA / "compreface_samples")
-    settings = Settings(models=model_settings())
-    pull_missing(settings.models, ("detector", "embedder"), Console(stderr=True))
+    settings = Settings(apis=("facecheck",), models=model_settings(), state=StateSettings(home=tmp_path))
+    pull_missing(settings, ("detector", "embedder"), Console(stderr=True))
+    settings = settle(settings)
     detector = load_detector(settings.models, settings.detection, Compute())
     embedder = load_embedder(settings.models, Compute())
     names = ("001_A.jpg", "002_A.jpg", "003_A.jpg", "007_B.jpg", "008_B.jpg")

@@ -23,7 +23,7 @@ from prosopon.models.weights.catalogue import (
     Artifact,
     File,
     WheelMember,
-    in_pack,
+    choices,
 )
 from prosopon.models.weights.checksums import ChecksumError, sha256_of
 from prosopon.models.weights.fetch import Fetcher, FetchError, download
@@ -32,6 +32,8 @@ from prosopon.pipelines.cli import app
 from tests.paths import MIRROR, require
 
 CONTENT = bytes(range(256)) * 4096
+# Of CONTENT, by coreutils' sha384sum.
+SHA384 = "9e0f00b7255c1c21136b1c652c09117597f310a0e9ed491c24c512b4a0b2b873edb46f17f42b621c5b063705a5d86e6c"
 
 
 def artifact(
@@ -54,29 +56,32 @@ def mirror(tmp_path: Path) -> Path:
 
 def test_the_catalogue_names_every_file_once_and_in_full() -> None:
     assert len({a.name for a in ARTIFACTS}) == len(ARTIFACTS)
-    files = [file for a in ARTIFACTS for file in a.files]
-    assert len({file.sha256 for file in files}) == len(files)
+    files = [file for a in ARTIFACTS for release in a.releases for file in release]
+    assert len({file.digest for file in files}) == len(files)
     for file in files:
-        assert len(bytes.fromhex(file.sha256)) == 32 and file.size > 0 and file.name == Path(file.name).name
+        assert len(bytes.fromhex(file.digest)) in (32, 48)
+        assert file.size > 0 and file.name == Path(file.name).name
 
 
 def test_what_is_not_for_commercial_use_says_why() -> None:
     assert all(a.notice for a in ARTIFACTS if not a.commercial)
 
 
-def test_the_open_pack_needs_the_package_index_alone() -> None:
-    roles = [CATALOGUE[name].role for name in PACKS["open"].artifacts]
-    assert roles == ["detector", "embedder", "landmarks", "age", "gender", "mapper", "generator"]
-    for name in PACKS["open"].artifacts:
-        assert all(isinstance(f.sources[0], WheelMember) for f in CATALOGUE[name].files)
-    assert in_pack(PACKS["open"], "detector") is CATALOGUE["centerface"]
-    assert in_pack(PACKS["open"], "liveness") is None
+def test_every_role_of_the_open_pack_can_be_filled_from_the_package_index_alone() -> None:
+    roles = dict.fromkeys(CATALOGUE[name].role for name in PACKS["open"].artifacts)
+    assert list(roles) == ["detector", "embedder", "landmarks", "age", "gender", "mapper", "generator"]
+    for role in roles:
+        last = choices(PACKS["open"], role)[-1]
+        assert all(isinstance(file.sources[0], WheelMember) for file in last.files)
+    assert choices(PACKS["open"], "detector") == (CATALOGUE["centerface"],)
+    assert choices(PACKS["open"], "embedder")[0] is CATALOGUE["face-reidentification-retail-0095"]
+    assert choices(PACKS["open"], "liveness") == ()
 
 
 def test_every_file_of_the_mirror_is_the_one_the_catalogue_pins() -> None:
     folder = require(MIRROR)
     present = {sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.suffix != ".json"}
-    assert present <= {file.sha256 for a in ARTIFACTS for file in a.files}
+    assert present <= {file.digest for a in ARTIFACTS for release in a.releases for file in release}
 
 
 def test_a_pull_finds_a_file_in_the_mirror_by_its_content(tmp_path: Path, mirror: Path) -> None:
@@ -85,6 +90,17 @@ def test_a_pull_finds_a_file_in_the_mirror_by_its_content(tmp_path: Path, mirror
     registry.pull([artifact()])
     assert registry.state(artifact()) is State.READY
     assert registry.weights(artifact()).path.read_bytes() == CONTENT
+
+
+def test_a_file_may_be_pinned_by_its_sha384(tmp_path: Path, mirror: Path) -> None:
+    pinned = Artifact("sample", "detector", "", "MIT", True, (File("s.onnx", SHA384, len(CONTENT)),))
+    registry = Registry(tmp_path / "store", mirror)
+    registry.pull([pinned])
+    assert registry.state(pinned, fresh=True) is State.READY
+    path = registry.weights(pinned).path
+    path.write_bytes(b"x" * len(CONTENT))
+    with pytest.raises(ChecksumError, match="has sha384"):
+        registry.weights(pinned)
 
 
 def test_a_missing_model_names_the_command_that_brings_it(tmp_path: Path) -> None:

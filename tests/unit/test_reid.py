@@ -1,4 +1,4 @@
-"""The 256-d embedding on real faces."""
+"""Embeddings of networks in other formats than ours, on real faces."""
 
 import cv2
 import numpy as np
@@ -6,16 +6,20 @@ import pytest
 
 from prosopon.configs.settings import DetectionSettings
 from prosopon.models.faces.centerface import CenterFace
+from prosopon.models.faces.mobilefacenet import MobileFaceNet
 from prosopon.models.faces.retail_reidentification import RetailReidentification
 from prosopon.models.pictures.crops import cut
+from prosopon.models.roles import FaceEmbedder
 from prosopon.models.runtime.session import Compute
 from tests.paths import DATA, require, smiling
 from tests.weights import weights
 
 
-@pytest.fixture(scope="module")
-def embedder() -> RetailReidentification:
-    return RetailReidentification(*weights("face-reidentification-retail-0095").paths, Compute())
+@pytest.fixture(scope="module", params=["face-reidentification-retail-0095", "mobilefacenet"])
+def embedder(request: pytest.FixtureRequest) -> FaceEmbedder:
+    if request.param == "mobilefacenet":
+        return MobileFaceNet(weights("mobilefacenet").path, Compute())
+    return RetailReidentification(*weights(request.param).paths, Compute())
 
 
 def chip_of(detector: CenterFace, path, crop) -> np.ndarray:
@@ -24,7 +28,7 @@ def chip_of(detector: CenterFace, path, crop) -> np.ndarray:
     return cut(image, faces.boxes[0], faces.landmarks[0], crop).pixels
 
 
-def test_a_smile_does_not_change_who_it_is(embedder: RetailReidentification) -> None:
+def test_a_smile_does_not_change_who_it_is(embedder: FaceEmbedder) -> None:
     folder = require(DATA / "london")
     detector = CenterFace(weights("centerface").path, Compute(), DetectionSettings())
     people = sorted(folder.glob("*_neutral.jpg"))[:30]
@@ -39,10 +43,12 @@ def test_a_smile_does_not_change_who_it_is(embedder: RetailReidentification) -> 
     assert cosine[~np.eye(30, dtype=bool)].mean() < 0.3
 
 
-def test_a_batch_gives_what_single_chips_give(embedder: RetailReidentification) -> None:
-    chips = np.random.default_rng(0).integers(0, 256, (3, 128, 128, 3), dtype=np.uint8)
+def test_a_batch_gives_what_single_chips_give(embedder: FaceEmbedder) -> None:
+    chips = np.random.default_rng(0).integers(
+        0, 256, (3, embedder.crop.size, embedder.crop.size, 3), dtype=np.uint8
+    )
     together = embedder.embed(chips)
-    assert together.shape == (3, 256) and together.dtype == np.float32
+    assert together.shape == (3, embedder.dim) and together.dtype == np.float32
     for i in range(3):
         np.testing.assert_allclose(embedder.embed(chips[i : i + 1])[0], together[i], atol=1e-4)
-    assert embedder.embed(chips[:0]).shape == (0, 256)
+    assert embedder.embed(chips[:0]).shape == (0, embedder.dim)

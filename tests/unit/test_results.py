@@ -220,7 +220,7 @@ def test_registered_latents_come_back_as_a_generator_sees_them(records: Records)
     first, second = store.add(z, "generator-1", "test"), store.add(plus, "generator-1")
     found = store.find(first)
     assert found is not None and found.fingerprint is None, "z suits every generator"
-    np.testing.assert_array_equal(found.latent.numbers, z.numbers.astype(np.float32))
+    np.testing.assert_array_equal(found.latent.numbers, z.numbers)
     found = store.find(second)
     assert found is not None and found.fingerprint == "generator-1"
     np.testing.assert_array_equal(found.latent.numbers, plus.numbers.astype(np.float32))

@@ -3,23 +3,27 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prosopon.models.matching.calibration import NotCalibrated, curves
+from prosopon.configs.settings import ModelSettings
+from prosopon.models.matching import calibration
+from prosopon.models.matching.calibration import NotCalibrated
 from prosopon.models.matching.scores import (
     BANDS,
     GENUINE,
     FaceSpace,
     ScoreCurve,
-    calibrated,
+    as_entry,
     combined,
     fit,
     learn_space,
     load_space,
+    packaged,
     plain_space,
 )
 from prosopon.models.matching.vectors import normalize
@@ -32,9 +36,9 @@ FINGERPRINT = "dlib-resnet29-55533b28a95800a5-1"
 
 @cache
 def known_curves() -> list[ScoreCurve]:
-    """Of every embedder, for other weights, and of dlib's own space."""
-    others = [load_space(name, "other weights", 8).curve for name in calibrated()]
-    return [*others, load_space("dlib-resnet29", FINGERPRINT, 128).curve]
+    """Of every embedder, its own space and as its embeddings are."""
+    plain = [ScoreCurve(**{k: tuple(v) for k, v in entry["plain"].items()}) for entry in packaged().values()]
+    return [*plain, *(load_space(ModelSettings(), fingerprint, 0).curve for fingerprint in packaged())]
 
 
 @given(distances, distances)
@@ -99,19 +103,25 @@ def test_a_curve_must_fall(anchors: tuple[float, ...], scores: tuple[float, ...]
         ScoreCurve(anchors, scores)
 
 
-def test_every_embedder_of_the_project_has_scores() -> None:
-    assert set(calibrated()) == set(curves())
-    with pytest.raises(NotCalibrated, match="unheard-of"):
-        load_space("unheard-of", "", 8)
+def test_every_embedder_of_the_project_has_scores(tmp_path: Path) -> None:
+    assert set(packaged()) == set(calibration.packaged())
+    with pytest.raises(NotCalibrated, match=r"scores are known.*unheard-of.*prosopon calibrate"):
+        load_space(ModelSettings(directory=tmp_path), "unheard-of", 8)
 
 
-def test_the_space_is_that_of_the_weights_that_were_measured() -> None:
-    assert load_space("dlib-resnet29", FINGERPRINT, 128).mean.any()
-    other = load_space("arcface", "arcface-0000000000000000-1", 512)
+def test_the_space_is_that_of_the_weights_that_were_measured(tmp_path: Path) -> None:
+    models = ModelSettings(directory=tmp_path)
+    assert load_space(models, FINGERPRINT, 128).mean.any()
+    own = "arcface-0000000000000000-1"
+    calibration.keep(calibration.kept(models, own), {"c0": 1.1, "c1": 7.0, "scores": as_entry(PLAIN)})
+    other = load_space(models, own, 512)
     rng = np.random.default_rng(0)
     first, *others = normalize(rng.normal(size=(9, 512)).astype(np.float32))
     found = other.distances(other.probe(first[np.newaxis]), np.stack(others))
     np.testing.assert_allclose(found, np.linalg.norm(np.stack(others) - first, axis=1), atol=1e-6)
+    calibration.keep(calibration.kept(models, own), {"c0": 1.1, "c1": 7.0})
+    with pytest.raises(NotCalibrated, match="scores are known"):
+        load_space(models, own, 512)
 
 
 def faces(count: int, noise: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -137,7 +147,7 @@ def learnt(seed: int = 0) -> tuple[FaceSpace, np.ndarray]:
 
 @cache
 def served() -> list[FaceSpace]:
-    return [load_space("dlib-resnet29", FINGERPRINT, 128), learnt()[0]]
+    return [load_space(ModelSettings(), FINGERPRINT, 128), learnt()[0]]
 
 
 def unit(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -237,7 +247,7 @@ def test_strangers_come_as_near_to_the_faces_of_a_crowd_as_to_rare_ones() -> Non
 
 
 def test_the_index_is_asked_for_about_what_is_nearest() -> None:
-    space = load_space("dlib-resnet29", FINGERPRINT, 128)
+    space = load_space(ModelSettings(), FINGERPRINT, 128)
     rng = np.random.default_rng(0)
     people = normalize(space.mean + 0.5 * unit(rng, 2000, 128))
     probe = space.probe(normalize(people[:1] + 0.3 * unit(rng, 1, 128)))

@@ -1,6 +1,8 @@
 """`prosopon serve`: what it refuses before anything is started, and what it says when it is ready."""
 
 import socket
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -65,3 +67,18 @@ def test_readiness_is_asked_of_the_server_itself(status: int, monkeypatch: pytes
         assert is_ready(f"http://127.0.0.1:{server.server_port}") == (status == 200)
         server.shutdown()
     assert not is_ready(f"http://127.0.0.1:{server.server_port}"), "nobody listens"
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_start_leaves_no_folder_behind(killed: bool) -> None:
+    """One that was killed leaves its folder to the next."""
+    make = (
+        "from prosopon.pipelines.commands.serve import _temporary_folder as make; print(make(), flush=True); "
+    )
+    end = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)" if killed else ""
+    run = subprocess.run([sys.executable, "-c", make + end], capture_output=True, text=True, check=not killed)
+    folder = Path(run.stdout.strip())
+    assert folder.exists() == killed
+    if killed:
+        subprocess.run([sys.executable, "-c", make], capture_output=True, check=True)
+        assert not folder.exists()

@@ -28,7 +28,7 @@ def test_the_mean_face_is_symmetric_and_mirrors_into_itself() -> None:
     assert_allclose(SHAPE[geometry.MIRRORED] * [-1, 1, 1], SHAPE, atol=2e-3)
     assert geometry.interocular(SHAPE[:68, :2]) == pytest.approx(1, abs=0.01)
     # The nose is nearest; the ears' side of the jaw farthest.
-    assert SHAPE[:, 2].argmin() in (30, 33) and SHAPE[:68, 2].argmax() in (0, 16)
+    assert SHAPE[:, 2].argmin() in range(27, 36) and SHAPE[:68, 2].argmax() in (0, 1, 15, 16)
 
 
 def test_every_vertex_is_part_of_a_triangle() -> None:

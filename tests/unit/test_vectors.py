@@ -180,3 +180,42 @@ def test_no_index_is_searched_for_fewer_candidates_than_are_wanted(kind: str) ->
         assert all(int(parameters[name]) >= limit for name in ("ef", "search_list") if name in parameters)
     chosen = VectorIndexSettings.model_validate({"kind": kind, "search": {"ef": 7}})
     assert search_parameters(chosen, 5)["ef"] == 7
+
+
+class Refusing(Flaky):
+    """An index that can be reached and takes everything but one face."""
+
+    def upsert(self, ids: Ids, galleries: Ids, embeddings: Float32) -> None:
+        if 13 in ids:
+            raise IndexUnavailable("such a face cannot be indexed")
+        super().upsert(ids, galleries, embeddings)
+
+    def alive(self) -> None:
+        pass
+
+
+def test_a_change_that_an_index_refuses_keeps_no_other_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(IndexWriter, "_LONGEST_PAUSE", 0.01)
+    index = Refusing(failures=0)
+    writer = IndexWriter(index)  # type: ignore[arg-type]
+    refused, taken = (np.array([number], np.int64) for number in (13, 14))
+    poisoned = writer.upsert(refused, refused, np.ones((1, DIM), np.float32))
+    assert writer.upsert(taken, taken, np.ones((1, DIM), np.float32)).wait(10)
+    assert index.calls == [("upsert", [14])]
+    assert not poisoned.is_set()
+    writer.close()
+
+
+def test_embeddings_are_read_as_they_were_written(tmp_path: Path) -> None:
+    rng, index = np.random.default_rng(3), LiteIndex(str(tmp_path / "vectors.db"), "model", DIM)
+    first, second = unit(rng, 500), unit(rng, 2)
+    ids = np.arange(1, 501)
+    index.upsert(ids, np.ones(500, np.int64), first)
+    index.upsert(np.array([7, 3]), np.ones(2, np.int64), second)
+    index.delete(np.array([5]))
+    found, embeddings = index.embeddings(np.array([3, 5, 7, 9, 10_000]))
+    assert found.tolist() == [3, 7, 9]
+    np.testing.assert_array_equal(embeddings, np.stack([second[1], second[0], first[8]]))
+    index.delete(np.array([9]))
+    assert index.embeddings(np.array([9]))[0].tolist() == []
+    index.close()

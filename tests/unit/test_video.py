@@ -8,7 +8,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from prosopon.models.faces.detections import FilmFormat, RGBImage
 from prosopon.models.generation.latents import Morph
@@ -146,3 +146,12 @@ def test_a_spool_gives_back_what_it_was_given() -> None:
             np.testing.assert_array_equal(spool[number], kept[number])
         with pytest.raises(IndexError):
             spool[3]
+
+
+@pytest.mark.parametrize("fps", [51, 60, 100])
+def test_a_gif_has_no_delay_that_browsers_stretch_and_keeps_its_time(fps: int) -> None:
+    for frames in (3, 20, 101):
+        image = Image.open(io.BytesIO(film("gif", 32, Morph.of(frames, linear=True), fps=fps)))
+        delays = [frame.info["duration"] for frame in ImageSequence.Iterator(image)]
+        assert min(delays) >= 20
+        assert sum(delays) == pytest.approx(1000 * frames / fps, abs=20)

@@ -5,8 +5,9 @@ opened. One Milvus collection holds the faces of all galleries, as far as one em
 embedder has another collection, since its vectors cannot be compared.
 
 `LiteIndex` keeps a Milvus Lite file. Milvus Lite takes a Python step per stored row on every search (1.6
-microseconds a row, over a second for a million), so searches are answered from memory (`views.py`), and it
-is held by a process of its own. `ServerIndex` talks to a Milvus server, which also answers the searches.
+microseconds a row, over a second for a million), so searches are answered from a view in memory that is loaded from it
+(`galleries/memory_search.py`), and it is held by a process of its own. `ServerIndex` talks to a Milvus server, which
+also answers the searches.
 """
 
 import hashlib
@@ -21,7 +22,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -53,6 +53,10 @@ class VectorIndex(Protocol):
 
     def ids(self) -> Ids:
         """Ids of all rows."""
+        ...
+
+    def alive(self) -> None:
+        """Does nothing where the index can be reached."""
         ...
 
     def clear(self) -> None: ...
@@ -89,11 +93,12 @@ class LiteIndex:
         parent_reads, child_writes = os.pipe()
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path),
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             "OMP_NUM_THREADS": "1",
         }
         command = [
             sys.executable,
+            "-P",  # Nothing of the folder that this is started in.
             "-m",
             "prosopon.deployments.state.vectors.lite_worker",
             str(child_reads),
@@ -126,6 +131,17 @@ class LiteIndex:
     def ids(self) -> Ids:
         found: Ids = self._call("ids")
         return found
+
+    def embeddings(self, ids: Ids) -> tuple[Ids, Float32]:
+        """Of those of the ids that are here: ids, ascending, and ``(N, D)`` float32.
+
+        What was read of the file is kept until `ids` or a change is asked for.
+        """
+        found: tuple[Ids, Float32] = self._call("embeddings", ids)
+        return found
+
+    def alive(self) -> None:
+        self._call("alive")
 
     def clear(self) -> None:
         self._call("clear")
@@ -242,6 +258,9 @@ class ServerIndex:
         )
         return [np.array([hit["id"] for hit in answer], np.int64) for answer in answers]
 
+    def alive(self) -> None:
+        _reached(lambda: self._client.has_collection(self._name))
+
     def clear(self) -> None:
         _reached(lambda: self._client.drop_collection(self._name))
         self._open()
@@ -344,11 +363,15 @@ class _Change:
 class IndexWriter:
     """Applies changes to an index in the order given, in a thread of its own.
 
-    A change that fails is tried again, with growing pauses, before any later one; what is still missing
-    when the process ends is repaired at the next start. At most _QUEUED changes wait: then the callers do.
+    A change that fails is tried again, with growing pauses, before any later one, as long as the index cannot be
+    reached. One that an index which can be reached refuses _TRIES times is set aside, so that it keeps no other from
+    the index. What is missing when the process ends is repaired at the next start: until then a face whose change was
+    set aside is found where searches are answered from memory, and one that was deleted is in no answer. At most
+    _QUEUED changes wait: then the callers do.
     """
 
     _QUEUED = 256
+    _TRIES = 6
     _LONGEST_PAUSE = 30.0
 
     def __init__(self, index: VectorIndex) -> None:
@@ -389,19 +412,30 @@ class IndexWriter:
 
     def _work(self) -> None:
         while (change := self._changes.get()) is not None:
-            pause = 0.2
+            pause, tries = 0.2, 1
             while not self._applied(change):
+                if tries >= self._TRIES and self._reachable():
+                    logger.error("a change is set aside, which the vector index refused %d times", tries)
+                    break
                 if self._closing.is_set():
                     return
                 time.sleep(pause)
-                pause = min(2 * pause, self._LONGEST_PAUSE)
-            change.done.set()
+                pause, tries = min(2 * pause, self._LONGEST_PAUSE), tries + 1
+            else:
+                change.done.set()
 
     def _applied(self, change: _Change) -> bool:
         try:
             change.apply(self._index)
         except Exception:
             logger.exception("the vector index did not take a change")
+            return False
+        return True
+
+    def _reachable(self) -> bool:
+        try:
+            self._index.alive()
+        except Exception:
             return False
         return True
 

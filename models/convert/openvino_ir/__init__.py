@@ -1,6 +1,6 @@
 """Reads OpenVINO's intermediate representation (a graph in XML, its tensors in a .bin) without OpenVINO.
 
-Versions 5 and 10, and the operations that the networks of the registry use. The graph becomes a torch module
+Versions 5, 10 and 11, and the operations that the networks of the registry use. The graph becomes a torch module
 (`models.convert.openvino_ir.torch_graph`: differentiable, on any device) or an ONNX model with a dynamic batch.
 """
 

@@ -10,7 +10,7 @@ MAX_XML_BYTES = 32 << 20
 
 
 def read(xml: Path, weights: Path) -> Graph:
-    """Read both files of an IR, version 5 or 10. Raises `IrError`.
+    """Read both files of an IR, version 5, 10 or 11. Raises `IrError`.
 
     A document type, and with it every entity, is refused before the text is parsed.
     """

@@ -1,4 +1,4 @@
-"""Layers of IR version 10: constants are layers, every layer is one operation of an opset."""
+"""Layers of IR versions 10 and 11: constants are layers, every layer is one operation of an opset."""
 
 from xml.etree.ElementTree import Element
 
@@ -19,7 +19,7 @@ from prosopon.models.convert.openvino_ir.graph import (
 def layers(net: Element, weights: Weights) -> dict[str, Layer]:
     """All layers by their number. Raises `IrError`."""
     found = {item.attrib["id"]: _layer(item, weights) for item in children(net, "layers")}
-    return _free_batch(net, found)
+    return _free_batch(net, _decompressed(net, found))
 
 
 def _layer(item: Element, weights: Weights) -> Layer:
@@ -40,6 +40,19 @@ def _layer(item: Element, weights: Weights) -> Layer:
     if kind == "Result":
         return Layer(names={takes[0]: name}, is_result=True)
     return Layer((Node(kind, takes, gives, data),), names=dict.fromkeys(gives, name))
+
+
+def _decompressed(net: Element, found: dict[str, Layer]) -> dict[str, Layer]:
+    """Version 11 keeps weights in half precision and converts each where it is used: constants as well."""
+    for edge in children(net, "edges"):
+        origin, target = found[edge.attrib["from-layer"]], edge.attrib["to-layer"]
+        nodes = found[target].nodes
+        if origin.constants and nodes and nodes[0].op == "Convert":
+            if nodes[0].attributes.get("destination_type") not in ("f32", "f16"):
+                raise IrError("only constants that are floats are converted")
+            [tensor], [value] = origin.constants.values(), nodes[0].outputs
+            found[target] = Layer(constants={value: tensor}, names=found[target].names)
+    return found
 
 
 def _free_batch(net: Element, found: dict[str, Layer]) -> dict[str, Layer]:

@@ -31,6 +31,12 @@ def _mobilefacenet(weights: Weights, compute: Compute) -> FaceEmbedder:
     return mobilefacenet(graph, tensors, compute)
 
 
+def _mobilefacenet_tf(weights: Weights, compute: Compute) -> FaceEmbedder:
+    from prosopon.models.faces.mobilefacenet import MobileFaceNet
+
+    return MobileFaceNet(weights.path, compute)
+
+
 def _arcface(weights: Weights, compute: Compute) -> FaceEmbedder:
     from prosopon.models.faces.insightface_pack import InsightFaceEmbedder
 
@@ -49,6 +55,7 @@ ROLE: FaceRole[FaceEmbedder] = FaceRole(
     {
         "dlib-resnet29": _dlib_resnet,
         "face-reidentification-retail-0095": _reid,
+        "mobilefacenet": _mobilefacenet_tf,
         "mobilefacenet-y1": _mobilefacenet,
         ".dat": _dlib_resnet,
         ".onnx": _arcface,

@@ -21,6 +21,7 @@ from prosopon.deployments.state.errors import (
     KeyNotFound,
     NotEnoughCredits,
     ResultExpired,
+    StorageFault,
     TaskNotFound,
     TooManyTasks,
     TooManyTasksOfTenant,
@@ -33,6 +34,7 @@ from prosopon.models.swap.face_swap import face_names
 from prosopon.pipelines.apis.aifaceswap.fields import FieldError, Fields, PictureField, read_fields
 from prosopon.pipelines.http.application import INTERNAL, api_app
 from prosopon.pipelines.http.downloads import download, etag_of, not_modified
+from prosopon.pipelines.http.errors import of_storage
 from prosopon.pipelines.http.keys import bearer_token
 from prosopon.pipelines.http.uploads import BodyError, BodyTooLarge
 
@@ -159,6 +161,8 @@ def _translate(error: Exception) -> SwapApiError:
             return SwapApiError(503, "too many requests are waiting: try again", error.retry_after)
         case Unavailable():
             return SwapApiError(503, "a model is restarting: try again", error.retry_after)
+        case StorageFault():
+            return SwapApiError(error.status, of_storage(error), error.retry_after)
         case ModelFailed():
             return SwapApiError(500, "a model failed; the server's log says why")
         case HTTPException():
@@ -169,8 +173,8 @@ def _translate(error: Exception) -> SwapApiError:
 
 
 _EXPECTED = (
-    SwapApiError, BodyError, ImageError, WebError, NotEnoughCredits, KeyNotFound, TaskNotFound, ResultExpired,
-    TooManyTasks, Overloaded, Unavailable, ModelFailed, HTTPException, RequestValidationError,
+    SwapApiError, StorageFault, BodyError, ImageError, WebError, NotEnoughCredits, KeyNotFound, TaskNotFound,
+    ResultExpired, TooManyTasks, Overloaded, Unavailable, ModelFailed, HTTPException, RequestValidationError,
 )  # fmt: skip
 
 # --------------------------------------------------------------------------------------------------------- routes

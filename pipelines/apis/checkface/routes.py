@@ -4,11 +4,10 @@ A number that is missing, unreadable or out of range falls back to its default, 
 bad seed, guid or latent is an error, ``{"error": message}``.
 """
 
-import html
+import base64
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlencode
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator
@@ -18,6 +17,8 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
 from prosopon.deployments.serving.calls import ModelFailed, Overloaded, Unavailable
 from prosopon.deployments.serving.messages import FilmRequest
+from prosopon.deployments.state.blobs import Blob
+from prosopon.deployments.state.errors import StorageFault
 from prosopon.models.faces.detections import FilmFormat, PictureFormat
 from prosopon.models.generation.latents import (
     Latent,
@@ -39,6 +40,7 @@ from prosopon.pipelines.apis.checkface.inversion import add_routes as add_invers
 from prosopon.pipelines.graphs.generation import NoInversion, Recipe
 from prosopon.pipelines.http.application import INTERNAL, api_app
 from prosopon.pipelines.http.downloads import download, etag_of, not_modified
+from prosopon.pipelines.http.errors import of_storage
 from prosopon.pipelines.http.uploads import BodyError, BodyTooLarge, read_json
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ _CACHE_CONTROL = "public, max-age=86400"
 _MAX_LATENT_BYTES = 2 * 1024 * 1024
 _MAX_MIXTURE = 16
 _FILM_RETRY_AFTER = 15
+_POSTED = ("registerlatent", "recoverlatent")
+"""Routes that GET would otherwise take for texts."""
 
 # -------------------------------------------------------------------------------------------------------- errors
 
@@ -60,18 +64,24 @@ class Failure(BaseModel):
 class CheckFaceError(Exception):
     """An answer in the API's error form."""
 
-    def __init__(self, status: int, message: str, retry_after: int | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        retry_after: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
-        self.status, self.message, self.retry_after = status, message, retry_after
+        self.status, self.message = status, message
+        self.headers = {**(headers or {}), **({"Retry-After": str(retry_after)} if retry_after else {})}
 
     def response(self) -> Response:
-        headers = {"Retry-After": str(self.retry_after)} if self.retry_after else None
-        return JSONResponse({"error": self.message}, self.status, headers)
+        return JSONResponse({"error": self.message}, self.status, self.headers)
 
 
 _EXPECTED = (
-    CheckFaceError, LatentError, BodyError, NoFace, ImageError, NoInversion, Overloaded, Unavailable, ModelFailed,
-    HTTPException,
+    CheckFaceError, StorageFault, LatentError, BodyError, NoFace, ImageError, NoInversion, Overloaded, Unavailable,
+    ModelFailed, HTTPException,
 )  # fmt: skip
 _TOO_LARGE = (RejectionReason.TOO_LARGE, RejectionReason.TOO_MANY_PIXELS)
 _NO_INVERSION = (
@@ -96,10 +106,12 @@ def _translate(error: Exception) -> CheckFaceError:
             return CheckFaceError(503, "too many requests are waiting: try again", error.retry_after)
         case Unavailable():
             return CheckFaceError(503, "the generator is restarting: try again", error.retry_after)
+        case StorageFault():
+            return CheckFaceError(error.status, of_storage(error), error.retry_after)
         case ModelFailed():
             return CheckFaceError(500, "the generator failed; the server's log says why")
         case HTTPException():
-            return CheckFaceError(error.status_code, str(error.detail))
+            return CheckFaceError(error.status_code, str(error.detail), headers=error.headers)
     raise error
 
 
@@ -240,6 +252,7 @@ def create_app(services: "Services") -> FastAPI:
 
     # -------------------------------------------------------------------------------------------------- status
 
+    @get("/api/status", tags=["status"])
     @get("/status", tags=["status"])
     async def status() -> Response:
         """200 where the API is available."""
@@ -287,8 +300,15 @@ def create_app(services: "Services") -> FastAPI:
             kbitrate,
             parameters.linear,
         )
+        recipe = generation.film(wanted)
+        etag = etag_of(recipe.key)
+        if response := not_modified(request, etag, _CACHE_CONTROL):
+            return response
+        return download(request, await made(recipe), etag, _CACHE_CONTROL)
+
+    async def made(recipe: Recipe) -> Blob:
         try:
-            return await answer(request, generation.film(wanted))
+            return await generation.get(recipe)
         except Overloaded:
             raise CheckFaceError(503, "too many films are waiting: try again", _FILM_RETRY_AFTER) from None
 
@@ -312,8 +332,15 @@ def create_app(services: "Services") -> FastAPI:
         """A morph as H.264 video; with `embed_html` in a page that loops it."""
         if not embed_html:
             return await film(request, "mp4", parameters, kbitrate)
-        await ends_of(request.query_params)
-        return _page(request.query_params)
+        start, end = await ends_of(request.query_params)
+        wanted = FilmRequest(
+            start, end, "mp4", parameters.dim, parameters.fps, parameters.frames, kbitrate, parameters.linear
+        )
+        recipe = generation.film(wanted)
+        etag = etag_of(f"{recipe.key} page")
+        if response := not_modified(request, etag, _CACHE_CONTROL):
+            return response
+        return _page(await made(recipe), parameters.dim, etag)
 
     @get("/api/morphframe", tags=["films"], openapi_extra=_documented("from_", "to_"))
     async def morphframe(
@@ -349,7 +376,15 @@ def create_app(services: "Services") -> FastAPI:
             raise CheckFaceError(400, "'type' must be a string")
         return PlainTextResponse(str(await generation.register(checked(document["latent"]), kind)))
 
-    add_inversion(app, generation, services.settings.images)
+    add_inversion(app, generation, services.settings.photographs)
+
+    @get("/api/{text}", tags=["faces"])
+    async def face_of_text(request: Request, text: str) -> Response:
+        """The face of a text, of 300 pixels: what pages embed. A route's name is no text."""
+        if text in _POSTED:
+            raise HTTPException(405, f"/api/{text}/ is for POST", {"Allow": "POST"})
+        return await answer(request, generation.face((Part(latent_of_seed(seed_of(text))),), 300, "jpg"))
+
     return app
 
 
@@ -398,16 +433,18 @@ def _amount(text: str | None) -> float | None:
     return amount if amount == amount else None  # not a number is no amount
 
 
-def _page(query: QueryParams) -> Response:
-    """The film without `embed_html` in a page of its own, which loops it."""
-    parameters = [(name, value) for name, value in query.multi_items() if name != "embed_html"]
-    source = html.escape(f"?{urlencode(parameters)}", quote=True)
+def _page(film: Blob, dim: int, etag: str) -> Response:
+    """A page that holds the film itself, so that a saved one plays, and loops it. dim: of its square frames."""
+    side = dim + dim % 2  # H.264's frames have even sides.
+    source = f"data:{film.media_type};base64,{base64.b64encode(film.data).decode()}"
     page = (
         "<!DOCTYPE html>\n"
         '<html lang="en"><head><meta charset="utf-8"><title>CheckFace</title>\n'
         "<style>body{margin:0;min-height:100vh;display:grid;place-items:center;background:#111}"
         "video{max-width:100vw;max-height:100vh}</style></head>\n"
-        f'<body><video autoplay loop muted playsinline controls src="{source}"></video></body></html>\n'
+        f'<body><video autoplay loop muted playsinline controls width="{side}" height="{side}" src="{source}"></video>'
+        "</body></html>\n"
     )
-    policy = "default-src 'none'; media-src 'self'; style-src 'unsafe-inline'"
-    return HTMLResponse(page, headers={"Content-Security-Policy": policy, "Cache-Control": _CACHE_CONTROL})
+    policy = "default-src 'none'; media-src data:; style-src 'unsafe-inline'"
+    headers = {"Content-Security-Policy": policy, "Cache-Control": _CACHE_CONTROL, "ETag": etag}
+    return HTMLResponse(page, headers=headers)

@@ -17,13 +17,14 @@ from prosopon.deployments.state.errors import (
     InvalidEmbedding,
     InvalidSubject,
     StateError,
+    StorageFault,
     SubjectExists,
     SubjectNotFound,
 )
 from prosopon.models.pictures.decoding import ImageError, RejectionReason
 from prosopon.pipelines.graphs.recognition import NoFace, SeveralFaces
 from prosopon.pipelines.http.application import INTERNAL
-from prosopon.pipelines.http.errors import ErrorTable, first_problem
+from prosopon.pipelines.http.errors import ErrorTable, first_problem, of_storage
 from prosopon.pipelines.http.forms import Upload
 from prosopon.pipelines.http.keys import KeyRefused, MalformedKey, NoKey
 from prosopon.pipelines.http.uploads import BodyError, MissingPicture, NotBase64
@@ -125,6 +126,7 @@ ERRORS: ErrorTable = {
     WrongEmbedding: says(400, 36),
     FingerprintMismatch: says(400, 36),
     StateError: says(400, 0),
+    StorageFault: lambda error: failure(error.status, 0, of_storage(error), error.retry_after),
     Overloaded: _later("too many requests are waiting"),
     Unavailable: _later("a model is restarting"),
     ModelFailed: says(500, 41, "the model service failed; the server's log says why"),

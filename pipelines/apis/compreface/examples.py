@@ -14,6 +14,7 @@ from prosopon.pipelines.apis.compreface.errors import ExampleNotFound
 from prosopon.pipelines.apis.compreface.faces import FacesOf
 from prosopon.pipelines.apis.compreface.parameters import (
     Asked,
+    DetSize,
     ImageId,
     Page,
     PageSize,
@@ -45,11 +46,12 @@ async def add(
     file: Annotated[Upload, picture("file")],
     subject: Annotated[str, Query(description="is created where it is not there")],
     det_prob_threshold: Threshold = None,
+    det_size: DetSize = None,
 ) -> Example:
     """Enrol the only face of a picture."""
     if not subject.strip():
         raise InvalidSubject("Subject name is empty")
-    found = await FacesOf(services, Asked(0, det_prob_threshold, {}, False)).one(file)
+    found = await FacesOf(services, Asked(0, det_prob_threshold, {}, False, det_size)).one(file)
     image = Blob(file.data, await off_the_loop(len(file.data), media_type, file.data))
     face = NewFace(key.gallery, subject, uuid.uuid4(), found.faces[0].embedding, image)
     return _example(await services.galleries.add(face))

@@ -42,6 +42,7 @@ class FacesOf:
                 limit=self._asked.limit,
                 score_threshold=self._asked.threshold,
                 whole_picture=whole_picture,
+                det_size=self._asked.det_size,
             )
         if not picture.faces:
             raise NoFace("No face is found in the given image")
@@ -51,7 +52,7 @@ class FacesOf:
         """Exactly one face among those that are asked for. Raises `SeveralFaces` too."""
         with judged_by_content(file):
             return await self._services.recognition.one_face(
-                file.data, self._attributes, self._asked.threshold, self._asked.limit
+                file.data, self._attributes, self._asked.threshold, self._asked.limit, self._asked.det_size
             )
 
     def described(self, face: Face, picture: Picture) -> dict[str, Any]:

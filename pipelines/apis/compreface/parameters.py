@@ -10,7 +10,6 @@ from fastapi import Depends, Path, Query, Request
 from pydantic import BeforeValidator
 
 from prosopon.deployments.state.keys import Key
-from prosopon.models.faces.attributes.landmarks import DENSE_LANDMARKS
 from prosopon.pipelines.graphs.face_analysis import Attribute, FaceAnalyzer
 from prosopon.pipelines.http.forms import notice
 from prosopon.pipelines.http.keys import IN_PATH, caller
@@ -32,6 +31,15 @@ Limit = Annotated[
 PredictionCount = Annotated[int, Query(ge=1, le=_LARGEST, description="subjects per face")]
 Threshold = Annotated[
     float | None, Query(ge=0, le=1, allow_inf_nan=False, description="least face probability")
+]
+DetSize = Annotated[
+    int | None,
+    Query(
+        ge=0,
+        le=_LARGEST,
+        description="longer side, in pixels, in which small faces are looked for; 0 is as large as the server allows. "
+        "An addition; beyond 1280 each tile of that size costs as much as four pictures",
+    ),
 ]
 PluginNames = Annotated[
     str,
@@ -68,6 +76,7 @@ class Asked:
     threshold: float | None
     plugins: Mapping[str, Attribute]
     status: bool
+    det_size: int | None = None
 
     @property
     def attributes(self) -> frozenset[Attribute]:
@@ -75,12 +84,11 @@ class Asked:
 
 
 def plugins_in_service(faces: FaceAnalyzer) -> dict[str, Attribute]:
-    """The plugins whose models are here, by their names in this API."""
+    """The plugins whose models are here, by their names in this API: of two by one name the later in the table."""
     return {
-        name: attribute
-        for name, attribute in faces.attributes.called("compreface").items()
-        if faces.available(attribute)
-        and (attribute != DENSE_LANDMARKS or name.endswith(str(faces.card(attribute).dim)))
+        attribute.called["compreface"]: attribute
+        for attribute in faces.attributes.values()
+        if "compreface" in attribute.called and faces.available(attribute)
     }
 
 
@@ -91,13 +99,14 @@ async def _asked(
     det_prob_threshold: Threshold = None,
     face_plugins: PluginNames = "",
     status: Status = False,
+    det_size: DetSize = None,
 ) -> Asked:
     names = [name for name in (part.strip() for part in face_plugins.split(",")) if name]
     known = plugins_in_service(services.faces)
     if not known.keys() >= set(names):
         notice(request, f"face_plugins other than {', '.join(known)} are ignored")
     plugins = {name: known[name] for name in names if name in known}
-    return Asked(limit, det_prob_threshold, plugins, status)
+    return Asked(limit, det_prob_threshold, plugins, status, det_size)
 
 
 FacesAsked = Annotated[Asked, Depends(_asked)]

@@ -16,6 +16,7 @@ from prosopon.deployments.state.errors import (
     SearchRunning,
     SearchWithoutPictures,
     StateError,
+    StorageFault,
     TooManySearchPictures,
 )
 from prosopon.deployments.state.jobs.search_runs import GIVEN_UP
@@ -23,6 +24,7 @@ from prosopon.deployments.state.jobs.searches import MAX_PICTURES
 from prosopon.models.pictures.decoding import ImageError, RejectionReason
 from prosopon.pipelines.apis.facecheck.wire import BrowserJsonResponse
 from prosopon.pipelines.graphs.searches import NoFace
+from prosopon.pipelines.http.errors import of_storage
 from prosopon.pipelines.http.uploads import BodyError, BodyTooLarge
 
 TRANSLATED = (
@@ -113,6 +115,12 @@ def translate(error: Exception) -> FaceCheckError:
             return _busy("A part of the service is restarting: try again.", error.retry_after)
         case ModelFailed():
             return FaceCheckError(Code.FAILED, "A model failed; the server's log says why.")
+        case StorageFault():
+            headers = {"Retry-After": str(error.retry_after)} if error.retry_after else None
+            code = Code.BUSY if error.retry_after else Code.FAILED
+            return FaceCheckError(
+                code, f"The service cannot answer: {of_storage(error)}.", error.status, headers
+            )
         case StateError():
             return FaceCheckError(Code.FAILED, str(error))
         case HTTPException():

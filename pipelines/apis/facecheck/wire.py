@@ -1,6 +1,7 @@
 """FaceCheck's wire types, as its OpenAPI document has them."""
 
 import base64
+from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import unquote
 
@@ -145,13 +146,24 @@ def _without_folders(url: str | None) -> str | None:
     return unquote(url.rpartition("/")[2])
 
 
-def message_of(found: Found) -> str:
-    """What came of a search, for people."""
+def message_of(found: Found, pictures: int = 1, strangers: Sequence[int] = ()) -> str:
+    """What came of a search, for people. strangers: numbers of the pictures that are unlike the others."""
     if not found.searched:
-        return "The search is done: nothing was found, for the index is empty."
-    if not found.hits:
-        return f"The search is done: no similar face was found among {counted(found.searched, 'face')}."
-    return "The search is done."
+        message = "The search is done: nothing was found, for the index is empty."
+    elif not found.hits:
+        message = f"The search is done: no similar face was found among {counted(found.searched, 'face')}."
+    else:
+        message = "The search is done."
+    if not strangers:
+        return message
+    if len(strangers) == pictures:
+        return f"{message} The pictures show different people: a search is for one person."
+    numbers = " and ".join(map(str, strangers))
+    plural = len(strangers) > 1
+    unlike = f"Pictures {numbers} are" if plural else f"Picture {numbers} is"
+    return (
+        f"{message} {unlike} unlike the others: remove {'them' if plural else 'it'} if it is another person."
+    )
 
 
 def reporter(show_files: bool) -> Report:
@@ -159,7 +171,8 @@ def reporter(show_files: bool) -> Report:
 
     def report(done: Finished) -> tuple[bytes, str]:
         results = results_of(done.found, done.demo, done.pictures, done.queued_seconds, show_files)
-        return results.model_dump_json().encode(), message_of(done.found)
+        message = message_of(done.found, done.pictures, done.strangers)
+        return results.model_dump_json().encode(), message
 
     return report
 

@@ -13,6 +13,7 @@ import ctypes
 import json
 import os
 import re
+import resource
 import signal
 import sys
 from http import HTTPStatus
@@ -20,6 +21,8 @@ from pathlib import Path
 
 _MARK = "# made for strangers\n"
 _PR_SET_PDEATHSIG = 1
+_OTHER_FILES = 5000
+"""Beside two for each connection HAProxy wants to be able to open so many files, or it does not start."""
 _MESSAGES = {
     400: "the request is malformed",
     401: "not authorized",
@@ -169,6 +172,9 @@ def main() -> None:
     if "-f" in arguments:
         path = Path(arguments[arguments.index("-f") + 1])
         limits = json.loads(os.environ["PROSOPON_HTTP"])
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        if files != resource.RLIM_INFINITY:
+            limits["connections"] = min(limits["connections"], max(256, (files - _OTHER_FILES) // 2))
         write_files(path.parent)
         host = os.environ.get("PROSOPON_HTTP_HOST", "127.0.0.1")
         changed = path.with_suffix(".changed")

@@ -9,7 +9,13 @@ import { Work } from "../parts/work.js";
 
 const BASE = "/api/v1/recognition";
 const PAGE_SIZE = 12;
-const subjectPath = (subject) => `${BASE}/subjects/${encodeURIComponent(subject)}`;
+
+/** The path of one subject. Throws for "." and "..": a browser takes them for folders, and what is left of the path is
+ *  that of all subjects. */
+function subjectPath(subject) {
+  if (subject === "." || subject === "..") throw new RangeError(`a path cannot end with the name "${subject}"`);
+  return `${BASE}/subjects/${encodeURIComponent(subject)}`;
+}
 
 export function people() {
   const state = { subjects: [], subject: null, page: 0 };
@@ -83,8 +89,10 @@ export function people() {
 
   async function remove() {
     const { subject } = state;
+    if (!subject) return; // Without one the route deletes everybody.
     if (!(await confirm(`Delete ${subject}?`, "All examples and their pictures go too. This cannot be undone.", "Delete"))) return;
-    if (!(await work.run("Deleting…", (signal) => ask({ method: "DELETE", path: subjectPath(subject), signal })))) return;
+    // By a parameter, not by a path: whatever the name is, nobody else is deleted.
+    if (!(await work.run("Deleting…", (signal) => ask({ method: "DELETE", path: `${BASE}/faces`, query: { subject }, signal })))) return;
     announce(`${subject} deleted.`);
     await load(null);
   }

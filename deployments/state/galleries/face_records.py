@@ -1,0 +1,330 @@
+"""Faces in the records: what is written and read of them in a transaction, and nothing of how they are searched."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from prosopon.deployments.state import schema
+from prosopon.deployments.state.blobs import Blob, BlobStore
+from prosopon.deployments.state.database import Records, now
+from prosopon.deployments.state.errors import FingerprintMismatch, GalleryNotFound, StateError
+from prosopon.deployments.state.galleries.faces import FaceRecord, NewFace
+from prosopon.deployments.state.galleries.names import PEOPLE, folded, unstorable
+from prosopon.models.faces.detections import Float32
+
+Ids = NDArray[np.int64]
+_faces, _subjects, _galleries = schema.faces, schema.subjects, schema.galleries
+# Asked for by every search: to build the statement would take longer than to run it.
+_FINGERPRINTS = sa.select(_galleries.c.id, _galleries.c.fingerprint).where(
+    _galleries.c.id.in_(sa.bindparam("galleries", expanding=True))
+)
+_LOCKED_FINGERPRINTS = _FINGERPRINTS.order_by(_galleries.c.id).with_for_update()
+_IN_LIST = 5_000
+"""Values in one IN list: SQLite and PostgreSQL allow about 32,000 parameters."""
+_LOAD = 50_000
+LARGEST_OFFSET = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """New faces: ids, galleries and subjects ``(N,)`` int64; embeddings ``(N, D)`` float32, unit norm."""
+
+    ids: Ids
+    galleries: Ids
+    subjects: Ids
+    embeddings: Float32
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A face as the records have it."""
+
+    record: FaceRecord
+    subject_id: int
+    blob: str | None
+
+
+class FaceRecords:
+    """The records of one embedding model's faces. one_writer: nobody else writes faces.
+
+    AT_ONCE: ids in one question.
+    """
+
+    AT_ONCE = _IN_LIST
+
+    def __init__(
+        self, records: Records, blobs: BlobStore, fingerprint: str, dim: int, one_writer: bool
+    ) -> None:
+        self.records, self.blobs, self.fingerprint, self.dim = records, blobs, fingerprint, dim
+        self._one_writer = one_writer
+        self._usable: set[int] = set()
+        self._people: dict[int, bool] = {}
+
+    # ---------------------------------------------------------------------------------------- inside a transaction
+
+    def lock(self, db: sa.Connection, galleries: set[int], required: bool = False) -> dict[int, str | None]:
+        """Fingerprints of the galleries that exist; their rows are locked, which puts the writes of a
+        gallery in line. Raises GalleryNotFound if one is required."""
+        found = self._fingerprints(db, galleries, lock=True)
+        if required and (missing := galleries - set(found)):
+            raise GalleryNotFound(f"no gallery {min(missing)}")
+        return found
+
+    def _fingerprints(
+        self, db: sa.Connection, galleries: set[int], lock: bool = False
+    ) -> dict[int, str | None]:
+        query = _LOCKED_FINGERPRINTS if lock else _FINGERPRINTS
+        return {row.id: row.fingerprint for row in db.execute(query, {"galleries": list(galleries)})}
+
+    def refused(self, db: sa.Connection, gallery: int, known: dict[int, str | None]) -> StateError | None:
+        """Why the gallery cannot be used with the embedder in service. An empty gallery takes any."""
+        if gallery not in known:
+            return GalleryNotFound(f"no gallery {gallery}")
+        stored = known[gallery]
+        if stored is None or stored == self.fingerprint:
+            return None
+        foreign = sa.select(_faces.c.id).where(
+            _faces.c.gallery_id == gallery, _faces.c.fingerprint != self.fingerprint
+        )
+        if db.execute(foreign.limit(1)).first() is None:
+            return None
+        return FingerprintMismatch(gallery, stored, self.fingerprint)
+
+    def refusals(self, galleries: set[int]) -> dict[int, StateError | None]:
+        """Why galleries cannot be searched: None, or no entry, for those that can.
+
+        A gallery is never deleted, and beside the holder of a Milvus Lite file nobody writes faces: what was found
+        usable then remains so, which spares a search the question. It would take longer than a small gallery.
+        """
+        asked = galleries - self._usable
+        if not asked:
+            return {}
+        with self.records.read() as db:
+            known = self._fingerprints(db, asked)
+            refusals = {gallery: self.refused(db, gallery, known) for gallery in asked}
+        if self._one_writer:
+            self._usable.update(gallery for gallery, refusal in refusals.items() if refusal is None)
+        return refusals
+
+    def require(self, db: sa.Connection, gallery: int) -> None:
+        if db.execute(sa.select(_galleries.c.id).where(_galleries.c.id == gallery)).first() is None:
+            raise GalleryNotFound(f"no gallery {gallery}")
+
+    def subject(self, db: sa.Connection, gallery: int, name: str) -> int | None:
+        return None if unstorable(name) else self._subject_ids(db, [(gallery, name)]).get((gallery, name))
+
+    def find(self, db: sa.Connection, image_ids: Iterable[UUID]) -> dict[UUID, Row]:
+        rows: dict[UUID, Row] = {}
+        for part in chunks(list(image_ids)):
+            for row in db.execute(face_rows().where(_faces.c.image_id.in_(part))):
+                rows[row.image_id] = row_of(row)
+        return rows
+
+    def _enrolled(self, db: sa.Connection, image_ids: Sequence[UUID]) -> set[UUID]:
+        """Which of the ids are there."""
+        found: set[UUID] = set()
+        for part in chunks(image_ids):
+            found.update(
+                db.execute(sa.select(_faces.c.image_id).where(_faces.c.image_id.in_(part))).scalars()
+            )
+        return found
+
+    def insert(
+        self,
+        db: sa.Connection,
+        faces: Sequence[tuple[NewFace, Float32]],
+        images: dict[str, Blob],
+        kept: set[str],
+    ) -> dict[UUID, Float32]:
+        """Insert the faces whose image id is new; their embeddings by image id. kept: hashes of blobs in
+        use."""
+        there = self._enrolled(db, [face.image_id for face, _ in faces])
+        new: dict[UUID, tuple[NewFace, Float32]] = {}
+        for face, embedding in faces:
+            if face.image_id not in there:
+                new.setdefault(face.image_id, (face, embedding))
+        if not new:
+            return {}
+        time = now()
+        names = list(dict.fromkeys((face.gallery, face.subject) for face, _ in new.values()))
+        subjects = self._subject_ids(db, names)
+        if missing := [name for name in names if name not in subjects]:
+            first: dict[tuple[int, str], dict[str, Any]] = {}
+            for row in (self.new_subject(db, gallery, name) for gallery, name in missing):
+                first.setdefault((row["gallery_id"], row["folded"] or row["name"]), row)
+            self.records.insert_missing(db, _subjects, list(first.values()))
+            subjects |= self._subject_ids(db, missing)
+        counts = Counter(face.image.sha256 for face, _ in new.values() if face.image)
+        self.blobs.reference(db, counts, images)
+        kept.update(counts)
+        rows = [
+            {
+                "image_id": image_id,
+                "gallery_id": face.gallery,
+                "subject_id": subjects[face.gallery, face.subject],
+                "embedding": embedding.astype("<f4").tobytes(),
+                "fingerprint": self.fingerprint,
+                "blob": face.image.sha256 if face.image else None,
+                "extra": dict(face.extra) if face.extra else None,
+                "created": time,
+            }
+            for image_id, (face, embedding) in new.items()
+        ]
+        db.execute(sa.insert(_faces), rows)
+        db.execute(
+            sa.update(_galleries)
+            .where(_galleries.c.id.in_({face.gallery for face, _ in new.values()}))
+            .values(fingerprint=self.fingerprint)
+        )
+        return {image_id: embedding for image_id, (_, embedding) in new.items()}
+
+    def _subject_ids(self, db: sa.Connection, names: Sequence[tuple[int, str]]) -> dict[tuple[int, str], int]:
+        """Those that are there. Of people's names that differ in case alone the same one, else the oldest."""
+        by_gallery: dict[int, list[str]] = defaultdict(list)
+        for gallery, name in names:
+            by_gallery[gallery].append(name)
+        found: dict[tuple[int, str], int] = {}
+        columns = sa.select(_subjects.c.id, _subjects.c.name, _subjects.c.folded).order_by(_subjects.c.id)
+        for gallery, wanted in by_gallery.items():
+            people = self.is_of_people(db, gallery)
+            column = _subjects.c.folded if people else _subjects.c.name
+            for part in chunks(wanted):
+                keys = [folded(name) if people else name for name in part]
+                rows = db.execute(columns.where(_subjects.c.gallery_id == gallery, column.in_(keys))).all()
+                oldest = {row.folded if people else row.name: row.id for row in reversed(rows)}
+                same = {row.name: row.id for row in rows}
+                for name, key in zip(part, keys, strict=True):
+                    if key in oldest:
+                        found[gallery, name] = same.get(name, oldest[key])
+        return found
+
+    def new_subject(
+        self, db: sa.Connection, gallery: int, name: str, explicit: bool = False
+    ) -> dict[str, Any]:
+        key = folded(name) if self.is_of_people(db, gallery) else None
+        return {"gallery_id": gallery, "name": name, "folded": key, "explicit": explicit, "created": now()}
+
+    def is_of_people(self, db: sa.Connection, gallery: int) -> bool:
+        """A gallery stays what it is."""
+        if gallery not in self._people:
+            kind = sa.select(_galleries.c.kind).where(_galleries.c.id == gallery)
+            self._people[gallery] = db.execute(kind).scalar_one() == PEOPLE
+        return self._people[gallery]
+
+    def delete(self, db: sa.Connection, rows: Sequence[Row]) -> tuple[int, list[str]]:
+        """Delete faces, and the subjects that have none left; how many subjects these are, and blobs to sweep."""
+        for part in chunks([row.record.id for row in rows]):
+            db.execute(sa.delete(_faces).where(_faces.c.id.in_(part)))
+        emptied = 0
+        has_faces = sa.exists().where(_faces.c.subject_id == _subjects.c.id)
+        for part in chunks(sorted({row.subject_id for row in rows})):
+            gone = sa.delete(_subjects).where(_subjects.c.id.in_(part), ~has_faces)
+            emptied += db.execute(gone).rowcount
+        return emptied, self.blobs.release(db, (row.blob for row in rows if row.blob))
+
+    def replace(self, db: sa.Connection, embeddings: Mapping[int, Float32]) -> Added | None:
+        """Give those of the faces that another embedder saw these embeddings, by id; None where there are none."""
+        foreign = sa.select(_faces.c.id, _faces.c.gallery_id, _faces.c.subject_id).where(
+            _faces.c.id.in_(list(embeddings)), _faces.c.fingerprint != self.fingerprint
+        )
+        rows = db.execute(foreign).all()
+        for row in rows:
+            values = {
+                "embedding": embeddings[row.id].astype("<f4").tobytes(),
+                "fingerprint": self.fingerprint,
+            }
+            db.execute(sa.update(_faces).where(_faces.c.id == row.id).values(values))
+        if not rows:
+            return None
+        ids, galleries, subjects = np.array(rows, np.int64).T
+        return Added(ids, galleries, subjects, np.stack([embeddings[row.id] for row in rows]))
+
+    # ------------------------------------------------------------------------------------------------- all of them
+
+    def known(self) -> Ids:
+        """Ids, ascending, of all faces that the embedder in service made."""
+        query = sa.select(_faces.c.id).where(_faces.c.fingerprint == self.fingerprint).order_by(_faces.c.id)
+        with self.records.read() as db:
+            parts = [np.array(part, np.int64)[:, 0] for part in self._parts(db, query)]
+        return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+    def placed(self) -> Iterator[tuple[Ids, Ids, Ids]]:
+        """As `known`, in parts: ids, galleries, subjects."""
+        columns = sa.select(_faces.c.id, _faces.c.gallery_id, _faces.c.subject_id)
+        query = columns.where(_faces.c.fingerprint == self.fingerprint).order_by(_faces.c.id)
+        with self.records.read() as db:
+            for part in self._parts(db, query):
+                ids, galleries, subjects = np.array(part, np.int64).T
+                yield ids, galleries, subjects
+
+    def _parts(self, db: sa.Connection, query: sa.Select[Any]) -> Iterator[Sequence[Any]]:
+        """Rows in parts, as plain tuples where the driver gives these: that takes a third of the time."""
+        if self.records.is_sqlite:
+            text = str(query.compile(db.engine, compile_kwargs={"literal_binds": True}))
+            cursor: Any = db.connection.cursor()
+            cursor.execute(text)
+            while part := cursor.fetchmany(_LOAD):
+                yield part
+            cursor.close()
+        else:
+            rows = db.execution_options(stream_results=True, max_row_buffer=_LOAD).execute(query)
+            yield from rows.partitions(_LOAD)
+
+    def rows(self, ids: Sequence[int]) -> tuple[Ids, Ids, Float32]:
+        """Ids, galleries and embeddings of those of the faces that are still there."""
+        query = sa.select(_faces.c.id, _faces.c.gallery_id, _faces.c.embedding).where(_faces.c.id.in_(ids))
+        with self.records.read() as db:
+            rows = db.execute(query).all()
+        vectors = np.frombuffer(b"".join(row.embedding for row in rows), "<f4").reshape(len(rows), self.dim)
+        return (
+            np.array([row.id for row in rows], np.int64),
+            np.array([row.gallery_id for row in rows], np.int64),
+            vectors,
+        )
+
+    # ------------------------------------------------------------------------------------------------ for searches
+
+    def last_of_first(self, gallery: int, first: int) -> int | None:
+        """The highest id of the gallery's so many first faces; None if it has no more than these."""
+        ids = sa.select(_faces.c.id).where(_faces.c.gallery_id == gallery).order_by(_faces.c.id)
+        with self.records.read() as db:
+            last = db.execute(ids.limit(1).offset(min(first, LARGEST_OFFSET) - 1)).scalar_one_or_none()
+        return None if last is None else int(last)
+
+    def resolve(self, ids: set[int], embeddings: bool = False) -> dict[int, tuple[str, UUID, bytes]]:
+        """Subject, image id and embedding of faces; one that has been deleted meanwhile is left out."""
+        columns: list[Any] = [_faces.c.id, _subjects.c.name, _faces.c.image_id]
+        columns.append(_faces.c.embedding if embeddings else sa.literal(b"").label("embedding"))
+        query = sa.select(*columns).join(_subjects, _subjects.c.id == _faces.c.subject_id)
+        found: dict[int, tuple[str, UUID, bytes]] = {}
+        with self.records.read() as db:
+            for part in chunks(sorted(ids)):
+                for row in db.execute(query.where(_faces.c.id.in_(part))):
+                    found[row.id] = row.name, row.image_id, row.embedding
+        return found
+
+
+def face_rows() -> sa.Select[Any]:
+    return sa.select(
+        _faces.c.id,
+        _faces.c.gallery_id,
+        _subjects.c.name,
+        _faces.c.image_id,
+        _faces.c.subject_id,
+        _faces.c.blob,
+    ).join(_subjects, _subjects.c.id == _faces.c.subject_id)
+
+
+def row_of(row: Any) -> Row:
+    return Row(FaceRecord(row.id, row.gallery_id, row.name, row.image_id), row.subject_id, row.blob)
+
+
+def chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(values), _IN_LIST):
+        yield values[start : start + _IN_LIST]

@@ -1,0 +1,1 @@
+"""Measuring models: sets of pictures with labels, what they look like degraded, and rates of errors."""

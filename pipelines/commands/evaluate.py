@@ -1,0 +1,271 @@
+"""`prosopon evaluate`: how good the models are, on public sets and on a reader's own pictures."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from prosopon.models.evaluation.embedded import Embedder
+    from prosopon.models.evaluation.verification import Pairs
+    from prosopon.models.matching.calibration import SimilarityCurve
+
+_THRESHOLDS = (0.5, 0.9, 0.98)
+_REPEATS = 20
+
+
+def evaluate(
+    embedders: Annotated[
+        list[str] | None, typer.Argument(help="Artifacts or files. Default: the configured embedder.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the public sets: fairface, london, compreface_samples.", exists=True),
+    ] = None,
+    people: Annotated[
+        Path | None,
+        typer.Option(help="Your own pictures: a sub-folder for each person.", exists=True, file_okay=False),
+    ] = None,
+    detector: Annotated[str | None, typer.Option(help="Another detector than the configured one.")] = None,
+    groups: Annotated[
+        bool, typer.Option(help="Also by race and sex, and by age, where these are known.")
+    ] = False,
+    plot: Annotated[Path | None, typer.Option(help="A picture of the ROC curves, .png or .svg.")] = None,
+    output: Annotated[Path | None, typer.Option(help="All figures, as JSON.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="A Serve config file that names the models.", exists=True, dir_okay=False),
+    ] = None,
+) -> None:
+    """Measure models as they serve: found, aligned and embedded by the product's own code, on one core.
+
+    Public sets: strangers of FairFace against 102 people of one studio, whose probes are degraded in ten ways, and
+    annotated photographs for the detector. Pictures are embedded once and kept beside the weights.
+    """
+    import json
+
+    from prosopon.models.evaluation import sets
+    from prosopon.models.evaluation.detection import on_annotated
+    from prosopon.models.matching.calibration import NotCalibrated, load_similarity
+    from prosopon.models.weights.pins import settle
+    from prosopon.pipelines.commands.support.configuration import read_settings
+    from prosopon.pipelines.commands.support.evaluating import load, with_model
+
+    if data is None and people is None:
+        raise typer.BadParameter("name what to measure on: --data, --people or both")
+    settings = settle(read_settings(config))
+    settings = settings.model_copy(update={"models": with_model(settings, "detector", detector)})
+    results: list[dict[str, Any]] = []
+    curves: dict[str, Pairs] = {}
+    try:
+        for name in list[str | None](embedders or ()) or [None]:
+            models = with_model(settings, "embedder", name)
+            finder, model, embed = load(settings, models)
+            try:
+                similarity = load_similarity(models, model.fingerprint)
+            except NotCalibrated:
+                similarity = None
+            result: dict[str, Any] = {"embedder": model.name, "fingerprint": model.fingerprint}
+            result |= _about(model)
+            for title, pairs, missed in _sets(embed, data, people):
+                result.setdefault("sets", {})[title] = _rates(pairs, similarity, missed)
+                curves[f"{model.name}, {title}"] = pairs
+            if groups:
+                chosen = sets.people(people) if people is not None else sets.fairface(_known(data))
+                result["groups"] = _by_group(embed, chosen, similarity)
+            results.append(result)
+        if data is not None:
+            found = on_annotated(finder, data / "compreface_samples", settings.detection.score_threshold)
+            results[0]["detection"] = {
+                "detector": finder.name,
+                "milliseconds": _milliseconds_of_detector(finder),
+                "pictures": found.pictures,
+                "faces": found.faces,
+                "found": found.found,
+                "other boxes": found.extra,
+                "least probability of a face": round(found.least, 4),
+            }
+    except sets.SetMissing as error:
+        typer.echo(f"{error}", err=True)
+        raise typer.Exit(1) from None
+    _print(results)
+    if output is not None:
+        output.write_text(json.dumps(results, indent=2) + "\n")
+    if plot is not None:
+        _draw(curves, plot)
+
+
+def _known(data: Path | None) -> Path:
+    if data is None:
+        raise typer.BadParameter("--groups needs --people with a labels.csv, or --data")
+    return data
+
+
+def _sets(embed: "Embedder", data: Path | None, people: Path | None) -> "list[tuple[str, Pairs, int]]":
+    """Title, pairs, and genuine pairs in which no face was found."""
+    from functools import partial
+
+    from prosopon.models.evaluation import sets
+    from prosopon.models.evaluation.degradations import DEGRADATIONS
+    from prosopon.models.evaluation.verification import Pairs, all_pairs, genuine_between, pairs_of
+
+    found = []
+    if people is not None:
+        found.append((people.resolve().name, pairs_of(embed(sets.people(people))), 0))
+    if data is not None:
+        impostors = all_pairs(embed(sets.fairface(data)).embeddings)
+        enrolled, smiling = embed(sets.london(data, "neutral")), sets.london(data, "smiling")
+        probes = {"smiling": embed(smiling)}
+        for name, change in DEGRADATIONS.items():
+            probes[name] = embed(smiling, partial(change), name.replace(" ", ""))
+        for name, looked in probes.items():
+            found.append((name, Pairs(genuine_between(enrolled, looked), impostors), looked.missed))
+    return found
+
+
+def _rates(pairs: "Pairs", similarity: "SimilarityCurve | None", missed: int) -> dict[str, Any]:
+    from prosopon.models.evaluation.verification import (
+        FALSE_MATCH_RATES,
+        accuracy,
+        equal_error_rate,
+        true_match_rate,
+    )
+
+    rates: dict[str, Any] = {
+        "genuine": len(pairs.genuine),
+        "impostors": len(pairs.impostors),
+        "missed": missed,
+    }
+    rates["EER"] = round(equal_error_rate(pairs), 5)
+    for rate in FALSE_MATCH_RATES:
+        rates[f"TMR at {rate:g}"] = round(true_match_rate(pairs, rate, missed), 4)
+    for least in _THRESHOLDS if similarity is not None else ():
+        assert similarity is not None
+        passed = int((similarity.similarity(pairs.genuine) >= least).sum())
+        rates[f"above {least}"] = round(passed / max(1, len(pairs.genuine) + missed), 4)
+        rates[f"accuracy at {least}"] = round(accuracy(pairs, similarity.distance(least)), 4)
+    return rates
+
+
+def _by_group(embed: "Embedder", chosen: Any, similarity: "SimilarityCurve | None") -> dict[str, Any]:
+    """False match rates at the product's thresholds, within each group."""
+    from prosopon.models.evaluation.verification import by_group
+
+    told: dict[str, Any] = {}
+    for rate in by_group(embed(chosen)):
+        row: dict[str, Any] = {"people": rate.people, "pairs": len(rate.impostors)}
+        for least in _THRESHOLDS if similarity is not None else ():
+            assert similarity is not None
+            row[f"FMR at {least}"] = float((similarity.similarity(rate.impostors) >= least).mean())
+        told[rate.group] = row
+    return told
+
+
+def _about(model: Any) -> dict[str, Any]:
+    """Time of one face on one core, and what the catalogue says."""
+    import numpy as np
+
+    from prosopon.models.weights.catalogue import CATALOGUE
+
+    chip = np.random.default_rng(0).integers(0, 256, (1, model.crop.size, model.crop.size, 3), np.uint8)
+    artifact = CATALOGUE.get(model.name)
+    return {
+        "milliseconds": _median_milliseconds(lambda: model.embed(chip)),
+        "numbers": model.dim,
+        "megabytes": round(artifact.size / 1e6, 1) if artifact else None,
+        "licence": artifact.licence if artifact else "the operator's own file",
+    }
+
+
+def _milliseconds_of_detector(detector: Any) -> float:
+    import numpy as np
+
+    picture = np.zeros((480, 640, 3), np.uint8)
+    # What looks again where no face is found is left out: an ordinary picture is looked at once.
+    plain = getattr(detector, "plain", detector)
+    return _median_milliseconds(lambda: plain.detect([picture], 0.5))
+
+
+def _median_milliseconds(work: Any) -> float:
+    import time
+
+    work()
+    times = []
+    for _ in range(_REPEATS):
+        began = time.process_time()
+        work()
+        times.append(time.process_time() - began)
+    return round(1000 * sorted(times)[_REPEATS // 2], 1)
+
+
+def _print(results: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    from prosopon.pipelines.commands.support.tables import show
+
+    about = Table(title="Embedders on one core")
+    for column in ("embedder", "ms a face", "numbers", "MB", "licence"):
+        about.add_column(column, no_wrap=True)
+    for result in results:
+        cells = [result[name] for name in ("embedder", "milliseconds", "numbers", "megabytes", "licence")]
+        about.add_row(*(str(cell) for cell in cells))
+    show(about)
+    for result in results:
+        first = next(iter(result["sets"].values()))
+        table = Table(title=f"{result['embedder']}: pairs of one person against strangers")
+        for column in ("probes", *first):
+            table.add_column(column, no_wrap=True, justify="left" if column == "probes" else "right")
+        for title, rates in result["sets"].items():
+            table.add_row(title, *(str(rates[name]) for name in first))
+        degraded = [rates for title, rates in result["sets"].items() if title != "smiling"]
+        if len(degraded) > 1:
+            means = {
+                name: round(sum(rates[name] for rates in degraded) / len(degraded), 4)
+                for name in first
+                if name.startswith(("TMR", "above", "EER", "accuracy"))
+            }
+            table.add_section()
+            table.add_row("mean of the degraded", *(str(means.get(name, "")) for name in first))
+        show(table)
+        if told := result.get("groups"):
+            group = Table(title=f"{result['embedder']}: strangers of one group")
+            columns = next(iter(told.values()))
+            for column in ("group", *columns):
+                group.add_column(column, no_wrap=True)
+            for name, row in told.items():
+                group.add_row(
+                    name, *(f"{row[c]:.2g}" if isinstance(row[c], float) else str(row[c]) for c in columns)
+                )
+            show(group)
+    if told := results[0].get("detection"):
+        table = Table(title="Detection on annotated photographs")
+        for column in told:
+            table.add_column(column, no_wrap=True)
+        table.add_row(*map(str, told.values()))
+        show(table)
+
+
+def _draw(curves: "dict[str, Pairs]", path: Path) -> None:
+    """Receiver operating characteristics: true match rate over false match rate, which is logarithmic."""
+    import numpy as np
+
+    try:
+        import matplotlib
+    except ImportError:
+        typer.echo("--plot needs matplotlib: pip install matplotlib", err=True)
+        raise typer.Exit(1) from None
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 5.5))
+    rates = np.logspace(-5, 0, 200)
+    for name, pairs in curves.items():
+        thresholds = np.quantile(pairs.impostors, rates)
+        genuine = np.sort(pairs.genuine)
+        axes.plot(rates, np.searchsorted(genuine, thresholds) / len(genuine), label=name, linewidth=1)
+    axes.set(xscale="log", xlabel="false match rate", ylabel="true match rate", ylim=(0, 1.01))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, dpi=150)

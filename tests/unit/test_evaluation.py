@@ -1,0 +1,141 @@
+"""Measuring models: error rates by hand, sets by their files, degraded pictures, and the command."""
+
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from prosopon.models.evaluation import sets
+from prosopon.models.evaluation.degradations import DEGRADATIONS
+from prosopon.models.evaluation.embedded import Embedded, Embedder
+from prosopon.models.evaluation.verification import (
+    Pairs,
+    accuracy,
+    equal_error_rate,
+    groups,
+    pairs_of,
+    true_match_rate,
+)
+from prosopon.models.faces.detections import Detections
+from prosopon.pipelines.cli import app
+from tests.benchmarks.embeddings import detector, embedder
+from tests.paths import DATA, require, smiling
+from tests.weights import default_embedder
+
+# Of ten impostors one lies below 0.55; of five genuine pairs one lies above it.
+PAIRS = Pairs(
+    np.array([0.1, 0.2, 0.3, 0.4, 0.9], np.float32),
+    np.array([0.5, 0.6, 0.7, 0.8, 0.85, 0.86, 0.87, 0.88, 0.95, 0.99], np.float32),
+)
+
+
+def test_rates_by_hand() -> None:
+    assert true_match_rate(PAIRS, 0.1) == 0.8  # below 0.6: one impostor in ten, four of five
+    assert true_match_rate(PAIRS, 0.1, missed=3) == 0.5  # four of eight
+    assert accuracy(PAIRS, 0.45) == pytest.approx((0.8 + 1.0) / 2)
+    # At 0.86, the sixth impostor: 60 % pass, 20 % are refused. At 0.6: 20 % and 20 %.
+    assert equal_error_rate(PAIRS) == pytest.approx(0.2)
+
+
+def embedded(people: list[str], races: list[str]) -> Embedded:
+    portraits = tuple(
+        sets.Portrait(str(i), Path(), person, {"race": race, "sex": "Female"})
+        for i, (person, race) in enumerate(zip(people, races, strict=True))
+    )
+    return Embedded(portraits, np.eye(len(people), dtype=np.float32), 0)
+
+
+def test_pairs_go_by_whose_they_are_and_groups_by_race_and_sex() -> None:
+    known = embedded(["a", "a", "b", "c"], ["x", "x", "y", "x"])
+    pairs = pairs_of(known)
+    assert (len(pairs.genuine), len(pairs.impostors)) == (1, 5)
+    np.testing.assert_allclose(pairs.genuine, np.sqrt(2), atol=1e-6)
+    assert [(kind, name, members.tolist()) for kind, name, members in groups(known, 2)] == [
+        ("race and sex", "x, Female", [0, 1, 3])
+    ]
+
+
+def test_a_folder_of_people_and_what_is_none(tmp_path: Path) -> None:
+    for name in ("ann/1.jpg", "ann/2.png", "bob/deep/1.webp", "top.jpg", "bob/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "labels.csv").write_text("person,race,sex,age\nann,White,female,20-29\n")
+    found = sets.people(tmp_path).portraits
+    assert [(p.key, p.person) for p in found] == [
+        ("ann/1.jpg", "ann"), ("ann/2.png", "ann"), ("bob/deep/1.webp", "bob")
+    ]  # fmt: skip
+    assert found[0].labels == {"race": "White", "sex": "Female", "age": "20-29"} and found[2].labels == {}
+    assert found[0].read() is None, "an empty file is no picture"
+    with pytest.raises(sets.SetMissing, match="two sub-folders"):
+        sets.people(tmp_path / "ann")
+
+
+def test_the_public_sets_are_whole() -> None:
+    require(DATA / "fairface")
+    assert len(sets.fairface(DATA).portraits) == 1200
+    assert len({p.person for p in sets.london(DATA, "neutral").portraits}) == 102
+    chips = sets.chips(require(DATA / "fairface_chips.tar").parent, 5).portraits
+    assert len(chips) == 5 and all(chip.labels.keys() == {"race", "sex", "age"} for chip in chips)
+    picture = chips[2].read()
+    assert picture is not None and picture.shape == (256, 256, 3)
+    with pytest.raises(sets.SetMissing, match="--data"):
+        sets.fairface(Path("/nowhere"))
+
+
+@pytest.mark.parametrize("kind", DEGRADATIONS)
+def test_a_degraded_portrait_is_another_picture_with_the_same_person_in_it(
+    kind: str, london: list[Path]
+) -> None:
+    picture = cv2.cvtColor(cv2.imread(str(london[3])), cv2.COLOR_BGR2RGB)
+    faces: Detections = detector().detect([picture], 0.5)[0]
+    before = picture.copy()
+    worse = DEGRADATIONS[kind](picture, faces)
+    np.testing.assert_array_equal(picture, before, "the original stays")
+    assert worse.dtype == np.uint8 and worse.ndim == 3
+    if worse.shape == picture.shape:
+        assert np.abs(worse.astype(int) - picture).mean() > 0.3
+
+
+def test_what_was_embedded_is_kept_and_asked_for_again_where_a_file_changes(
+    tmp_path: Path, london: list[Path]
+) -> None:
+    folder = tmp_path / "people"
+    for portrait in london[:3]:
+        (folder / portrait.stem).mkdir(parents=True)
+        shutil.copy(portrait, folder / portrait.stem)
+        shutil.copy(smiling(portrait), folder / portrait.stem)
+    model = embedder(default_embedder())
+    embed = Embedder(detector(), model, tmp_path / "cache", 0.5)
+    first = embed(sets.people(folder))
+    assert first.embeddings.shape == (6, model.dim) and first.missed == 0
+    asked: list[int] = []
+    again = embed(sets.people(folder), progress=lambda done, total: asked.append(done))
+    np.testing.assert_array_equal(again.embeddings, first.embeddings)
+    assert asked == []
+    shutil.copy(london[4], folder / london[0].stem / london[0].name)
+    changed = embed(sets.people(folder))
+    assert not np.array_equal(changed.embeddings, first.embeddings)
+
+
+def test_the_command_measures_a_readers_own_folder(tmp_path: Path, london: list[Path]) -> None:
+    for portrait in london[:4]:
+        (tmp_path / "people" / portrait.stem).mkdir(parents=True)
+        shutil.copy(portrait, tmp_path / "people" / portrait.stem)
+        shutil.copy(smiling(portrait), tmp_path / "people" / portrait.stem)
+    plot, output = tmp_path / "roc.png", tmp_path / "figures.json"
+    run = partial(CliRunner().invoke, app, env={"COLUMNS": "250", "PROSOPON_HOME": str(tmp_path / "home")})
+    options = ["--plot", str(plot), "--output", str(output)]
+    done = run(["evaluate", default_embedder(), "--people", str(tmp_path / "people"), *options])
+    assert done.exit_code == 0, done.output
+    [told] = json.loads(output.read_text())
+    rates = told["sets"]["people"]
+    assert (rates["genuine"], rates["impostors"]) == (4, 24)
+    assert rates["EER"] == 0 and rates["TMR at 0.01"] == 1 and rates["above 0.5"] == 1
+    assert told["licence"] and told["milliseconds"] > 0
+    assert plot.read_bytes()[:4] == b"\x89PNG"
+    assert run(["evaluate"]).exit_code == 2
