@@ -1,13 +1,19 @@
 """What several kinds of tests share: one running server for a whole session, and pictures."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from prosopon.pipelines.running import HANDLE_ENVIRONMENT
 from tests.benchmarks.serving import Server, serving
 from tests.paths import DATA, MIRROR, require
+
+# Ray Serve reads it when it is first imported, which other tests do before those of the handles.
+for _name, _value in HANDLE_ENVIRONMENT.items():
+    os.environ.setdefault(_name, _value)
 
 # How long an example takes is no property of the code: a busy machine must not fail a test.
 settings.register_profile("untimed", deadline=None)
@@ -54,3 +60,9 @@ def group_picture() -> Path:
     import insightface
 
     return Path(insightface.__file__).parent / "data" / "images" / "t1.jpg"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts Ray in this process comes last: a process keeps the token of the first Ray that it knew, or that
+    there was none, and could join no server afterwards."""
+    items.sort(key=lambda item: item.path.name == "test_another_attribute.py")

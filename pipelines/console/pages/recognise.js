@@ -25,7 +25,7 @@ export function recognise() {
   const threshold = slider("Least face probability", { min: 0.05, max: 0.95, step: 0.05, value: server.det_prob_threshold }, { show: (value) => value.toFixed(2) });
   const match = slider(
     "Known from similarity",
-    { min: 0.3, max: 0.99, step: 0.01, value: 0.5 },
+    { min: 0, max: 1, step: 0.01, value: 0.5 },
     { show: (value) => value.toFixed(2), hint: "Below it, a face is shown as unknown.", onInput: () => last && draw(last) },
   );
   let limit;
