@@ -157,7 +157,7 @@ def test_what_is_no_picture_is_an_error(api: httpx.Client, data: bytes) -> None:
 
 
 def test_a_file_that_is_too_large_is_an_error(api: httpx.Client) -> None:
-    large = b"\xff" * (Settings().images.max_bytes + 200_000)
+    large = b"\xff" * (Settings().photographs.max_bytes + 200_000)
     assert error_of(api.post("/api/recoverlatent/", content=large), 413)
     assert error_of(api.post("/api/encodeimage/", files={"usrimg": large}), 413)
 

@@ -208,7 +208,7 @@ def test_without_enough_credits_nothing_is_searched(
     key, token = new_token(facecheck_server.home, credits=2)
     poor = FaceCheckClient(client.http, token)
     search = poor.upload(london[0])["id_search"]
-    for options in ({}, {"with_progress": True}, {"demo": True}):
+    for options in ({}, {"with_progress": True}, {"demo": False}):
         wrong(poor.search(search, **options), "NOT_ENOUGH_CREDITS")
     assert poor.search(search, status_only=True)["progress"] == 0
     assert balance(facecheck_server.home, key) == 2

@@ -8,12 +8,15 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
+from unittest.mock import patch
 
 import httpx
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from ray import serve
+from ray.serve._private.default_impl import create_init_handle_options
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from prosopon.configs.settings import Deployments, Settings
@@ -76,10 +79,13 @@ def in_process(home: Path, args: dict[str, Any] | None = None) -> Iterator[InPro
     # Serve's queue of a batch asks for the context of a replica, and there is none.
     alone = {name: {"max_batch_size": 1} for name in (*Deployments.model_fields, *ATTRIBUTES.roles)}
     settings = Settings.model_validate({"state": {"home": str(home)}, "deployments": alone, **(args or {})})
-    handle = serve.run(build(settings), name=home.name, _local_testing_mode=True)
-    graphs: Graphs = handle.graphs.remote().result()
-    with start_blocking_portal() as loop:
-        yield InProcess(home, _OneLoop(loop.call(_ingress, graphs), loop))
+    # Local testing mode knows handles with a loop of their own alone (ray 2.60), whatever the environment says.
+    own_loop = partial(create_init_handle_options, _run_router_in_separate_loop=True)
+    with patch("ray.serve.handle.create_init_handle_options", own_loop):
+        handle = serve.run(build(settings), name=home.name, _local_testing_mode=True)
+        graphs: Graphs = handle.graphs.remote().result()
+        with start_blocking_portal() as loop:
+            yield InProcess(home, _OneLoop(loop.call(_ingress, graphs), loop))
 
 
 async def _ingress(graphs: Graphs) -> ASGIApp:
