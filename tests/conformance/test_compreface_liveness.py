@@ -2,16 +2,18 @@
 
 import pytest
 
-from tests.benchmarks.serving import Server
 from tests.conformance.client import new_client, part
 from tests.paths import DATA, require
+from tests.support.in_process import InProcess
 
 
 @pytest.mark.parametrize(
     ("name", "value"), [("image_T1.jpg", "real"), ("image_F1.jpg", "fake"), ("image_F2.jpg", "fake")]
 )
-def test_the_liveness_plugin_tells_live_faces_from_attacks(server: Server, name: str, value: str) -> None:
-    answer = new_client(server, "detection").post(
+def test_the_liveness_plugin_tells_live_faces_from_attacks(
+    faces_in_process: InProcess, name: str, value: str
+) -> None:
+    answer = new_client(faces_in_process, "detection").post(
         "/detection/detect",
         params={"face_plugins": "liveness,age", "status": "true"},
         files={"file": part(require(DATA / "minivision") / name)},
@@ -27,8 +29,8 @@ def test_the_liveness_plugin_tells_live_faces_from_attacks(server: Server, name:
     )
 
 
-def test_a_face_without_surroundings_is_scored_with_a_warning(server: Server) -> None:
-    answer = new_client(server, "detection").post(
+def test_a_face_without_surroundings_is_scored_with_a_warning(faces_in_process: InProcess) -> None:
+    answer = new_client(faces_in_process, "detection").post(
         "/detection/detect",
         params={"face_plugins": "liveness"},
         files={"file": part(require(DATA / "fairface") / "100.jpg")},

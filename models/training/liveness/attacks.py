@@ -4,11 +4,16 @@ Both go through the same cameras and stand in the same places, so that only what
 Colours are float32 0..1 here, RGB.
 """
 
-from collections.abc import Callable, Sequence
+# OpenCV tells no types: what its functions give is taken at its word.
+# mypy: disable-error-code="no-any-return"
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.training.liveness.sources import Source
@@ -17,6 +22,9 @@ KINDS = ("live", "print", "photo", "cutout", "screen", "phone")
 """What the camera sees. The first is live, each other is one kind of attack."""
 
 Random = np.random.Generator
+Light = NDArray[Any]
+"""Colours 0..1 ``(H, W, 3)``, or a map ``(H, W)``, in floating point; boxes too."""
+Item = TypeVar("Item")
 ASPECTS = ((3, 4), (4, 3), (1, 1), (9, 16))
 
 
@@ -32,12 +40,16 @@ def _chance(rng: Random, share: float) -> bool:
     return bool(rng.random() < share)
 
 
+def _one(rng: Random, items: Sequence[Item]) -> Item:
+    return items[int(rng.integers(len(items)))]
+
+
 def _between(rng: Random, low: float, high: float) -> float:
     """Log-uniform."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def _smooth_noise(rng: Random, height: int, width: int, cells: int, channels: int = 1) -> Float32:
+def _smooth_noise(rng: Random, height: int, width: int, cells: int, channels: int = 1) -> Light:
     """``(H, W, channels)``, mean 0, deviation about 1, features of a `cells`-th of the picture."""
     small = rng.standard_normal((cells + 1, cells + 1, channels)).astype(np.float32)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC).reshape(height, width, channels)
@@ -69,7 +81,7 @@ def _window(rng: Random, source: Source, reach: float, aspect: float, open_top: 
     )
 
 
-def _cut(image: Float32, window: tuple[float, ...], width: int, height: int) -> Float32:
+def _cut(image: Light, window: tuple[float, ...], width: int, height: int) -> Light:
     """The window, resampled; repeats the border's pixels where it reaches outside."""
     x, y, w, h = window
     if w > 2 * width:
@@ -81,20 +93,20 @@ def _cut(image: Float32, window: tuple[float, ...], width: int, height: int) -> 
     )
 
 
-def _box_in(source: Source, window: tuple[float, ...], width: int, height: int) -> Float32:
+def _box_in(source: Source, window: tuple[float, ...], width: int, height: int) -> Light:
     x, y, w, h = window
     zoom = np.array([width / w, height / h] * 2)
     return ((source.box - np.array([x, y, x, y])) * zoom).astype(np.float32)
 
 
-def _scene(rng: Random, scenes: Sequence[RGBImage], width: int, height: int) -> Float32:
+def _scene(rng: Random, scenes: Sequence[RGBImage], width: int, height: int) -> Light:
     """A place, out of focus as backgrounds are, maybe with frames, doors and screens in it."""
-    view = scenes[int(rng.integers(len(scenes)))]
+    view = _one(rng, scenes)
     side = rng.uniform(0.5, 1.0) * min(view.shape[0], view.shape[1] * height / width)
     h, w = side, side * width / height
     w = min(w, view.shape[1])
     x, y = rng.uniform(0, view.shape[1] - w + 1e-3), rng.uniform(0, view.shape[0] - h + 1e-3)
-    place = _cut(view.astype(np.float32) / np.float32(255), (x, y, w, h), width, height)
+    place = _cut(view.astype(np.float32) / 255, (x, y, w, h), width, height)
     if _chance(rng, 0.5):
         place = place[:, ::-1].copy()
     for _ in range(int(rng.integers(0, 4)) if _chance(rng, 0.5) else 0):
@@ -108,7 +120,7 @@ def _scene(rng: Random, scenes: Sequence[RGBImage], width: int, height: int) -> 
     return np.clip(place, 0, 1)
 
 
-def _hang(rng: Random, place: Float32, scenes: Sequence[RGBImage]) -> None:
+def _hang(rng: Random, place: Light, scenes: Sequence[RGBImage]) -> None:
     """A framed rectangle on the wall: a picture, a screen, a window, a door."""
     height, width = place.shape[:2]
     w, h = int(width * rng.uniform(0.1, 0.6)), int(height * rng.uniform(0.1, 0.8))
@@ -116,7 +128,7 @@ def _hang(rng: Random, place: Float32, scenes: Sequence[RGBImage]) -> None:
     x1, y1, x2, y2 = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
     if x2 - x1 < 6 or y2 - y1 < 6:
         return
-    view = scenes[int(rng.integers(len(scenes)))]
+    view = _one(rng, scenes)
     fill = cv2.resize(view, (x2 - x1, y2 - y1), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     place[y1:y2, x1:x2] = fill if _chance(rng, 0.6) else rng.uniform(0, 1, 3)
     edge = tuple(
@@ -127,13 +139,13 @@ def _hang(rng: Random, place: Float32, scenes: Sequence[RGBImage]) -> None:
 
 def _portrait(
     rng: Random, source: Source, scenes: Sequence[RGBImage], reach: float, face: float, aspect: float
-) -> tuple[Float32, Float32]:
+) -> tuple[Light, Light]:
     """A picture of the person and the box in it: before their own background, or another."""
     replace = source.alpha is not None and _chance(rng, 0.45)
     window = _window(rng, source, reach, aspect, replace)
     zoom = face / float(source.box[2] - source.box[0])
     width, height = max(24, round(window[2] * zoom)), max(24, round(window[3] * zoom))
-    picture = _cut(source.pixels.astype(np.float32) / np.float32(255), window, width, height)
+    picture = _cut(source.pixels.astype(np.float32) / 255, window, width, height)
     if replace:
         assert source.alpha is not None
         alpha = _cut(source.alpha, window, width, height)
@@ -154,12 +166,12 @@ def _portrait(
 # --- media: what becomes of colours ---------------------------------------------------------------------------------
 
 
-def _saturate(picture: Float32, amount: float) -> Float32:
+def _saturate(picture: Light, amount: float) -> Light:
     grey = picture.mean(axis=2, keepdims=True)
     return grey + amount * (picture - grey)
 
 
-def _on_paper(rng: Random, picture: Float32) -> Float32:
+def _on_paper(rng: Random, picture: Light) -> Light:
     """The gamut of ink: black is grey, white is the paper's, colours are duller and off."""
     paper = rng.uniform(0.8, 1.0) * np.array([1, rng.uniform(0.95, 1.0), rng.uniform(0.85, 1.02)])
     ink = rng.uniform(0.02, 0.22) * rng.uniform(0.8, 1.2, 3)
@@ -171,18 +183,18 @@ def _on_paper(rng: Random, picture: Float32) -> Float32:
     picture = picture ** np.exp(rng.normal(0, 0.18, 3))
     if _chance(rng, 0.25):
         steps = rng.integers(6, 20)
-        picture = (np.round(picture * steps) / steps).astype(np.float32)
+        picture = np.round(picture * steps) / steps
     return np.asarray(ink + (paper - ink) * picture + cast * picture * (1 - picture) * 4, np.float32)
 
 
-def _on_photo_paper(rng: Random, picture: Float32) -> Float32:
+def _on_photo_paper(rng: Random, picture: Light) -> Light:
     """Continuous tones, with a cast and less range than the scene had."""
     picture = np.clip(_saturate(picture, rng.uniform(0.75, 1.35)), 0, 1) ** np.exp(rng.normal(0, 0.15, 3))
     low, high = rng.uniform(0.01, 0.14), rng.uniform(0.82, 1.0)
     return np.asarray(low + (high - low) * picture * rng.uniform(0.93, 1.03, 3), np.float32)
 
 
-def _on_screen(rng: Random, picture: Float32) -> Float32:
+def _on_screen(rng: Random, picture: Light) -> Light:
     """The screen's own gamma and white, brighter or darker than the place, and never quite black."""
     gamma = np.exp(rng.normal(0, 0.22))
     white = np.array([rng.uniform(0.85, 1.02), rng.uniform(0.93, 1.03), rng.uniform(0.98, 1.15)])
@@ -192,7 +204,7 @@ def _on_screen(rng: Random, picture: Float32) -> Float32:
     return np.asarray((black + (1 - black) * picture * white * _between(rng, 0.65, 1.5)) * glow, np.float32)
 
 
-def _overlay(rng: Random, picture: Float32) -> Float32:
+def _overlay(rng: Random, picture: Light) -> Light:
     """Bars, text and buttons of a phone."""
     height, width = picture.shape[:2]
     for top in (True, False):
@@ -207,8 +219,8 @@ def _overlay(rng: Random, picture: Float32) -> Float32:
 
 
 def _bordered(
-    rng: Random, picture: Float32, box: Float32, shares: tuple[float, float], colour: Float32
-) -> tuple[Float32, Float32]:
+    rng: Random, picture: Light, box: Light, shares: tuple[float, float], colour: Light
+) -> tuple[Light, Light]:
     """With a border on each side, of a share of the longer side."""
     longer = max(picture.shape[:2])
     sides = [int(longer * rng.uniform(*shares)) for _ in range(2)]
@@ -223,7 +235,7 @@ def _bordered(
 # --- textures, evaluated where the camera's pixels look --------------------------------------------------------------
 
 
-def _halftone(rng: Random, seen: Float32, u: Float32, v: Float32) -> Float32:
+def _halftone(rng: Random, seen: Light, u: Light, v: Light) -> Light:
     """Rotated screens of dots, one per ink, as soft thresholds; u, v: where on the paper, in the camera's pixels."""
     period = _between(rng, 1.3, 5.0)
     sharp = rng.uniform(1.0, 4.0)
@@ -242,7 +254,7 @@ def _halftone(rng: Random, seen: Float32, u: Float32, v: Float32) -> Float32:
     return out
 
 
-def _dither(rng: Random, seen: Float32) -> Float32:
+def _dither(rng: Random, seen: Light) -> Light:
     """Scattered droplets: grain that is strongest in the middle tones."""
     height, width = seen.shape[:2]
     size = _between(rng, 1.0, 2.2)
@@ -252,7 +264,7 @@ def _dither(rng: Random, seen: Float32) -> Float32:
     return seen + rng.uniform(0.04, 0.22) * grain * np.sqrt(middle * (1 - middle))
 
 
-def _lines(rng: Random, seen: Float32, v: Float32) -> Float32:
+def _lines(rng: Random, seen: Light, v: Light) -> Light:
     """Bands of the print head."""
     period = _between(rng, 3, 40)
     return seen * (
@@ -260,7 +272,7 @@ def _lines(rng: Random, seen: Float32, v: Float32) -> Float32:
     )
 
 
-def _paper_grain(rng: Random, seen: Float32) -> Float32:
+def _paper_grain(rng: Random, seen: Light) -> Light:
     height, width = seen.shape[:2]
     fibre = cv2.GaussianBlur(
         rng.standard_normal((height, width)).astype(np.float32), (0, 0), rng.uniform(0.5, 1.2)
@@ -268,7 +280,7 @@ def _paper_grain(rng: Random, seen: Float32) -> Float32:
     return seen * (1 + rng.uniform(0.005, 0.05) * fibre)[..., None]
 
 
-def _creases(rng: Random, seen: Float32, u: Float32, v: Float32) -> Float32:
+def _creases(rng: Random, seen: Light, u: Light, v: Light) -> Light:
     for _ in range(int(rng.integers(1, 4))):
         a = rng.uniform(0, np.pi)
         distance = u * np.cos(a) + v * np.sin(a) - rng.uniform(0.1, 0.9) * float(u.max() + v.max()) / 2
@@ -279,14 +291,14 @@ def _creases(rng: Random, seen: Float32, u: Float32, v: Float32) -> Float32:
 
 
 def grid(
-    seen: Float32,
-    u: Float32,
-    v: Float32,
+    seen: Light,
+    u: Light,
+    v: Light,
     period: float,
     strength: float,
     rows: float = 0.0,
     shift: float = 0.0,
-) -> Float32:
+) -> Light:
     """The screen's grid under the sensor's: where their periods come near, moire.
 
     seen: ``(H, W, 3)``; u, v: ``(H, W)``, where on the screen each pixel looks, in the camera's pixels, of which the
@@ -301,7 +313,7 @@ def grid(
     return out
 
 
-def _grid(rng: Random, seen: Float32, u: Float32, v: Float32, diagonal: bool) -> Float32:
+def _grid(rng: Random, seen: Light, u: Light, v: Light, diagonal: bool) -> Light:
     """`grid`, maybe under a sensor's mosaic, which sees each colour at every second place alone."""
     period, strength = _between(rng, 0.7, 4.0), _between(rng, 0.03, 0.5)
     if _chance(rng, 0.5):
@@ -312,7 +324,7 @@ def _grid(rng: Random, seen: Float32, u: Float32, v: Float32, diagonal: bool) ->
     return grid(seen, u, v, period, strength, rng.uniform(0, 0.7), rng.uniform(0, 6))
 
 
-def _beat(rng: Random, seen: Float32, u: Float32, v: Float32) -> Float32:
+def _beat(rng: Random, seen: Light, u: Light, v: Light) -> Light:
     """What is left of moire after the lens: slow, curved, coloured waves."""
     period, a = _between(rng, 5, 60), rng.uniform(0, np.pi)
     bend = rng.normal(0, 0.6) / max(seen.shape[:2])
@@ -324,7 +336,7 @@ def _beat(rng: Random, seen: Float32, u: Float32, v: Float32) -> Float32:
     return np.asarray(seen * (1 + strength * waves), np.float32)
 
 
-def _refresh(rng: Random, seen: Float32) -> Float32:
+def _refresh(rng: Random, seen: Light) -> Light:
     """Rows that the shutter caught while the screen was dark."""
     height = seen.shape[0]
     rows = np.arange(height) / height
@@ -333,20 +345,15 @@ def _refresh(rng: Random, seen: Float32) -> Float32:
     return seen * (1 - rng.uniform(0.05, 0.4) * hard)[:, None, None].astype(np.float32)
 
 
-def _reflection(rng: Random, seen: Float32, scenes: Sequence[RGBImage]) -> Float32:
+def _reflection(rng: Random, seen: Light, scenes: Sequence[RGBImage]) -> Light:
     """The place before the screen, mirrored in its glass."""
     height, width = seen.shape[:2]
-    mirror = _cut(
-        scenes[int(rng.integers(len(scenes)))].astype(np.float32) / np.float32(255),
-        (0, 0, 480, 480),
-        width,
-        height,
-    )
+    mirror = _cut(_one(rng, scenes).astype(np.float32) / 255, (0, 0, 480, 480), width, height)
     mirror = cv2.GaussianBlur(mirror, (0, 0), _between(rng, 0.7, 8))
     return seen + _between(rng, 0.03, 0.35) * mirror ** rng.uniform(1, 2.5)
 
 
-def _glare(rng: Random, seen: Float32) -> Float32:
+def _glare(rng: Random, seen: Light) -> Light:
     """Lamps and windows seen in something glossy."""
     height, width = seen.shape[:2]
     ys, xs = np.mgrid[:height, :width].astype(np.float32)
@@ -363,10 +370,8 @@ def _glare(rng: Random, seen: Float32) -> Float32:
 
 # --- the medium in the place ------------------------------------------------------------------------------------------
 
-Texture = Callable[[Random, Float32, Float32, Float32], Float32]
 
-
-def _hand(rng: Random, picture: Float32, alpha: Float32) -> None:
+def _hand(rng: Random, picture: Light, alpha: Light) -> None:
     """Fingers at the edge of what is held."""
     height, width = picture.shape[:2]
     edges, _ = cv2.findContours((alpha > 0.5).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -396,7 +401,7 @@ def _hand(rng: Random, picture: Float32, alpha: Float32) -> None:
         picture += layer[..., None] * (shade - picture)
 
 
-def _head_shape(rng: Random, height: int, width: int, box: Float32) -> Float32:
+def _head_shape(rng: Random, height: int, width: int, box: Light) -> Light:
     """Paper cut around a head, not too neatly; maybe with holes for the eyes."""
     x1, y1, x2, y2 = box
     w, h = x2 - x1, y2 - y1
@@ -425,13 +430,13 @@ def _head_shape(rng: Random, height: int, width: int, box: Float32) -> Float32:
 
 def _place_medium(
     rng: Random,
-    medium: Float32,
-    alpha: Float32,
-    box: Float32,
+    medium: Light,
+    alpha: Light,
+    box: Light,
     face: float,
     size: tuple[int, int],
     curl: float,
-) -> tuple[Float32, Float32, Float32, Float32, Float32]:
+) -> tuple[Light, Light, Light, Light, Light]:
     """The medium as the camera sees it: colours, alpha, box, and where each pixel looks (u, v, in about its own unit).
 
     size: width and height of the picture. curl: how far the sheet bends, as a share of the face.
@@ -471,7 +476,7 @@ def _place_medium(
     return seen, mask, np.concatenate([middle - half, middle + half]).astype(np.float32), u * zoom, v * zoom
 
 
-def _relight(rng: Random, seen: Float32, bend: bool) -> Float32:
+def _relight(rng: Random, seen: Light, bend: bool) -> Light:
     """Light from one side, another colour than where the picture was once taken; a curved sheet has folds of light."""
     height, width = seen.shape[:2]
     gain = 1 + rng.uniform(0, 0.18) * _smooth_noise(rng, height, width, 1)
@@ -482,7 +487,7 @@ def _relight(rng: Random, seen: Float32, bend: bool) -> Float32:
     return seen * gain * np.exp(rng.normal(0, 0.08, 3)).astype(np.float32)
 
 
-def _medium(rng: Random, kind: str, picture: Float32, box: Float32) -> tuple[Float32, Float32, Float32]:
+def _medium(rng: Random, kind: str, picture: Light, box: Light) -> tuple[Light, Light, Light]:
     """Colours of the flat medium with its border, its outline, and the box in it."""
     border = np.zeros(3, np.float32)
     if kind in ("print", "cutout"):
@@ -502,17 +507,15 @@ def _medium(rng: Random, kind: str, picture: Float32, box: Float32) -> tuple[Flo
         picture = _on_screen(rng, picture)
         if kind == "screen" and _chance(rng, 0.35):
             # A window on a desktop.
-            picture, box = _bordered(
-                rng, picture, box, (0.02, 0.25), (border + rng.uniform(0, 1, 3)).astype(np.float32)
-            )
+            picture, box = _bordered(rng, picture, box, (0.02, 0.25), border + rng.uniform(0, 1, 3))
         shade = rng.uniform(0.6, 0.95) if _chance(rng, 0.15) else rng.uniform(0, 0.15)
         shares = (0.015, 0.1) if kind == "screen" else (0.008, 0.05)
         picture, box = _bordered(rng, picture, box, shares, border + shade)
-    h, w = picture.shape[:2]
-    alpha = np.ones((h, w), np.float32)
+    alpha = np.ones(picture.shape[:2], np.float32)
     if kind == "phone":
         radius = int(min(alpha.shape) * rng.uniform(0.02, 0.12))
         alpha[:] = 0
+        h, w = picture.shape[0], picture.shape[1]
         cv2.rectangle(alpha, (radius, 0), (w - radius, h), 1.0, -1)
         cv2.rectangle(alpha, (0, radius), (w, h - radius), 1.0, -1)
         for x in (radius, w - radius - 1):
@@ -521,9 +524,7 @@ def _medium(rng: Random, kind: str, picture: Float32, box: Float32) -> tuple[Flo
     return picture, alpha, box
 
 
-def _surface(
-    rng: Random, kind: str, seen: Float32, u: Float32, v: Float32, scenes: Sequence[RGBImage]
-) -> Float32:
+def _surface(rng: Random, kind: str, seen: Light, u: Light, v: Light, scenes: Sequence[RGBImage]) -> Light:
     """What the medium's surface does to what is seen of it."""
     if kind in ("print", "cutout"):
         way = rng.random()
@@ -567,7 +568,7 @@ def _size(rng: Random, face: float) -> tuple[int, int]:
 
 def attack(
     rng: Random, kind: str, source: Source, scenes: Sequence[RGBImage], others: Sequence[Source]
-) -> tuple[Float32, Float32]:
+) -> tuple[Light, Light]:
     """A picture of a picture of the source, and the box in it."""
     face = _between(rng, 45, 150)
     width, height = _size(rng, face)
@@ -575,7 +576,7 @@ def attack(
     reach = _between(rng, 1.3, 5)
     picture, box = _portrait(rng, source, scenes, reach, dense, rng.choice([0.6, 0.75, 1.0, 1.33]))
     if _chance(rng, 0.6):
-        picture = camera(rng, picture, gentle=True).astype(np.float32) / np.float32(255)
+        picture = camera(rng, picture, gentle=True).astype(np.float32) / 255
     medium, alpha, box = _medium(rng, kind, picture, box)
     bends = kind in ("print", "cutout", "photo")
     curl = rng.uniform(0.0, 0.12) if bends and _chance(rng, 0.6) else 0.0
@@ -583,11 +584,11 @@ def attack(
     seen = np.clip(_surface(rng, kind, seen, u, v, scenes), 0, 1.6)
     if kind == "cutout" and _chance(rng, 0.6):
         # Held before the face of somebody.
-        other = others[int(rng.integers(len(others)))]
+        other = _one(rng, others)
         place, _ = _portrait(rng, other, scenes, width / face * 1.1, face, width / height)
         place = cv2.resize(place, (width, height))
     elif not source.tight and _chance(rng, 0.3):
-        other = others[int(rng.integers(len(others)))]
+        other = _one(rng, others)
         place, _ = _portrait(rng, other, scenes, 6, face, width / height)
         place = cv2.GaussianBlur(cv2.resize(place, (width, height)), (0, 0), rng.uniform(0.5, 3))
     else:
@@ -604,7 +605,7 @@ def attack(
     return np.asarray(taken, np.float32), box
 
 
-def live(rng: Random, source: Source, scenes: Sequence[RGBImage]) -> tuple[Float32, Float32]:
+def live(rng: Random, source: Source, scenes: Sequence[RGBImage]) -> tuple[Light, Light]:
     """A picture of the source itself, and the box in it."""
     face = _between(rng, 45, 150)
     width, height = _size(rng, face)
@@ -620,7 +621,7 @@ def live(rng: Random, source: Source, scenes: Sequence[RGBImage]) -> tuple[Float
     return picture, box
 
 
-def camera(rng: Random, light: Float32, gentle: bool = False) -> RGBImage:
+def camera(rng: Random, light: Light, gentle: bool = False) -> RGBImage:
     """A picture of what the lens saw: exposure, white balance, focus, motion, noise, sharpening, compression.
 
     gentle: a good camera, as most pictures that get printed or shown were taken with.
@@ -647,8 +648,7 @@ def camera(rng: Random, light: Float32, gentle: bool = False) -> RGBImage:
         noise = rng.standard_normal(light.shape, dtype=np.float32)
         if _chance(rng, 0.4):
             noise = cv2.GaussianBlur(noise, (0, 0), 0.7) * 2
-        strength = rng.uniform(0, 0.03) + rng.uniform(0, 0.04) * np.sqrt(light)
-        light = (light + noise * strength).astype(np.float32)
+        light = light + noise * (rng.uniform(0, 0.03) + rng.uniform(0, 0.04) * np.sqrt(light))
     if _chance(rng, 0.3):
         soft = cv2.GaussianBlur(light, (0, 0), rng.uniform(0.7, 1.6))
         light = light + rng.uniform(0.3, 1.5) * (light - soft)

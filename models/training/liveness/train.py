@@ -28,7 +28,7 @@ WINDOW = 80
 TEACHER = 0.3
 """Weight of the teacher's probability where it agrees with the truth."""
 
-REFUSED = 0.03
+REFUSED = 0.02
 """Share of the held-out live pictures that the exported network calls an attack."""
 
 Batch = dict[str, Tensor]
@@ -164,7 +164,8 @@ def main(
     network = LivenessNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if start:
         network.load_state_dict(torch.load(start, weights_only=True)["network"])
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
+    ema = get_ema_multi_avg_fn(0.99)  # type: ignore[no-untyped-call]
+    average = AveragedModel(network, multi_avg_fn=ema, use_buffers=True)
     print(
         f"{sum(p.numel() for p in network.parameters()):,} weights; {len(train['kind']):,} pictures to train on, "
         f"{len(judge['kind']):,} of other people",
