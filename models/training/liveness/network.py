@@ -8,26 +8,9 @@ from torch import Tensor, nn
 from prosopon.models.convert.onnx_export import export
 from prosopon.models.faces.attributes.liveness import CONTEXT, DETAIL
 from prosopon.models.training.liveness.attacks import KINDS
+from prosopon.models.training.mask.network import Block
 
 WIDTHS = (24, 48, 80)
-
-
-class Block(nn.Module):
-    """Two 3x3 convolutions that halve the resolution, and a 1x1 shortcut."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(),
-            nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(outputs),
-        )
-        self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, 2, bias=False), nn.BatchNorm2d(outputs))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(self.body(x) + self.shortcut(x))
 
 
 class Branch(nn.Module):
