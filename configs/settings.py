@@ -166,6 +166,17 @@ class CompreFaceSettings(_Strict):
     mask_values: Literal["document", "server"] = "document"
 
 
+class GallerySettings(_Strict):
+    """What a face must be to be enrolled, by any API.
+
+    least_quality: faces whose `quality` is below it are refused, 0..1; 0 takes all. CompreFace's answer tells it
+    (`X-Face-Quality`). On portraits it is above 0.9; a face of 16 pixels, or one that cannot be told from another, has
+    less than 0.5.
+    """
+
+    least_quality: Annotated[float, Field(ge=0, le=1)] = 0
+
+
 class FaceCheckSettings(_Strict):
     """What a search by face costs, and how long it and its pictures are kept.
 
@@ -420,6 +431,7 @@ class Settings(_Strict):
     swap: SwapSettings = SwapSettings()
     webhooks: WebhookSettings = WebhookSettings()
     generation: GenerationSettings = GenerationSettings()
+    galleries: GallerySettings = GallerySettings()
     compreface: CompreFaceSettings = CompreFaceSettings()
     facecheck: FaceCheckSettings = FaceCheckSettings()
     state: StateSettings = Field(default_factory=StateSettings)

@@ -44,7 +44,7 @@ from prosopon.pipelines.graphs.application import Graphs
 from prosopon.pipelines.graphs.face_analysis import Face, Picture
 from prosopon.pipelines.graphs.face_search import SearchHit
 from prosopon.pipelines.graphs.generation import Generation, Inversion
-from prosopon.pipelines.graphs.recognition import Candidate, NoFace, Recognition, SeveralFaces
+from prosopon.pipelines.graphs.recognition import Candidate, LowQuality, NoFace, Recognition, SeveralFaces
 from prosopon.pipelines.graphs.swaps import Swaps
 from prosopon.pipelines.python.answers import (
     Asked,
@@ -67,8 +67,8 @@ if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle
 
 __all__ = [
-    "Answer", "Candidate", "Face", "Gallery", "ImageError", "Inversion", "LatentError", "ModelFailed", "NoFace",
-    "NoSwap", "NotRunning", "NotServed", "Overloaded", "Picture", "Prosopon", "RecognisedFace", "SearchHit",
+    "Answer", "Candidate", "Face", "Gallery", "ImageError", "Inversion", "LatentError", "LowQuality", "ModelFailed",
+    "NoFace", "NoSwap", "NotRunning", "NotServed", "Overloaded", "Picture", "Prosopon", "RecognisedFace", "SearchHit",
     "SeveralFaces", "StateError", "Unavailable", "Verification", "VerifiedFace",
 ]  # fmt: skip
 

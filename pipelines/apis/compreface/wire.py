@@ -58,7 +58,7 @@ class SubjectSimilarity(BaseModel):
 class FoundFace(BaseModel):
     """A face with the plugins that were asked for: those that CompreFace documents, and what else is declared.
 
-    execution_time: milliseconds by plugin.
+    execution_time: milliseconds by plugin. quality: 0..1, how far the embedding can be trusted.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -68,6 +68,7 @@ class FoundFace(BaseModel):
     mask: Choice | None = None
     liveness: LivenessChoice | None = None
     pose: Pose | None = None
+    quality: float | None = None
     embedding: list[float] | None = None
     box: Box
     landmarks: list[tuple[int, int]] | None = None

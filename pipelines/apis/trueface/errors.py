@@ -21,7 +21,7 @@ from prosopon.deployments.state.errors import (
 )
 from prosopon.models.pictures.decoding import ImageError
 from prosopon.pipelines.apis.trueface.wire import Failure
-from prosopon.pipelines.graphs.recognition import NoFace
+from prosopon.pipelines.graphs.recognition import LowQuality, NoFace
 from prosopon.pipelines.http.application import INTERNAL
 from prosopon.pipelines.http.errors import ErrorTable, first_problem
 from prosopon.pipelines.http.keys import KeyRefused, WrongScope
@@ -69,6 +69,7 @@ ERRORS: ErrorTable = {
     BodyError: says(400),
     ImageError: says(400),
     NoFace: says(400),
+    LowQuality: says(400),
     NoModel: says(503),
     EnrollmentNotFound: says(404, "no enrollment has the id {}"),
     CollectionNotFound: says(404, "no collection has the id {}"),

@@ -17,6 +17,7 @@ const PLUGINS = [
   ["pose", "Pose", "landmarks"],
   ["landmarks", "Landmarks", "detector"],
   ["liveness", "Liveness", "liveness"],
+  ["quality", "Quality", "quality"],
 ];
 
 export function recognise() {

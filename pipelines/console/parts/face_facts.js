@@ -12,6 +12,7 @@ export function faceFacts(face) {
   if (face.gender) rows.push(["Gender", `${face.gender.value} (${percent(face.gender.probability)})`]);
   if (face.mask) rows.push(["Mask", `${MASKS[face.mask.value] ?? face.mask.value} (${percent(face.mask.probability)})`]);
   if (face.liveness) rows.push(["Liveness", `${face.liveness.value} (${percent(face.liveness.probability)})`]);
+  if (face.quality !== undefined) rows.push(["Quality", percent(face.quality)]);
   if (face.pose) {
     const { pitch, yaw, roll } = face.pose;
     rows.push(["Pose", `pitch ${Math.round(pitch)}°, yaw ${Math.round(yaw)}°, roll ${Math.round(roll)}°`]);
