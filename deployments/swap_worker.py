@@ -31,7 +31,7 @@ from prosopon.deployments.serving.remote import remote
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.errors import BlobCorrupt, BlobMissing
-from prosopon.deployments.state.jobs.task_types import ClaimedTask, TaskInput
+from prosopon.deployments.state.jobs.task_types import ClaimedTask, TaskInput, TaskResult
 from prosopon.deployments.state.jobs.tasks import TaskStore
 from prosopon.deployments.web.client import Unreachable, WebClient, WebError
 from prosopon.models.pictures.decoding import ImageError
@@ -187,8 +187,9 @@ class SwapWorker:
         try:
             picture, *faces = await self._pictures(task)
             swapped = await self._in(self._swappers, self._timed, task, picture, faces)
-            result = Blob(swapped.data, swapped.media_type)
-            ended = await self._in(self._state, self._tasks.succeed, task, result, swapped.suffix)
+            blob = Blob(swapped.data, swapped.media_type)
+            result = TaskResult(blob, swapped.suffix, swapped.similarity, swapped.method)
+            ended = await self._in(self._state, self._tasks.succeed, task, result)
         except Unreachable as error:
             if task.attempt < _UNREACHABLE_ATTEMPTS:
                 await self._postpone(task, str(error))

@@ -274,6 +274,10 @@ tasks = sa.Table(
     sa.Column("message", sa.Text),
     sa.Column("result", sa.String(64), sa.ForeignKey("blobs.sha256")),
     sa.Column("result_name", sa.String(64), unique=True, comment="unguessable"),
+    sa.Column(
+        "similarity", sa.Float, comment="of the result's faces to those put in; null where nobody measured"
+    ),
+    sa.Column("method", sa.String(32), comment="how the result was made; null where nobody said"),
     sa.Column("expires", Time(), comment="when its pictures are deleted; null once they are"),
     sa.Column("created", Time(), nullable=False),
     sa.Column("finished", Time()),

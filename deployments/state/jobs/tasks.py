@@ -37,6 +37,7 @@ from prosopon.deployments.state.jobs.task_types import (
     State,
     TaskInput,
     TaskRecord,
+    TaskResult,
 )
 from prosopon.deployments.state.keys import give_back_credits, take_credits
 
@@ -200,16 +201,16 @@ class TaskStore:
         assert item.blob is not None
         return self._blobs.read(item.blob)
 
-    def succeed(self, task: ClaimedTask, result: Blob, suffix: str) -> bool:
-        """End the task with a result, whose name will end in `suffix`. False where the claim is lost, and then
-        nothing is changed."""
-        sha256, name = result.sha256, f"{secrets.token_urlsafe(_NAME_BYTES)}{suffix}"
-        self._blobs.stage({sha256: result})
+    def succeed(self, task: ClaimedTask, result: TaskResult) -> bool:
+        """End the task with a result. False where the claim is lost, and then nothing is changed."""
+        sha256, name = result.picture.sha256, f"{secrets.token_urlsafe(_NAME_BYTES)}{result.suffix}"
+        self._blobs.stage({sha256: result.picture})
         with self._records.write() as db:
             ended = self._end(db, task, "succeeded", None, name)
             if ended:
-                self._blobs.reference(db, {sha256: 1}, {sha256: result})
-                db.execute(sa.update(_tasks).where(_tasks.c.id == task.id).values(result=sha256))
+                self._blobs.reference(db, {sha256: 1}, {sha256: result.picture})
+                values = {"result": sha256, "similarity": result.similarity, "method": result.method}
+                db.execute(sa.update(_tasks).where(_tasks.c.id == task.id).values(values))
         if not ended:
             self._blobs.sweep([sha256])
         return ended
@@ -340,6 +341,8 @@ def _record(row: sa.RowMapping) -> TaskRecord:
         message=row["message"],
         webhook=row["webhook"],
         result_url=url,
+        similarity=row["similarity"],
+        method=row["method"],
         expires=row["expires"],
         created=row["created"],
         finished=row["finished"],

@@ -21,6 +21,7 @@ from prosopon.deployments.state.errors import (
 )
 from prosopon.deployments.web.client import WebError
 from prosopon.models.pictures.decoding import ImageError, RejectionReason
+from prosopon.models.swap.face_swap import NoSwap
 from prosopon.pipelines.apis.aifaceswap.fields import FieldError
 from prosopon.pipelines.apis.aifaceswap.wire import Failure
 from prosopon.pipelines.http.application import INTERNAL
@@ -80,6 +81,7 @@ ERRORS: ErrorTable = {
     BodyError: says(400),
     ImageError: lambda error: failure(413 if error.reason is RejectionReason.TOO_LARGE else 400, str(error)),
     WebError: says(400),
+    NoSwap: says(400),
     NotEnoughCredits: says(402, "the key has not enough points left"),
     TaskNotFound: says(404),
     ResultExpired: says(410),

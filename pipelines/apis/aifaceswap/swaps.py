@@ -7,7 +7,7 @@ from typing import Annotated
 from prosopon.deployments.state.blobs import Blob
 from prosopon.deployments.state.jobs.task_types import Kind, NewTask, TaskInput
 from prosopon.deployments.state.keys import Key
-from prosopon.models.swap.face_swap import face_names
+from prosopon.models.swap.face_swap import check_range, face_names
 from prosopon.pipelines.apis.aifaceswap.errors import naming
 from prosopon.pipelines.apis.aifaceswap.fields import FieldError, Fields, sent
 from prosopon.pipelines.apis.aifaceswap.sources import Sources
@@ -61,7 +61,7 @@ async def multi_faceswap(
     if isinstance(source, Blob):  # What must be fetched first is judged by the task.
         with naming("source_image"):
             found = await services.swaps.faces(source.data)
-        _check_range(indices, len(found.boxes))
+        check_range(indices, len(found.boxes))
     swap = _Swap("multi_faceswap", points, [source, *pictures], tuple(indices))
     return await _submit(services, key, sources, fields, swap)
 
@@ -76,9 +76,11 @@ async def extract_face(
     data = await sources.data(picture, "img")
     with naming("img"):
         found = await services.swaps.faces(data)
+    points = POINTS_EXTRACT if found.boxes else 0
     # Charged with the answer in hand: what fails, or dies, before it costs nothing.
-    await services.swaps.charge(key, POINTS_EXTRACT)
-    return Envelope(data=Faces(faces=list(found.boxes), points=POINTS_EXTRACT))
+    if points:
+        await services.swaps.charge(key, points)
+    return Envelope(data=Faces(faces=list(found.boxes), points=points))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +129,3 @@ def _check_indices(indices: list[int], faces: int) -> None:
         raise FieldError(f"'index' repeats {', '.join(map(str, repeated))}")
     if min(indices) < 0:
         raise FieldError(f"'index' {min(indices)} is out of range: faces are counted from 0")
-
-
-def _check_range(indices: list[int], found: int) -> None:
-    if not found:
-        raise FieldError("no face is found in source_image")
-    if max(indices) >= found:
-        raise FieldError(
-            f"'index' {max(indices)} is out of range: source_image has {found} face{'s' * (found != 1)}, "
-            "counted from 0"
-        )

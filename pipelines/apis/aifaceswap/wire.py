@@ -1,8 +1,8 @@
 """What aifaceswap's routes answer: ``{"code", "data", "message"}``."""
 
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from prosopon.deployments.state.jobs.task_types import TYPES, TaskRecord
 
@@ -22,29 +22,35 @@ class Failure(BaseModel):
 
 
 class Accepted(BaseModel):
-    """points: what the task costs; they are given back when it fails."""
-
     task_id: str
-    points: int
+    points: Annotated[int, Field(description="what the task costs; given back when it fails")]
 
 
 class Faces(BaseModel):
-    """faces: x1 y1 x2 y2 in pixels, from left to right: the order that `index` counts."""
-
-    faces: list[tuple[int, int, int, int]]
-    points: int
+    faces: Annotated[
+        list[tuple[int, int, int, int]],
+        Field(description="x1 y1 x2 y2 in pixels, from left to right: the order that `index` counts"),
+    ]
+    points: Annotated[int, Field(description="what the call cost; nothing where no face is found")]
 
 
 class Task(BaseModel):
-    """success: 1 or 0 once it has ended. type: 1 for one face, 2 for several. result_image: until it expires."""
+    """type: 1 for one face, 2 for several. Times are ISO 8601."""
 
     task_id: str
     type: Literal[1, 2]
     status: Literal["waiting", "running", "succeeded", "failed"]
-    success: Literal[0, 1] | None
-    result_image: str | None
-    message: str | None
-    points: int
+    success: Annotated[Literal[0, 1] | None, Field(description="once the task has ended")]
+    result_image: Annotated[str | None, Field(description="a URL, until the result expires")]
+    similarity: Annotated[
+        float | None,
+        Field(
+            description="0 to 1: how like those that were put in the result's faces are, where it was measured"
+        ),
+    ]
+    method: Annotated[str | None, Field(description="how the result was made, where it is known")]
+    message: Annotated[str | None, Field(description="why there is no result")]
+    points: Annotated[int, Field(description="what the task costs; given back when it fails")]
     created: str
     finished: str | None
 
@@ -60,6 +66,8 @@ def described(record: TaskRecord) -> Task:
         status=record.state,
         success=ended.get(record.state),  # type: ignore[arg-type]
         result_image=record.result_url,
+        similarity=record.similarity,
+        method=record.method,
         message=message,
         points=record.points,
         created=record.created.isoformat(),
