@@ -67,6 +67,7 @@ class Search:
     """
 
     id: UUID
+    tenant: int
     state: State
     demo: bool
     progress: int
@@ -247,6 +248,7 @@ def read_search(db: sa.Connection, row: Any) -> Search:
     )
     return Search(
         row.id,
+        row.tenant_id,
         cast(State, row.state),
         row.demo,
         row.progress,
