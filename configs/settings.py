@@ -303,7 +303,7 @@ class VectorIndexSettings(_Strict):
     replicas: Annotated[int, Field(ge=1)] = 1
 
 
-def _local(url: str) -> str | None:
+def local_path(url: str) -> str | None:
     """The path of a URL that names a file or a folder of this machine: SQLAlchemy's of SQLite, or fsspec's."""
     scheme, _, rest = url.partition("://")
     if not rest:
@@ -337,11 +337,14 @@ class StateSettings(_Strict):
         """A damaged index is set aside as a whole: nothing else may be in its folder, nor it in that of the images."""
         if self.vectors_are_local:
             vectors = Path(self.vectors).expanduser().resolve()
-            others = [self.home, *(Path(url) for url in (_local(self.database), _local(self.blobs)) if url)]
+            others = [
+                self.home,
+                *(Path(url) for url in (local_path(self.database), local_path(self.blobs)) if url),
+            ]
             for other in (path.expanduser().resolve() for path in others):
                 if other.is_relative_to(vectors):
                     raise ValueError(f"state.vectors_uri: {vectors} holds {other}: name a folder of its own")
-            blobs = _local(self.blobs)
+            blobs = local_path(self.blobs)
             if blobs and vectors.is_relative_to(Path(blobs).expanduser().resolve()):
                 raise ValueError(f"state.vectors_uri: {vectors} is in the folder of the images: name another")
         return self
