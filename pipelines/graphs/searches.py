@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import math
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,8 +15,9 @@ import numpy as np
 
 from prosopon.configs.settings import Settings
 from prosopon.deployments.services import FaceIndexService
-from prosopon.deployments.serving.calls import ModelFailed, Overloaded, Unavailable
+from prosopon.deployments.serving.calls import ModelFailed, Overloaded, TooManyRequests, Unavailable
 from prosopon.deployments.serving.contexts import context_apart
+from prosopon.deployments.serving.fair_queue import FairQueue, caller
 from prosopon.deployments.serving.renewal import renewed
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records, now
@@ -109,8 +112,11 @@ class Searches:
         self._store, self._runs = SearchStore(records, blobs, keep), SearchRuns(records, blobs, keep)
         self._archive = FaceArchive(records, blobs)
         self._search = FaceSearch(faces, galleries, self._archive, settings)
-        self._places = asyncio.Semaphore(self._settings.concurrent_searches)
+        # A search that is on record is paid for: those that are too many are refused before.
+        self._places = FairQueue(self._settings.concurrent_searches, math.inf, "searches wait")
         self._flights: dict[UUID, asyncio.Task[None]] = {}
+        self._flying: Counter[int] = Counter()
+        """Searches under way of each tenant."""
         self._care = asyncio.create_task(self._take_care())
 
     # ------------------------------------------------------------------------------------------------ what is asked
@@ -147,10 +153,11 @@ class Searches:
 
     async def start(self, key: Key, search: UUID, demo: bool | None) -> Search:
         """Have the search running if it is not, or done; see `SearchStore.start`."""
-        if len(self._flights) >= self._settings.concurrent_searches + self._settings.max_waiting:
+        own = self._flying[key.tenant] >= self._settings.max_waiting_per_tenant
+        if own or len(self._flights) >= self._settings.concurrent_searches + self._settings.max_waiting:
             there = await self.find(key.tenant, search)
             if there.state in ("open", "failed"):
-                raise Overloaded("too many searches are waiting")
+                raise (TooManyRequests if own else Overloaded)("too many searches are waiting")
         # Shielded: what is paid for runs, also where the client leaves while it is put on record.
         return await asyncio.shield(self._start(key, search, demo))
 
@@ -227,11 +234,13 @@ class Searches:
     def _fly(self, search: Search, claimant: UUID) -> None:
         flight = asyncio.get_running_loop().create_task(self._run(search, claimant), context=context_apart())
         self._flights[search.id] = flight
-        flight.add_done_callback(lambda _: self._land(search.id, flight))
+        self._flying[search.tenant] += 1
+        flight.add_done_callback(lambda _: self._land(search, flight))
 
-    def _land(self, search: UUID, flight: asyncio.Task[None]) -> None:
-        if self._flights.get(search) is flight:
-            del self._flights[search]
+    def _land(self, search: Search, flight: asyncio.Task[None]) -> None:
+        self._flying[search.tenant] -= 1
+        if self._flights.get(search.id) is flight:
+            del self._flights[search.id]
 
     async def _run(self, search: Search, claimant: UUID) -> None:
         """To the end, whatever it is; only the end of this process leaves it to another."""
@@ -239,6 +248,7 @@ class Searches:
         async def tell(progress: int | None = None, message: str | None = None) -> bool:
             return await asyncio.to_thread(self._runs.proceed, search.id, claimant, progress, message)
 
+        caller.set(f"tenant {search.tenant}")
         try:
             async with renewed(tell, CLAIM.total_seconds()):  # A lost claim costs time only.
                 output, message = await self._found(search, tell)
@@ -249,7 +259,7 @@ class Searches:
 
     async def _found(self, search: Search, tell: Tell) -> tuple[Blob, str]:
         """What the client gets of a search: a document, and a sentence."""
-        async with self._places:
+        async with self._places.turn():
             queued = max(0.0, (now() - search.started).total_seconds()) if search.started else 0.0
             await tell(5, f"Combining {counted(len(search.pictures), 'picture')}")
             embeddings = await asyncio.gather(*map(self._embedding, search.pictures))

@@ -69,6 +69,7 @@ class Search:
     """
 
     id: UUID
+    tenant: int
     state: State
     demo: bool
     progress: int
@@ -249,6 +250,7 @@ def read_search(db: sa.Connection, row: Any) -> Search:
     )
     return Search(
         row.id,
+        row.tenant_id,
         cast(State, row.state),
         row.demo,
         row.progress,
