@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from itertools import pairwise
+from typing import get_args
 
 from ray import serve
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -33,16 +34,10 @@ logger = logging.getLogger("ray.serve")
 _THREADS = 64
 
 
-# Whose path it is: that path and what lies below it. A name that no other API has is CheckFace's text.
 _PATHS: dict[Api, tuple[str, ...]] = {
-    "compreface": ("/api/v1",),
-    "facecheck": ("/api/upload_pic", "/api/search", "/api/delete_pic", "/api/info"),
-    "trueface": ("/v1",),
-    "aifaceswap": ("/api/aifaceswap",),
-    "checkface": ("/status", "/api"),
+    api: import_module(f"prosopon.pipelines.apis.{api}").PATHS for api in get_args(Api)
 }
-
-
+"""Whose path it is, as the APIs' packages say."""
 _NAMED_BY_SECRETS = frozenset({"static", "result", "subjects"})
 _COULD_BE_KEY = re.compile(
     r"([0-9a-f]{8})-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}", re.IGNORECASE

@@ -58,10 +58,15 @@ def occupy(home: Path) -> IO[str]:
     return lock
 
 
+def token_file(home: Path) -> Path:
+    """Where the token is that Ray asks everybody for who joins the server of this home, or opens its dashboard."""
+    return home / _TOKEN_FILE
+
+
 def guard(home: Path) -> None:
     """Let Ray ask everybody who joins for a token, which whoever may read the home has. Before Ray is started."""
     home.mkdir(parents=True, exist_ok=True)
-    token = home / _TOKEN_FILE
+    token = token_file(home)
     with contextlib.suppress(FileExistsError):
         descriptor = os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
@@ -134,7 +139,7 @@ def join(address: str | None = None, home: Path | None = None) -> None:
         return
     if address is None:
         raise NotRunning(f"nobody serves with {home}: start `prosopon serve`, or name an address")
-    if (home / _TOKEN_FILE).exists():
+    if token_file(home).exists():
         guard(home)
         Config.initialize("")  # Ray has read its environment when it was imported.
     stay_on_loopback(address.startswith("127."))

@@ -69,6 +69,11 @@ class LatentStore:
             oldest = sa.select(table.c.id).order_by(table.c.created).limit(too_many)
             db.execute(sa.delete(table).where(table.c.id.in_(oldest)))
 
+    def remove(self, latent: UUID) -> bool:
+        """Whether it was there."""
+        with self._records.write() as db:
+            return bool(db.execute(sa.delete(schema.latents).where(schema.latents.c.id == latent)).rowcount)
+
     def find(self, latent: UUID) -> RegisteredLatent | None:
         table = schema.latents
         query = sa.select(table.c.layers, table.c.numbers, table.c.fingerprint).where(table.c.id == latent)

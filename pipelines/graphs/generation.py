@@ -128,6 +128,10 @@ class Generation:
             raise LatentError(f"the latent {latent} is for another generator than the one in service")
         return found.latent
 
+    async def forget(self, latent: UUID) -> bool:
+        """Let a registered latent go; whether it was there. What was made of it goes with the other results."""
+        return await asyncio.to_thread(self._latents.remove, latent)
+
     async def styles(self, mixture: Mixture) -> Float32:
         """w+ ``(layers, 512)``. Raises what `call` raises."""
         return await self._generator.styles(mixture)

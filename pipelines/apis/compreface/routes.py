@@ -3,13 +3,11 @@
 Contract: CompreFace's own REST description, version 1.2, and where that is silent its server.
 """
 
-from prosopon.pipelines.apis.compreface import detection, examples, recognition, subjects
+from prosopon.pipelines.apis.compreface import BASE, detection, examples, recognition, subjects
 from prosopon.pipelines.apis.compreface.errors import ERRORS
 from prosopon.pipelines.apis.compreface.wire import Failure
 from prosopon.pipelines.http.application import ApiApp, api_app
 from prosopon.pipelines.services import Services
-
-BASE = "/api/v1"
 
 
 def create_app(services: Services) -> ApiApp:
