@@ -73,7 +73,7 @@ def headers_for(server: Server, api: Api) -> dict[str, str]:
 def fuzz(server: Server, count: int, seed: int = 0) -> list[Fuzzed]:
     """So many requests in all, spread over the operations of the five documents; of each four of ten are raw bytes."""
     dice = random.Random(seed)
-    documents = {api: httpx.get(f"{server.url}/openapi/{api}.json").json() for api in _SCOPES}
+    documents = {api: httpx.get(f"{server.url}/openapi/{api}.json", timeout=60).json() for api in _SCOPES}
     labels = [(api, label) for api, document in documents.items() for label in _operations(server, document)]
     found = {api: Fuzzed(api) for api in _SCOPES}
     headers = {api: headers_for(server, api) for api in _SCOPES}
@@ -104,6 +104,7 @@ def _after_the_document(
 
     @settings(
         max_examples=count,
+        deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
         database=None,
