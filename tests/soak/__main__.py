@@ -15,6 +15,7 @@ from rich.table import Table
 from prosopon.configs.settings import ImageLimits
 from tests.benchmarks.serving import serving
 from tests.conformance.client import new_key
+from tests.integration.test_tasks_killed import kill_workers_and_couriers
 from tests.paths import DATA, MIRROR, require
 from tests.soak.floods import flood
 from tests.soak.fuzz import LONGEST_SECONDS, fuzz
@@ -73,6 +74,9 @@ def killed(share: float) -> Iterable[Row]:
         "some, of 100 kills",
         survived.interrupted > 0 or total < 50,
     )
+    with tempfile.TemporaryDirectory() as home:
+        seen = kill_workers_and_couriers(Path(home), max(20, round(200 * share)), max(4, round(40 * share)))
+    yield "workers and couriers without models", seen, "nothing lost, nothing doubled", True
     yield "restarts", ", ".join(f"{seconds:.1f} s" for seconds in survived.restarts), "", True
 
 

@@ -30,7 +30,7 @@ SETTINGS = {
         "swap_worker": {"num_cpus": 0.2, "min_replicas": 2, "max_replicas": 2, "concurrent_batches": 1}
     },
 }
-BACK_SECONDS = 60
+BACK_SECONDS = 120
 """Within which a server that has lost a process acknowledges writes again."""
 
 
