@@ -183,8 +183,8 @@ class GallerySettings(_Strict):
     """What a face must be to be enrolled, by any API."""
 
     least_quality: Annotated[float, Field(ge=0, le=1)] = 0
-    """Faces whose `quality` (0..1; CompreFace's answer tells it as `X-Face-Quality`) is below it are refused; 0 takes all.
-    A sharp portrait has 0.75 or more, a face that is far out of focus less than 0.5."""
+    """Faces whose `quality` (0..1; CompreFace's answer tells it as `X-Face-Quality`) is below it are refused; 0 takes
+    all. A sharp portrait has 0.75 or more, a face that is far out of focus less than 0.5."""
 
 
 class FaceCheckSettings(_Strict):
