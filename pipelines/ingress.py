@@ -141,5 +141,7 @@ class Ingress:
     def __serve_build_asgi_app__(self) -> ASGIApp:
         services = self._services
         apps = {api: _application(api, services) for api in _PATHS if services.settings.serves(api)}
-        dispatcher = Dispatcher(apps, health.create_app(services.settings, services.keys))
+        dispatcher = Dispatcher(
+            apps, health.create_app(services.settings, services.keys, KeyStore(services.records))
+        )
         return FrontDoor(dispatcher, services.settings.http)

@@ -1,4 +1,4 @@
-"""What is not an API: liveness, readiness, the console, and a 404 that names what is served."""
+"""What is no API: liveness, readiness, administration of keys, the console, and a 404 that names what is served."""
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -7,12 +7,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from prosopon.configs.settings import Settings
+from prosopon.deployments.state.keys import KeyStore
+from prosopon.pipelines.http import key_routes
 from prosopon.pipelines.http import pages as console
 from prosopon.pipelines.http.keys import Authenticator
 from prosopon.pipelines.http.metrics import Metrics
 
 
-def create_app(settings: Settings, keys: Authenticator) -> Starlette:
+def create_app(settings: Settings, keys: Authenticator, store: KeyStore) -> Starlette:
     """`/healthz` and `/readyz` answer 200 once this process runs, which it does only when every model is warm.
 
     Before that nobody has the path: HAProxy answers 404, or there is no HAProxy yet.
@@ -35,6 +37,7 @@ def create_app(settings: Settings, keys: Authenticator) -> Starlette:
             Route("/healthz", ok),
             Route("/readyz", ok),
             Route("/metrics", Metrics(keys).__call__),
+            *key_routes.routes(keys, store),
             *console.routes(settings),
         ],
         exception_handlers={HTTPException: not_found},
