@@ -146,5 +146,7 @@ class Ingress:
         apps = {api: _application(api, services) for api in _PATHS if services.settings.serves(api)}
         http = services.settings.http
         limit = RateLimit(http.requests_per_second, http.burst)
-        dispatcher = Dispatcher(apps, health.create_app(services.settings, services.keys), limit)
+        dispatcher = Dispatcher(
+            apps, health.create_app(services.settings, services.keys, KeyStore(services.records)), limit
+        )
         return FrontDoor(dispatcher, http)
