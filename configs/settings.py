@@ -17,6 +17,12 @@ Role = str
 `models/faces/attributes/`; `models.load.check_names` refuses others."""
 
 
+PlanName = Literal[
+    "onnxruntime/float32", "onnxruntime/int8", "openvino/float32", "openvino/bfloat16", "openvino/int8"
+]
+"""A runtime and the precision in which it computes a network."""
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -268,11 +274,14 @@ class ModelSettings(_Strict):
     pack: `open`, or `insightface/<pack name or folder>`.
     overrides: role -> artifact name of the registry, or the path of a file.
     generator_class: of a StyleGAN2 file with classes, the one whose faces are made.
+    plans: role -> runtime and precision on CPUs, for the roles detector and generator. Unset, the fastest on this
+    machine, by measurement, of those whose answers are as good (docs/performance.md).
     """
 
     pack: str = "open"
     overrides: dict[Role, str] = {}
     generator_class: Annotated[int, Field(ge=0)] | None = None
+    plans: dict[Literal["detector", "generator"], PlanName] = {}
     directory: Path = Field(default_factory=lambda: _absolute(_Environment().models))
     mirror: Path | None = Field(default_factory=_mirror)
 
