@@ -17,6 +17,12 @@ Role = str
 `models/faces/attributes/`; `models.load.check_names` refuses others."""
 
 
+PlanName = Literal[
+    "onnxruntime/float32", "onnxruntime/int8", "openvino/float32", "openvino/bfloat16", "openvino/int8"
+]
+"""A runtime and the precision in which it computes a network."""
+
+
 class _Strict(BaseModel):
     """The text below a setting is its description."""
 
@@ -307,6 +313,9 @@ class ModelSettings(_Strict):
     """Role -> artifact name of the registry, or the path of a file."""
     generator_class: Annotated[int, Field(ge=0)] | None = None
     """Of a StyleGAN2 file with classes, the one whose faces are made."""
+    plans: dict[Literal["detector", "generator"], PlanName] = {}
+    """Role -> runtime and precision on CPUs. Unset, the fastest on this machine, by measurement, of those whose answers
+    are as good (docs/performance.md)."""
     directory: Path = Field(default_factory=lambda: _absolute(_Environment().models))
     """Where weights are kept."""
     mirror: Path | None = Field(default_factory=_mirror)

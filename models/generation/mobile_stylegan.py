@@ -15,6 +15,7 @@ from prosopon.models.faces.detections import Float32, RGBImages
 from prosopon.models.generation.latents import Z_DIM
 from prosopon.models.generation.mobile_stylegan_shape import LAYER_RESOLUTIONS, RESOLUTION, STYLES, W_DIM
 from prosopon.models.runtime.fingerprint import fingerprint
+from prosopon.models.runtime.plans import Plans
 from prosopon.models.runtime.prepared import prepare
 from prosopon.models.runtime.session import Compute, create_session, run
 
@@ -81,9 +82,17 @@ class MobileStyleGan:
 
             return export_styled(load_synthesis(xml, weights, resolution))
 
-        model = prepare([xml, weights], f"synthesis{resolution}", 1, converted)
-        session = create_session(model, compute)
-        self._run = lambda w: run(session, w)[0]
+        def whole() -> Path | bytes:
+            return prepare([xml, weights], f"synthesis{resolution}", 1, converted)
+
+        plans = Plans(
+            f"{self.fingerprint}-{resolution}",
+            {"float32": whole, "bfloat16": whole},
+            (1, STYLES, W_DIM),
+            xml.parent,
+        )
+        self.plan, network = plans.open(compute)
+        self._run = lambda w: network(w)[0]
 
     def synthesise(self, w: Float32) -> Float32:
         """w ``(N, 512)`` or w+ ``(N, 23, 512)`` to ``(N, 3, R, R)`` float32 RGB, about -1..1.
