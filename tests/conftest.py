@@ -60,9 +60,3 @@ def group_picture() -> Path:
     import insightface
 
     return Path(insightface.__file__).parent / "data" / "images" / "t1.jpg"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What starts Ray in this process comes last: a process keeps the token of the first Ray that it knew, or that
-    there was none, and could join no server afterwards."""
-    items.sort(key=lambda item: item.path.name == "test_another_attribute.py")
