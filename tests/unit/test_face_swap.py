@@ -19,7 +19,11 @@ def face_swap(settings: SwapSettings | None = None) -> FaceSwap:
     for name in ("centerface", "mediapipe-face-mesh"):
         weights(name)
     return FaceSwap.load(
-        model_settings(), DetectionSettings(), ImageLimits(), settings or SwapSettings(), Compute()
+        model_settings(),
+        DetectionSettings(),
+        ImageLimits(),
+        settings or SwapSettings(method="warp"),
+        Compute(),
     )
 
 
@@ -100,7 +104,7 @@ def test_results_have_the_format_of_the_settings(
 ) -> None:
     stream = io.BytesIO()
     Image.open(io.BytesIO(face)).save(stream, source)
-    result = face_swap(SwapSettings(format=wanted)).swap(stream.getvalue(), [face], None)  # type: ignore[arg-type]
+    result = face_swap(SwapSettings(method="warp", format=wanted)).swap(stream.getvalue(), [face], None)  # type: ignore[arg-type]
     assert result.media_type == media_type
     with Image.open(io.BytesIO(result.data)) as picture:
         assert Image.MIME[picture.format or ""] == media_type
@@ -124,7 +128,7 @@ def _file(picture: Image.Image, format: str = "PNG", **options: object) -> bytes
 )
 def test_a_profile_stays(wanted: str, source: str, face: bytes) -> None:
     own = Image.open(io.BytesIO(face)).convert("RGB")
-    result = face_swap(SwapSettings(format=wanted)).swap(  # type: ignore[arg-type]
+    result = face_swap(SwapSettings(method="warp", format=wanted)).swap(  # type: ignore[arg-type]
         _file(own, source, icc_profile=_profile()), [face], None
     )
     assert Image.open(io.BytesIO(result.data)).info["icc_profile"] == _profile()
@@ -141,7 +145,7 @@ def test_a_profile_of_another_kind_of_colours_is_left_out(swapping: FaceSwap, fa
 @pytest.mark.parametrize("wanted", ["png", "jpg"])
 def test_a_grey_picture_stays_grey(wanted: str, face: bytes) -> None:
     grey = Image.open(io.BytesIO(face)).convert("L")
-    swapping = face_swap(SwapSettings(format=wanted))  # type: ignore[arg-type]
+    swapping = face_swap(SwapSettings(method="warp", format=wanted))  # type: ignore[arg-type]
     result = Image.open(io.BytesIO(swapping.swap(_file(grey), [face], None).data))
     assert result.mode == "L"
     if wanted == "png":
@@ -157,7 +161,7 @@ def test_what_is_transparent_stays_so(format: str, face: bytes) -> None:
     alpha[:, :30] = 0
     own.putalpha(Image.fromarray(alpha))
     source = _file(own, format, **({"lossless": True, "exact": True} if format == "WEBP" else {}))
-    swapping = face_swap(SwapSettings(format="png"))
+    swapping = face_swap(SwapSettings(method="warp", format="png"))
     result = Image.open(io.BytesIO(swapping.swap(source, [face], None).data))
     assert result.mode == "RGBA"
     after, before = np.asarray(result), np.asarray(own)
