@@ -128,7 +128,7 @@ class SwapSettings(_Strict):
     least_similarity: Annotated[float, Field(ge=-1, le=1)] = 0.15
     most_shift: Annotated[float, Field(gt=0)] = 0.15
     least_eyes: Annotated[float, Field(ge=0)] = 16
-    most_yaw: Annotated[float, Field(gt=0, le=90)] = 55
+    most_yaw: Annotated[float, Field(gt=0, le=90)] = 60
     format: Literal["png", "webp", "jpg", "source"] = "png"
     max_faces: Annotated[int, Field(ge=1, le=100)] = 16
     result_hours: Annotated[float, Field(gt=0)] = 24

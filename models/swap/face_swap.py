@@ -1,7 +1,7 @@
 """detect -> swap on whole files: what a swap worker runs, and what its speed is measured against."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -81,16 +81,17 @@ class FaceSwap:
         self,
         detector: FaceDetector,
         landmarks: LandmarkPredictor,
-        swappers: Sequence[Callable[[], FaceSwapper]],
+        swappers: Mapping[str, Callable[[], FaceSwapper]],
         judge: FaceEmbedder | None,
         detection: DetectionSettings,
         limits: ImageLimits,
         settings: SwapSettings,
     ) -> None:
-        """swappers: what loads them, the preferred first; the last serves pictures of several faces, and is loaded at
-        once. judge: by which results are accepted."""
+        """swappers: what loads each method, the preferred first; the last serves pictures of several faces and is
+        loaded at once. judge: by which results are accepted."""
         self._detector, self._landmarks, self._judge = detector, landmarks, judge
-        self._swappers, self._loaded = swappers, {len(swappers) - 1: swappers[-1]()}
+        self.methods = tuple(swappers)
+        self._swappers, self._loaded = swappers, {self.methods[-1]: swappers[self.methods[-1]]()}
         self._loading = threading.Lock()
         self._masks = MaskClassifierNet(MASK_WEIGHTS, Compute())
         self._threshold, self._limits, self._settings = detection.score_threshold, limits, settings
@@ -147,11 +148,11 @@ class FaceSwap:
     ) -> tuple[RGBImage, str, float | None]:
         """The picture, by the first of the swappers whose result passes, with its name and similarity."""
         faults: list[str] = []
-        for index in range(len(self._swappers)) if len(replacements) == 1 else [len(self._swappers) - 1]:
-            swapper = self._swapper(index)
+        for method in self.methods if len(replacements) == 1 else self.methods[-1:]:
+            swapper = self._swapper(method)
             result = swapper.swap(frame, replacements)
             if self._judge is None:
-                return result, swapper.name, None
+                return result, method, None
             verdicts = [self._verdict(frame, replacement, result) for replacement in replacements]
             # The smallest faces are unlike themselves too.
             faults = [
@@ -177,11 +178,11 @@ class FaceSwap:
         face = face_geometries(result, found.take(np.array([nearest])), self._landmarks)[0]
         return judged(self._judge, frame, replacement, result, face)
 
-    def _swapper(self, index: int) -> FaceSwapper:
+    def _swapper(self, method: str) -> FaceSwapper:
         with self._loading:
-            if index not in self._loaded:
-                self._loaded[index] = self._swappers[index]()
-            return self._loaded[index]
+            if method not in self._loaded:
+                self._loaded[method] = self._swappers[method]()
+            return self._loaded[method]
 
     def _targets(self, frame: RGBImage, indices: Sequence[int] | None) -> Sequence[FaceGeometry]:
         found = self._detect(frame)
@@ -215,20 +216,20 @@ class FaceSwap:
 
 def _swappers(
     models: ModelSettings, settings: SwapSettings, compute: Compute
-) -> list[Callable[[], FaceSwapper]]:
+) -> dict[str, Callable[[], FaceSwapper]]:
     """What `swap.method` stands for. Raises `UnknownModel` where the role swapper has another network."""
-    if settings.method == "warp":
-        return [WarpSwapper]
+    wanted, own = settings.method, {"warp": WarpSwapper}
+    if wanted == "warp":
+        return {**own}
     swapper = load_swapper(models, compute)
-    if settings.method == "inswapper" and isinstance(swapper, WarpSwapper):
+    if not isinstance(swapper, WarpSwapper) and wanted != "regenerate":
+        return {"inswapper": lambda: swapper}
+    if wanted == "inswapper":
         raise UnknownModel("swap.method inswapper: set models.overrides.swapper or a pack of InsightFace's")
-    if settings.method == "inswapper" or not isinstance(swapper, WarpSwapper):
-        return [lambda: swapper]
-    if settings.method == "best" and not regenerates(models):
-        return [lambda: swapper]
-    threads = max(settings.threads, compute.threads)
-    searching = replace(compute, threads=threads)
-    return [lambda: load_regenerator(models, searching, settings.seconds), lambda: swapper]
+    if wanted == "best" and not regenerates(models):
+        return {**own}
+    searching = replace(compute, threads=max(settings.threads, compute.threads))
+    return {"regenerate": lambda: load_regenerator(models, searching, settings.seconds), **own}
 
 
 @contextmanager

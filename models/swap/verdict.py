@@ -11,11 +11,12 @@ from prosopon.models.matching.vectors import normalize
 from prosopon.models.pictures.crops import cut
 from prosopon.models.roles import FaceEmbedder
 from prosopon.models.swap import geometry
-from prosopon.models.swap.identity import yaw
 from prosopon.models.swap.types import FaceGeometry, Replacement
 
 _MASKED = 0.8
 """Probability from which a face is taken to wear a mask over mouth and nose."""
+_ACROSS = 1.05
+"""Distance between the eyes, in that from them to the mouth, of a face that looks into the camera."""
 _ALIKE = 0.4
 """Cosine from which two faces are so alike that neither is the nearer."""
 
@@ -62,7 +63,7 @@ def impossible(
     it can."""
     source = replacement.source
     eyes = geometry.interocular(source.geometry.dense)
-    turned = yaw(geometry.with_forehead(source.geometry.dense))
+    turned = seen_from(source.geometry.landmarks)
     if eyes < settings.least_eyes:
         return f"is too small: {eyes:.0f} pixels between the eyes, {settings.least_eyes:.0f} are needed"
     if turned > settings.most_yaw:
@@ -72,6 +73,17 @@ def impossible(
     if _masked(frame, replacement.target, masks):
         return "cannot be put in: the face in source_image is covered by a mask"
     return ""
+
+
+def seen_from(landmarks: Float32) -> float:
+    """Degrees that a face is turned sideways, about, by a detector's five landmarks ``(5, 2)``.
+
+    A mesh sees a face from the front even where there is half of one; a detector's eyes come together.
+    """
+    left, right, _, left_mouth, right_mouth = landmarks
+    down = np.linalg.norm((left_mouth + right_mouth - left - right) / 2)
+    across = np.linalg.norm(right - left)
+    return float(np.degrees(np.arccos(np.clip(across / max(float(_ACROSS * down), 1e-6), 0, 1))))
 
 
 def _masked(picture: RGBImage, face: FaceGeometry, masks: MaskClassifierNet) -> bool:

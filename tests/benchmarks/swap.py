@@ -23,6 +23,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from prosopon.configs.settings import SwapSettings
+from prosopon.models.faces.attributes.mask import WEIGHTS, MaskClassifierNet
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.faces.head_pose import head_pose
 from prosopon.models.faces.insightface_pack import mobilefacenet
@@ -33,6 +35,7 @@ from prosopon.models.roles import FaceEmbedder
 from prosopon.models.runtime.session import Compute
 from prosopon.models.swap.geometry import interocular
 from prosopon.models.swap.types import FaceGeometry, FaceSwapper, Replacement, SourceFace
+from prosopon.models.swap.verdict import impossible
 from prosopon.models.swap.warp import WarpSwapper
 from tests.faces import around, face_near, portrait
 from tests.paths import DATA, ROOT
@@ -192,6 +195,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pairs", choices=SHEETS, default="known")
     parser.add_argument("--methods", nargs="+", default=["warp", "regenerate"])
+    parser.add_argument("--minutes", type=float, default=60.0, help="after which no pair is begun")
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--threads", type=int, default=2)
@@ -204,8 +208,17 @@ def main() -> None:
     swappers = methods(asked.methods, asked.seconds, asked.threads)
     outcomes: dict[str, list[Outcome]] = {swapper.name: [] for swapper in swappers}
     rows = []
+    ends, refused = time.monotonic() + 60 * asked.minutes, 0
+    masks = MaskClassifierNet(WEIGHTS, Compute())
     for picture_name, face_name in PAIRS[: asked.count] if asked.pairs == "known" else drawn(asked.count):
         picture, target = portrait(picture_name)
+        replacement = Replacement(target, SourceFace(*portrait(face_name)))
+        if why := impossible(picture, replacement, masks, SwapSettings()):
+            refused += 1
+            print(f"refused    {picture_name:24} <- {face_name:24} {why}", flush=True)
+            continue
+        if time.monotonic() > ends:
+            break
         row = [tile(*portrait(face_name)), tile(picture, target)]
         for swapper in swappers:
             outcome, result = measure(swapper, model, picture_name, face_name)
@@ -234,7 +247,8 @@ def main() -> None:
             f"median {median(o.seconds for o in all_of):.1f} s a swap on {asked.threads} threads, "
             f"{median(o.cpu for o in all_of):.1f} s of CPU"
         )
-    print(f"\nmemory, at most: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+    print(f"\nrefused before: {refused}")
+    print(f"memory, at most: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
     path = SHEETS[asked.pairs]
     Image.fromarray(sheet(rows)).save(path, quality=84, optimize=True)
     print(f"{path.name}: {path.stat().st_size / 1024:.0f} kB")

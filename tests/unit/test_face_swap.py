@@ -1,6 +1,7 @@
 """Swapping whole files with the real models: which face is replaced, what comes out, and what cannot be done."""
 
 import io
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -9,9 +10,12 @@ import pytest
 from PIL import Image, ImageCms
 
 from prosopon.configs.settings import DetectionSettings, ImageLimits, SwapSettings
+from prosopon.models.load import UnknownModel, load_detector, load_landmarks, load_swap_judge
 from prosopon.models.pictures.decoding import ImageError
 from prosopon.models.runtime.session import Compute
 from prosopon.models.swap.face_swap import FaceSwap, NoSwap
+from prosopon.models.swap.types import FaceSwapper
+from prosopon.models.swap.warp import WarpSwapper
 from tests.weights import model_settings, weights
 
 
@@ -179,3 +183,54 @@ def test_what_is_transparent_stays_so(format: str, face: bytes) -> None:
     # Half transparent pixels can be no darker than black over white is.
     possible = alpha == 255
     assert differences[possible].max() == 0 and differences.mean() < 1
+
+
+class Idle:
+    """Leaves the picture as it is: a swap that failed."""
+
+    name = "idle"
+    fingerprint = "idle"
+
+    def swap(self, frame: np.ndarray, replacements: object) -> np.ndarray:
+        return frame.copy()
+
+
+def judging(**swappers: Callable[[], FaceSwapper]) -> FaceSwap:
+    for name in ("centerface", "mediapipe-face-mesh", "face-reidentification-retail-0095"):
+        weights(name)
+    models, detection = model_settings(), DetectionSettings()
+    judge = load_swap_judge(models, Compute())
+    assert judge is not None
+    return FaceSwap(
+        load_detector(models, detection, Compute()), load_landmarks(models, Compute()), swappers, judge, detection,
+        ImageLimits(), SwapSettings(),
+    )  # fmt: skip
+
+
+def test_a_result_that_fails_is_made_by_the_next_method(london: list[Path], face: bytes) -> None:
+    swapped = judging(idle=Idle, warp=WarpSwapper).swap(london[0].read_bytes(), [face], None)
+    assert swapped.method == "warp"
+    assert swapped.similarity is not None and 0.15 < swapped.similarity <= 1
+
+
+def test_where_every_method_fails_the_task_does_and_says_why(london: list[Path], face: bytes) -> None:
+    with pytest.raises(NoSwap, match="face_image: the result is not like the face that was put in"):
+        judging(idle=Idle, again=Idle).swap(london[0].read_bytes(), [face], None)
+
+
+def test_of_several_faces_only_the_last_method_is_asked(group: bytes, face: bytes) -> None:
+    def never() -> FaceSwapper:
+        raise AssertionError("it takes half a minute for each")
+
+    assert judging(never=never, warp=WarpSwapper).swap(group, [face, face], [4, 1]).method == "warp"
+
+
+def test_the_method_of_the_settings_is_the_one_that_serves() -> None:
+    assert face_swap(SwapSettings(method="warp")).methods == ("warp",)
+    for name in ("dlib-resnet29", "face-reidentification-retail-0095"):
+        weights(name)
+    for name in ("mobilestylegan-mapper", "mobilestylegan-generator"):
+        weights(name)
+    assert face_swap(SwapSettings()).methods == ("regenerate", "warp")
+    with pytest.raises(UnknownModel, match="inswapper"):
+        face_swap(SwapSettings(method="inswapper"))

@@ -43,7 +43,7 @@ class Weights:
 
     identity: float = 1.0
     unlike: float = 0.5
-    mesh: float = 6.0
+    mesh: float = 7.0
     gaps: float = 25.0
     light: float = 1.5
     around: float = 2.0
@@ -90,7 +90,7 @@ class RegenerationLoss:
         spread = (self._points[list(EYES[0])].mean(0) - self._points[list(EYES[1])].mean(0))[:2]
         self._unit = float(spread.norm())
         vertices = torch.full((468,), 0.5)
-        vertices[list(LIPS)] = 1.5
+        vertices[list(LIPS)] = 1.2
         vertices[list(EYES[0] + EYES[1])] = 1.5
         vertices[list(OVAL)] = 1.2
         vertices[list(BROWS)] = 0.7

@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +13,7 @@ from prosopon.models.inversion.latent_prior import LatentPrior
 from prosopon.models.swap.regeneration.loss import RegenerationLoss, Weights
 
 _WARM_UP = 4
-_FINE = 13
+_FINE = GROUPS[-1][0]
 """From this layer on all share one style: left free, they paint light and colour that no face has."""
 _ALONE = 0.5
 """Rate of what a layer has of its own, against that of its group of layers."""
@@ -22,15 +21,16 @@ _ALONE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a search spends its time: at most `seconds`, at most as many steps at each side."""
+    """How a search spends its time. stages: for each side of pictures, in pixels, at most how many steps, and up to
+    which share of the seconds; rate: Adam's at the beginning, in standard deviations of styles."""
 
     seconds: float = 30.0
-    steps: tuple[tuple[int, int], ...] = ((128, 28), (256, 6), (512, 1))
+    stages: tuple[tuple[int, int, float], ...] = ((128, 28, 0.55), (256, 6, 0.9), (512, 1, 1.0))
     rate: float = 0.12
 
     @property
     def total(self) -> int:
-        return sum(count for _, count in self.steps)
+        return sum(count for _, count, _ in self.stages)
 
 
 def search(
@@ -40,11 +40,12 @@ def search(
     weights: Weights,
     start: Tensor,
     plan: Plan,
-    watch: Callable[[int, Tensor, dict[str, float]], None] | None = None,
 ) -> Tensor:
     """w+ ``(1, layers, 512)``. start: ``(1, layers, 512)`` in the space of the prior."""
-    groups = torch.stack([start[:, first:end].mean(dim=1) for first, end in GROUPS], dim=1).requires_grad_()
-    sizes = torch.tensor([end - first for first, end in GROUPS], device=start.device)
+    layers = start.shape[1]
+    bounds = [(first, layers if end == GROUPS[-1][1] else end) for first, end in GROUPS]
+    groups = torch.stack([start[:, first:end].mean(dim=1) for first, end in bounds], dim=1).requires_grad_()
+    sizes = torch.tensor([end - first for first, end in bounds], device=start.device)
     alone = torch.zeros_like(start[:, :_FINE]).requires_grad_()
 
     def styles() -> Tensor:
@@ -56,11 +57,12 @@ def search(
     )
     began = time.monotonic()
     step = 0
-    for side, count in plan.steps:
+    for side, count, share in plan.stages:
         for _ in range(count):
-            progress = max(step / plan.total, (time.monotonic() - began) / plan.seconds)
-            if progress >= 1:
+            spent = (time.monotonic() - began) / plan.seconds
+            if spent >= share:
                 break
+            progress = max(step / plan.total, spent)
             rate = (
                 plan.rate * (0.1 + 0.45 * (1 + math.cos(math.pi * progress))) * min(1, (step + 1) / _WARM_UP)
             )
@@ -69,13 +71,10 @@ def search(
             with torch.autocast(start.device.type, torch.bfloat16):
                 picture = generator.picture(prior.to_w(styles()), side)
             picture = picture.float()
-            total, parts = loss(picture)
+            total, _ = loss(picture)
             likely = weights.likely * groups.square().mean() + weights.together * alone.square().mean()
             optimizer.zero_grad()
             (total + likely).backward()
             optimizer.step()
-            parts["likely"] = float(likely)
             step += 1
-            if watch:
-                watch(step, picture.detach(), parts)
     return prior.to_w(styles()).detach()
