@@ -25,6 +25,7 @@ from prosopon.pipelines.graphs.swaps import SwapHandles, Swaps
 from prosopon.pipelines.http import health
 from prosopon.pipelines.http.front_door import FrontDoor
 from prosopon.pipelines.http.keys import Authenticator
+from prosopon.pipelines.http.limits import LIMIT, RateLimit
 from prosopon.pipelines.http.routing import canonical_path
 from prosopon.pipelines.services import Services
 
@@ -54,8 +55,11 @@ def _application(api: Api, services: Services) -> ASGIApp:
 class Dispatcher:
     """Chooses the API by the longest beginning of the path that is one's, and logs every request once."""
 
-    def __init__(self, apps: Mapping[Api, ASGIApp], fallback: ASGIApp) -> None:
-        """fallback: for the paths of APIs that are not served, too."""
+    def __init__(
+        self, apps: Mapping[Api, ASGIApp], fallback: ASGIApp, limit: RateLimit | None = None
+    ) -> None:
+        """fallback: for the paths of APIs that are not served, too. limit: of what one caller asks of all APIs."""
+        self._limit = limit
         self._apps = {path: apps.get(api, fallback) for api, paths in _PATHS.items() for path in paths}
         self._apps |= {f"/openapi/{api}.json": app for api, app in apps.items()}
         self._fallback = fallback
@@ -68,6 +72,7 @@ class Dispatcher:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._fallback(scope, receive, send)
+        scope[LIMIT] = self._limit
         caller.set(f"address {scope['client'][0] if scope.get('client') else ''}")
         started, status = time.perf_counter(), 500
 
@@ -136,5 +141,7 @@ class Ingress:
     def __serve_build_asgi_app__(self) -> ASGIApp:
         services = self._services
         apps = {api: _application(api, services) for api in _PATHS if services.settings.serves(api)}
-        dispatcher = Dispatcher(apps, health.create_app(services.settings, services.keys))
-        return FrontDoor(dispatcher, services.settings.http)
+        http = services.settings.http
+        limit = RateLimit(http.requests_per_second, http.burst)
+        dispatcher = Dispatcher(apps, health.create_app(services.settings, services.keys), limit)
+        return FrontDoor(dispatcher, http)

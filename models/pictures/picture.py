@@ -24,7 +24,7 @@ class Picture:
 
     @property
     def transparent(self) -> bool:
-        return self.pixels.shape[2] == 4
+        return bool(self.pixels.shape[2] == 4)
 
     def over_white(self) -> RGBImage:
         """``(H, W, 3)`` uint8 RGB."""

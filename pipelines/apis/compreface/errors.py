@@ -103,7 +103,7 @@ def _image(error: ImageError) -> Response:
 
 
 def _later(kind: str) -> Callable[[Any], Response]:
-    return lambda error: failure(503, 0, f"{kind}: try again", error.retry_after)
+    return lambda error: failure(error.status, 0, f"{kind}: try again", error.retry_after)
 
 
 ERRORS: ErrorTable = {

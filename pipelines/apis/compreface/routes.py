@@ -19,7 +19,7 @@ def create_app(services: Services) -> ApiApp:
         services=services,
         errors=ERRORS,
         blank=("subject",),  # Whoever sends an empty name has not meant everybody.
-        responses={status: {"model": Failure} for status in (400, 404, 500, 503)},
+        responses={status: {"model": Failure} for status in (400, 404, 429, 500, 503)},
     )
     for part in (subjects, examples, recognition, detection):
         app.include_router(part.router, prefix=BASE)
