@@ -10,8 +10,9 @@ import torch
 from prosopon.configs.settings import SwapSettings
 from prosopon.models.faces.attributes.mask import WEIGHTS, MaskClassifierNet
 from prosopon.models.faces.detections import RGBImage
+from prosopon.models.faces.mobilefacenet import MobileFaceNet
 from prosopon.models.inversion.ffhq_alignment import ffhq_chip, ffhq_matrix
-from prosopon.models.load import regenerates
+from prosopon.models.load import load_mapper, regenerates
 from prosopon.models.pictures.crops import similarity_transform
 from prosopon.models.runtime.session import Compute
 from prosopon.models.swap.regeneration import views
@@ -19,9 +20,11 @@ from prosopon.models.swap.regeneration.composite import put_back
 from prosopon.models.swap.regeneration.loss import OVAL, RegenerationLoss, Weights
 from prosopon.models.swap.regeneration.networks import load_identities, load_mesh
 from prosopon.models.swap.regeneration.scene import scene
+from prosopon.models.swap.regeneration.search import Plan
+from prosopon.models.swap.regeneration.swapper import RegenerateSwapper
 from prosopon.models.swap.types import Replacement, SourceFace
-from prosopon.models.swap.verdict import Verdict, impossible
-from tests.faces import around, faces_of, portrait, predictor, read
+from prosopon.models.swap.verdict import Verdict, impossible, judged
+from tests.faces import around, face_near, faces_of, portrait, predictor, read
 from tests.paths import DATA, require
 from tests.weights import model_settings, weights
 
@@ -76,6 +79,21 @@ def test_the_target_itself_costs_nothing_in_shape_and_light_and_another_face_doe
     assert all(changed[name] > 0.03 for name in ("mesh", "light", "around"))
     assert kept["identity"] < 0.5 < changed["identity"]
     assert len(set(OVAL)) == len(OVAL)
+
+
+def test_after_a_few_steps_the_face_is_nearer_to_the_new_one() -> None:
+    """By a network that the search does not look through."""
+    judge = MobileFaceNet(weights("mobilefacenet").path, Compute())
+    settings = model_settings()
+    picture, face = portrait("london/002_neutral.jpg")
+    source = SourceFace(*portrait("faker/female_22.jpg"))
+    plan = Plan(3600.0, ((128, 8, 1.0),))
+    swapper = RegenerateSwapper(settings, load_mapper(settings, Compute()), Compute(), plan)
+    result = swapper.swap(picture, [Replacement(face, source)])
+    verdict = judged(judge, picture, Replacement(face, source), result, face_near(result, face))
+    assert verdict.similarity > verdict.between + 0.2 and verdict.similarity > verdict.replaced
+    assert verdict.shift < 0.06
+    assert not (result != picture).any(axis=2)[~around(face, picture.shape)].any()
 
 
 def test_what_cannot_come_out_well_is_refused_with_the_reason() -> None:

@@ -115,7 +115,9 @@ class RegenerationLoss:
             "gaps": weights.gaps * gaps, "light": weights.light * light, "around": weights.around * around,
             "eyes": weights.eyes * eyes,
         }  # fmt: skip
-        return sum(parts.values(), picture.new_zeros(())), {name: float(part) for name, part in parts.items()}
+        return sum(parts.values(), picture.new_zeros(())), {
+            name: float(part.detach()) for name, part in parts.items()
+        }
 
     def _identity(self, picture: Tensor) -> tuple[Tensor, Tensor]:
         same, unlike = picture.new_zeros(()), picture.new_zeros(())
