@@ -118,6 +118,23 @@ class GenerationSettings(_Strict):
 class SwapSettings(_Strict):
     """Face swaps, and how much of them is kept."""
 
+    method: Literal["best", "regenerate", "warp", "inswapper"] = "best"
+    """`regenerate` makes the new face with the face generator, in half a minute; `warp` lays the face's own pixels over
+    the other's, in a moment, for previews; `inswapper` is InsightFace's network, where the role swapper has it. `best`
+    is inswapper where it is there, else regenerate for one face in a picture and warp for several."""
+    seconds: Annotated[float, Field(gt=0)] = 30
+    """How long one face may be made anew."""
+    threads: Annotated[int, Field(ge=1)] = 2
+    """Of making one face anew."""
+    least_similarity: Annotated[float, Field(ge=-1, le=1)] = 0.15
+    """By the judge's cosine, of a result to the new face, which must also be more than that to the one it replaces. A
+    result that fails is made by another method, then refused."""
+    most_shift: Annotated[float, Field(gt=0)] = 0.15
+    """Most that landmarks may have moved, in distances of the eyes."""
+    least_eyes: Annotated[float, Field(ge=0)] = 16
+    """Pixels between the eyes of a face that is put in, and of one that is judged."""
+    most_yaw: Annotated[float, Field(gt=0, le=90)] = 60
+    """Degrees that a face that is put in may be turned sideways."""
     format: Literal["png", "webp", "jpg", "source"] = "png"
     """Format of results; `source` is the format of the picture that was changed, where it can be written. png keeps
     every pixel outside the faces exactly as it was, jpg does not."""
