@@ -22,7 +22,7 @@ from tests.soak.writers import WRITERS, Context, Swaps, check_pictures
 
 SETTINGS = {
     "fetch": {"allow": ["127.0.0.1"]},
-    "swap": {"lease_seconds": 8},
+    "swap": {"lease_seconds": 8, "method": "warp"},
     "webhooks": {"first_pause_seconds": 1},
     # Hundreds of searches are begun, of which none is to be refused.
     "facecheck": {"max_waiting_per_tenant": 10_000, "max_waiting": 10_000},
