@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from prosopon.configs.settings import DeploymentSettings
 from prosopon.models.faces.attributes.declaration import FaceAttribute, FaceModel, FaceRole
 from prosopon.models.faces.detections import Float32
 from prosopon.models.pictures.crops import CropSpec
@@ -76,6 +77,7 @@ QUALITY = FaceAttribute(
         _serve,
         own=WEIGHTS,
         own_summary="Prosopon's own estimate of how far an embedding can be trusted",
+        resources=DeploymentSettings(num_cpus=0.01),
     ),
     called={"compreface": "quality"},
 )
