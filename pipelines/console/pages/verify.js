@@ -17,8 +17,8 @@ export function verify() {
     button.disabled = !(one.picture && other.picture);
     if (!button.disabled) run();
   };
-  const one = new PictureInput("The person", { shown: false, hint: "Exactly one face.", onchange: () => ready() });
-  const other = new PictureInput("To compare with", { shown: false, hint: "One face or several.", onchange: () => ready() });
+  const one = new PictureInput("The person", { shown: false, camera: true, hint: "Exactly one face.", onchange: () => ready() });
+  const other = new PictureInput("To compare with", { shown: false, camera: true, hint: "One face or several.", onchange: () => ready() });
   const left = el("div", { class: "stack" });
   const right = el("div", { class: "stack" });
   const same = slider(
@@ -70,9 +70,11 @@ export function verify() {
     "section",
     {},
     pageHead("Verify", "The one face of the first picture is compared with every face of the second."),
-    el("div", { class: "halves pictures" }, el("div", { class: "card" }, one.element, left), el("div", { class: "card" }, other.element, right)),
+    // What was found stands above the pictures, where it is seen without scrolling.
     outcome,
-    el("div", { class: "card stack" }, same.element, el("div", { class: "row" }, button), work.element),
+    work.element,
+    el("div", { class: "halves pictures" }, el("div", { class: "card" }, one.element, left), el("div", { class: "card" }, other.element, right)),
+    el("div", { class: "card stack" }, same.element, el("div", { class: "row" }, button)),
   );
   return { element };
 }
