@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _ADDRESS_FILE = "ray-address"
 _TOKEN_FILE = "ray-token"
 _LOCK_FILE = "server.lock"
+LOOPBACK = "127.0.0.1"
 MAX_MESSAGE_BYTES = 256 << 20
 
 HANDLE_ENVIRONMENT = {
@@ -74,6 +75,21 @@ def guard(home: Path) -> None:
     os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(token))
 
 
+def stay_on_loopback(stay: bool = True) -> None:
+    """Let Ray take a loopback address at its word. Before `ray.init`.
+
+    Ray (2.60, `services.resolve_ip_for_localhost`) puts the machine's own address in its place, and listens there or
+    everywhere, unless it is told that there is no cluster: which it believes of Windows and macOS.
+    """
+    from ray._private import ray_constants
+
+    if stay:
+        os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+    else:
+        os.environ.pop(ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, None)
+    ray_constants.ENABLE_RAY_CLUSTER = not stay
+
+
 def announce(home: Path) -> None:
     """Write down where the Ray instance of this process is, for those who share its home."""
     import ray
@@ -126,6 +142,7 @@ def join(address: str | None = None, home: Path | None = None) -> None:
     if token_file(home).exists():
         guard(home)
         Config.initialize("")  # Ray has read its environment when it was imported.
+    stay_on_loopback(address.startswith("127."))
     try:
         ray.init(
             address=address,

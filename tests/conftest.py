@@ -41,7 +41,7 @@ def server(models_mirror: None) -> Iterator[Server]:
         "generation": {"inversion_seconds": 4},
         # Every picture that is asked about masks goes to a replica of its own and through Serve's queue there, which
         # is for those that wait.
-        "detection": {"colocated": ["embedder", "landmarks", "age", "gender", "liveness"]},
+        "detection": {"colocated": ["embedder", "landmarks", "age", "gender", "liveness", "quality"]},
         "deployments": {"mask": {"batch_wait_ms": 1}},
     }
     with serving(args) as running:
@@ -60,9 +60,3 @@ def group_picture() -> Path:
     import insightface
 
     return Path(insightface.__file__).parent / "data" / "images" / "t1.jpg"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What starts Ray in this process comes last: a process keeps the token of the first Ray that it knew, or that
-    there was none, and could join no server afterwards."""
-    items.sort(key=lambda item: item.path.name == "test_another_attribute.py")

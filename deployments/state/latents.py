@@ -1,9 +1,11 @@
 """Registered latents, by the id that the client got."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from prosopon.deployments.state import schema
 from prosopon.deployments.state.database import Records, now
@@ -31,9 +33,17 @@ class LatentStore:
         self._records, self._most = records, most
         self._added = 0
 
-    def add(self, latent: Latent, fingerprint: str, kind: str | None = None) -> UUID:
+    def keep(self, identity: UUID, latent: Latent, fingerprint: str, kind: str) -> None:
+        """Let the latent be found by this id, whether it never was there or has left."""
+        if self.find(identity) is None:
+            with suppress(IntegrityError):  # Somebody else has just put it there.
+                self.add(latent, fingerprint, kind, identity)
+
+    def add(
+        self, latent: Latent, fingerprint: str, kind: str | None = None, identity: UUID | None = None
+    ) -> UUID:
         """The new latent's id. fingerprint: of the generator in service; kind: the client's word for it."""
-        identity = uuid4()
+        identity = identity or uuid4()
         row = {
             "id": identity,
             "layers": latent.layers,

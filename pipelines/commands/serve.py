@@ -13,9 +13,11 @@ import threading
 import time
 import urllib.request
 from collections.abc import Collection
+from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from urllib.error import HTTPError
 
 import typer
 from rich.console import Console
@@ -73,7 +75,16 @@ def serve(
         )
         raise typer.Exit(1)
 
-    from prosopon.pipelines.running import AlreadyServed, announce, guard, job, occupy, token_file
+    from prosopon.pipelines.running import (
+        LOOPBACK,
+        AlreadyServed,
+        announce,
+        guard,
+        job,
+        occupy,
+        stay_on_loopback,
+        token_file,
+    )
 
     home = settings.state.home
     try:
@@ -83,6 +94,7 @@ def serve(
         raise typer.Exit(1) from None
     secret = prepare(settings)
     guard(home)
+    stay_on_loopback()
     _work_in_turns()
 
     import ray
@@ -94,7 +106,7 @@ def serve(
                 address="local",
                 namespace="serve",
                 job_config=job(),
-                _node_ip_address="127.0.0.1",  # Ray's own ports listen where the node is: here, for nobody else.
+                _node_ip_address=LOOPBACK,  # Ray's own ports listen where the node is: here, for nobody else.
                 include_dashboard=dashboard,
                 dashboard_host="127.0.0.1",
                 object_store_memory=_OBJECT_STORE_BYTES,
@@ -308,7 +320,7 @@ def _announce(url: str, apis: "Collection[Api]", secret: str | None, dashboard: 
     """Say when the application is ready, and what to try; end the process where it cannot become so."""
     started = looked = time.monotonic()
     with console.status("loading models"):
-        while not is_ready(url):
+        while (status := _readiness(url)) not in (HTTPStatus.OK, HTTPStatus.INSUFFICIENT_STORAGE):
             now = time.monotonic()
             if now - started > _READY_SECONDS:
                 console.print(f"[red]not ready after {_READY_SECONDS} s[/red]")
@@ -318,6 +330,8 @@ def _announce(url: str, apis: "Collection[Api]", secret: str | None, dashboard: 
                 _end_if_failed()
             time.sleep(0.25)
     console.print(f"[bold green]ready[/bold green] at {url} after {time.monotonic() - started:.1f} s\n")
+    if status == HTTPStatus.INSUFFICIENT_STORAGE:
+        console.print("[red]no space is left:[/red] what is to be stored is refused\n")
     for name, step in first_steps(url, apis, secret, dashboard).items():
         console.print(f"  [bold]{name:<10}[/bold] {step}", soft_wrap=True, highlight=False)
     console.print()
@@ -326,12 +340,20 @@ def _announce(url: str, apis: "Collection[Api]", secret: str | None, dashboard: 
 
 def is_ready(url: str) -> bool:
     """Whether the application answers that it is."""
+    return _readiness(url) == HTTPStatus.OK
+
+
+def _readiness(url: str) -> int | None:
+    """The status of `/readyz`; None where nobody answers."""
     try:
         with _DIRECTLY.open(f"{url}/readyz", timeout=2) as answer:
             answer.read()  # A client that closes before is counted as one that hung up.
-            return bool(answer.status == 200)
+            return int(answer.status)
+    except HTTPError as error:
+        with error:
+            return error.code
     except (HTTPException, OSError):
-        return False
+        return None
 
 
 def _end_if_failed() -> None:

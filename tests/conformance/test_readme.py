@@ -21,11 +21,9 @@ def blocks() -> list[str]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, server: Server, london: list[Path], group_picture: Path) -> Path:
-    """A folder with the pictures that the examples name; curl finds the server where the README has it."""
-    shutil.copy(london[0], tmp_path / "ann.jpg")
-    shutil.copy(london[1], tmp_path / "bo.jpg")
-    shutil.copy(group_picture, tmp_path / "party.jpg")
+def desk(tmp_path: Path, server: Server) -> Path:
+    """A folder with the pictures that the project ships; curl finds the server where the README has it."""
+    shutil.copytree(ROOT / "docs" / "pictures", tmp_path / "docs" / "pictures")
     host, port = DEFAULT_PORT.split(":")
     (tmp_path / ".curlrc").write_text(
         f'fail-with-body\nsilent\nshow-error\nconnect-to = "{host}:{port}:{server.address}"\n'
@@ -51,7 +49,7 @@ def test_the_examples_run_as_they_are_pasted(desk: Path, server: Server) -> None
     assert '"searchedFaces"' in done.stdout, "the search has been done"
     assert '"task_id"' in done.stdout
     made = re.findall(r"-o (\S+)", lines)
-    assert made and all((desk / name).stat().st_size > 1000 for name in made)
+    assert made and all((desk / "docs" / "pictures" / name).stat().st_size > 1000 for name in made)
 
 
 def test_there_is_an_example_of_every_api() -> None:

@@ -1,8 +1,11 @@
 """An attribute of somebody else's, in a table of its own: deployed, asked for over HTTP, answered."""
 
-import sys
+import multiprocessing
+import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from io import BytesIO
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import httpx
@@ -25,11 +28,37 @@ from tests.unit.test_face_models import CHIP, TABLE, darker, mouth_net
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
+def _serve(settings: Settings, port: int, says: Connection) -> None:
+    """In a process of its own: serve with the tests' table, say which deployments there are, and end when told to."""
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"):
+        os.environ.pop(name, None)  # Of a server that this process' parent joined.
+    # What the test declares is in no package: its processes get it by value.
+    cloudpickle.register_pickle_by_value(test_face_models)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, namespace="serve")
+    try:
+        serve.start(http_options={"host": "127.0.0.1", "port": port})
+        serve.run(application(settings, TABLE), name="prosopon", route_prefix="/")
+        says.send(set(serve.status().applications["prosopon"].deployments))
+        says.recv()
+    finally:
+        serve.shutdown()
+        ray.shutdown()
+
+
+@dataclass(frozen=True)
+class Serving:
+    client: httpx.Client
+    deployments: set[str]
+
+
 @pytest.fixture(scope="module", params=["apart", "in the detector's replica"])
-def client(
+def serving(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, models_mirror: None
-) -> Iterator[httpx.Client]:
-    """A server of CompreFace alone, with two roles more than the project declares; one network serves both."""
+) -> Iterator[Serving]:
+    """A server of CompreFace alone, with two roles more than the project declares; one network serves both.
+
+    A process knows one Ray alone, and that of the tests may have joined others: so the server has its own.
+    """
     home = tmp_path_factory.mktemp("home")
     weights = str(mouth_net(home / "mouth.onnx"))
     settings = Settings.model_validate(
@@ -41,30 +70,32 @@ def client(
             "deployments": {"expression": {"num_cpus": 0.05, "max_batch_size": 4}},
         }
     )
-    # What the test declares is in no package: its processes get it by value.
-    cloudpickle.register_pickle_by_value(test_face_models)
-    port = free_port()
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, namespace="serve")
+    port, spawn = free_port(), multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe()
+    server = spawn.Process(target=_serve, args=(settings, port, there))
+    server.start()
+    there.close()
     try:
-        serve.start(http_options={"host": "127.0.0.1", "port": port})
-        serve.run(application(settings, TABLE), name="prosopon", route_prefix="/")
+        deployments = here.recv()  # EOFError: it ended, and said why.
         _, secret = KeyStore(Records(settings.state.database)).create("test", ("detection",))
         headers = {"x-api-key": secret}
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as http:
-            yield http
+            yield Serving(http, deployments)
+        here.send("end")
     finally:
-        serve.shutdown()
-        ray.shutdown()
-        cloudpickle.unregister_pickle_by_value(sys.modules[test_face_models.__name__])
+        here.close()
+        server.join(60)
+        server.kill()
 
 
-def test_it_is_served_under_its_name(client: httpx.Client, london: list[Path]) -> None:
-    names = set(serve.status().applications["prosopon"].deployments)
+def test_it_is_served_under_its_name(serving: Serving, london: list[Path]) -> None:
+    names = serving.deployments
+    assert names, "nothing is deployed"
     assert "shadow" not in names or "expression" not in names, "one network is one deployment"
     for portrait in london[:3]:
         params = {"face_plugins": "expression", "status": "true"}
         files = {"file": (portrait.name, portrait.read_bytes())}
-        answer = client.post("/api/v1/detection/detect", params=params, files=files)
+        answer = serving.client.post("/api/v1/detection/detect", params=params, files=files)
         assert answer.status_code == 200, answer.text
         (face,) = answer.json()["result"]
         assert answer.json()["plugins_versions"]["expression"] == "mouth"

@@ -1,9 +1,14 @@
 """What the documentation says of settings, commands and files is so."""
 
 import re
+from pathlib import Path
+
+import pytest
 
 from prosopon.pipelines.cli import app
 from tests.paths import ROOT
+
+_FILE = r"`((?:configs|docs|notebooks|models|pipelines|deployments|tests)/[\w./]+\.\w+)`"
 
 
 def test_the_page_of_settings_is_up_to_date() -> None:
@@ -22,11 +27,13 @@ def test_every_command_that_the_readme_names_exists() -> None:
     assert commands | groups <= named
 
 
-def test_every_file_that_the_readme_links_to_exists() -> None:
-    text = (ROOT / "README.md").read_text()
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if not link.startswith("http")]
-    links += re.findall(
-        r"`((?:configs|docs|notebooks|models|pipelines|deployments|tests)/[\w./]+\.\w+)`", text
-    )
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda p: p.name
+)
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    text = page.read_text()
+    links = [
+        page.parent / link for link in re.findall(r"\]\(([^)#]+)\)", text) if not link.startswith("http")
+    ]
+    links += [ROOT / name for name in re.findall(_FILE, text)]
+    assert [str(link) for link in links if not link.exists()] == []
