@@ -24,7 +24,7 @@ export function verify() {
   const same = slider(
     "One person from similarity",
     { min: 0, max: 1, step: 0.01, value: 0.5 },
-    { show: (value) => value.toFixed(2), hint: "0.5 takes one pair of strangers in a thousand for one person.", onInput: () => last && draw(last) },
+    { show: (value) => value.toFixed(2), hint: "0.5 takes one pair of strangers in a hundred for one person, 0.9 one in a thousand.", onInput: () => last && draw(last) },
   );
   const button = el("button", { type: "button", class: "primary", disabled: true, onclick: () => run() }, "Compare");
   const outcome = el("div", { "aria-live": "polite" });

@@ -9,8 +9,8 @@ import { count, similarity } from "../lib/words.js";
 import { Work } from "./work.js";
 
 const BASE = "/api/v1/recognition";
-/** From this similarity on, a picture is somebody else's rather than of the person whom it is added to. */
-const ALIKE = 0.5;
+/** From this similarity on, a picture is taken for somebody else's: one pair of strangers in a thousand reaches it. */
+const ALIKE = 0.9;
 /** How long a list of people is believed before a picture is added to one of them. */
 const LOOK_MILLISECONDS = 2000;
 
