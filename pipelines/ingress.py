@@ -146,7 +146,6 @@ class Ingress:
         apps = {api: _application(api, services) for api in _PATHS if services.settings.serves(api)}
         http = services.settings.http
         limit = RateLimit(http.requests_per_second, http.burst)
-        dispatcher = Dispatcher(
-            apps, health.create_app(services.settings, services.keys, KeyStore(services.records)), limit
-        )
+        aside = health.create_app(services.settings, services.keys, KeyStore(services.records))
+        dispatcher = Dispatcher(apps, aside, limit)
         return FrontDoor(dispatcher, http)

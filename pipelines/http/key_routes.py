@@ -38,17 +38,24 @@ class TopUp(_Strict):
 
 
 async def may_administer(request: Request, keys: Authenticator) -> Response | None:
-    """A refusal where the request has no key with the scope `admin`, as `x-api-key` or as a bearer token."""
+    """A refusal where the request has no key with the scope `admin`."""
+    key = await _key_of(request, keys)
+    return None if key and key.allows("admin") else _refusal("an API key with the scope admin is needed")
+
+
+async def _key_of(request: Request, keys: Authenticator) -> Key | None:
+    """The key that comes as `x-api-key` or as a bearer token."""
     given = request.headers.get("x-api-key") or bearer_token(request.headers.get("authorization"))
-    key = await keys.find(given) if given else None
-    if key is not None and key.allows("admin"):
-        return None
-    message = "an API key with the scope admin is needed"
+    return await keys.find(given) if given else None
+
+
+def _refusal(message: str) -> Response:
     return JSONResponse({"message": message}, 401, {"WWW-Authenticate": "Bearer"})
 
 
 def routes(keys: Authenticator, store: KeyStore) -> list[Route]:
-    """GET and POST `/admin/keys`, POST `/admin/keys/{id}/revoke` and `/admin/keys/{id}/credits`.
+    """GET and POST `/admin/keys`, POST `/admin/keys/{id}/revoke` and `/admin/keys/{id}/credits`; and for any key, GET
+    `/admin/key`: itself.
 
     A refusal is `{"message": ...}`: 400 for what is asked, 401 for who asks, 404 for a key that is not there.
     """
@@ -68,6 +75,10 @@ def routes(keys: Authenticator, store: KeyStore) -> list[Route]:
                 return JSONResponse({"message": str(error)}, 400)
 
         return endpoint
+
+    async def itself(request: Request) -> Response:
+        key = await _key_of(request, keys)
+        return JSONResponse(_shown(key)) if key else _refusal("an API key is needed")
 
     async def listed(_: Request) -> Any:
         return {"keys": [_shown(key) for key in await asyncio.to_thread(store.list)]}
@@ -95,6 +106,7 @@ def routes(keys: Authenticator, store: KeyStore) -> list[Route]:
         return {"id": number, "credits": await asyncio.to_thread(store.top_up, number, amount)}
 
     return [
+        Route("/admin/key", itself),
         Route("/admin/keys", guarded(listed)),
         Route("/admin/keys", guarded(created, 201), methods=["POST"]),
         Route("/admin/keys/{id:int}/revoke", guarded(revoked), methods=["POST"]),
