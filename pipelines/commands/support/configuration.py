@@ -47,7 +47,8 @@ def read_document(config: Path | None) -> dict[str, Any]:
             f"{path}: names no application: a Serve config file has `applications`, a list, whose first entry's `args`"
             f" are the settings; `prosopon init` writes one"
         )
-    return document
+    found: dict[str, Any] = document
+    return found
 
 
 def read_address(config: Path | None) -> tuple[str, int]:
