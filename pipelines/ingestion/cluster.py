@@ -11,6 +11,8 @@ from prosopon.pipelines.running import HANDLE_ENVIRONMENT, announced, guard, job
 
 _OBJECT_STORE_BYTES = 512 << 20
 _SECONDS = 2.0
+_STARTS = 3
+"""Times that a cluster is started, since on a busy machine it may not come up in time."""
 _SPARE = 0.05
 """Of a CPU, left where workers have to share what a server leaves: Ray Data's own actors ask for some."""
 
@@ -60,14 +62,21 @@ def start(settings: Settings) -> Cluster:
     """A cluster of one machine, gone with this process."""
     import ray
 
-    ray.init(
-        address="local",
-        job_config=job(),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-        object_store_memory=_OBJECT_STORE_BYTES,
-    )
+    for left in reversed(range(_STARTS)):
+        try:
+            ray.init(
+                address="local",
+                job_config=job(),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="error",
+                object_store_memory=_OBJECT_STORE_BYTES,
+            )
+            break
+        except Exception as error:  # Ray waits 30 seconds and has no class of its own for that.
+            ray.shutdown()
+            if "timed out" not in str(error) or not left:
+                raise
     ingestion = settings.ingestion
     whole = max(1, int(float(ray.available_resources().get("CPU", 1.0)) // ingestion.num_cpus))
     each = min(ingestion.num_cpus, float(ray.available_resources().get("CPU", 1.0)) / whole) - _SPARE
