@@ -1,8 +1,8 @@
 """`prosopon import`: move in, with people that are known elsewhere."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -59,8 +59,7 @@ def folder(
     from prosopon.pipelines.ingestion.enrolling import Enroller
     from prosopon.pipelines.ingestion.people import examples, people_in
 
-    records = Records(settings.state.database)
-    try:
+    with closing(Records(settings.state.database)) as records:
         known = KeyStore(records).find(key)
         if known is None or not known.allows("recognition"):
             raise typer.BadParameter("the key is unknown, revoked or not of the scope `recognition`")
@@ -71,8 +70,6 @@ def folder(
             Enroller(settings, watch, biggest) as enroller,
         ):
             enroller.enrol(known.gallery, entries)
-    finally:
-        records.close()
 
 
 @app.command()
@@ -114,40 +111,44 @@ def compreface(
     )
     from prosopon.pipelines.ingestion.enrolling import Enroller, Skipped
 
-    records = Records(settings.state.database)
     try:
-        database = CompreFaceDatabase(url)
-        services = database.services()
-        _show_services(services)
-        if dry_run:
-            return
-        wanted = [service for service in services if not service.is_demo]
-        total = sum(service.examples for service in wanted)
         with (
-            _watched(settings, report, "import-compreface", total) as watch,
-            Enroller(settings, watch, biggest=True) as enroller,
+            closing(Records(settings.state.database)) as records,
+            closing(CompreFaceDatabase(url)) as database,
         ):
-            calculators: list[str] = []
-            if keep_embeddings:
-                compared = database.compared(enroller.reader)
-                calculators = same_calculators(compared)
-                for name, cosine in compared.items():
-                    told = "cannot be compared" if cosine is None else f"cosine {cosine:.3f}"
-                    kept = "kept" if name in calculators else "made again of the pictures"
-                    typer.echo(f"embeddings of {name}: {told}, {kept}", err=True)
-            for service in wanted:
-                try:
-                    key, _ = KeyStore(records).adopt(service.key, service.name, [service.scope])
-                except StateError as error:
-                    enroller.skip(Skipped(service.name, None, "key", str(error)))
-                    continue
-                if service.scope == "recognition":
-                    move_in(database, service, key, records, enroller, calculators)
+            services = database.services()
+            _show_services(services)
+            if dry_run:
+                return
+            wanted = [service for service in services if not service.is_demo]
+            total = sum(service.examples for service in wanted)
+            with (
+                _watched(settings, report, "import-compreface", total) as watch,
+                Enroller(settings, watch, biggest=True) as enroller,
+            ):
+                calculators: list[str] = []
+                if keep_embeddings:
+                    compared = database.compared(enroller.reader)
+                    calculators = same_calculators(compared)
+                    _show_calculators(compared, calculators)
+                for service in wanted:
+                    try:
+                        key, _ = KeyStore(records).adopt(service.key, service.name, [service.scope])
+                    except StateError as error:
+                        enroller.skip(Skipped(service.name, None, "key", str(error)))
+                        continue
+                    if service.scope == "recognition":
+                        move_in(database, service, key, records, enroller, calculators)
     except CompreFaceError as error:
         typer.echo(f"{error}", err=True)
         raise typer.Exit(1) from None
-    finally:
-        records.close()
+
+
+def _show_calculators(compared: Mapping[str, float | None], kept: Sequence[str]) -> None:
+    for name, cosine in compared.items():
+        told = "cannot be compared" if cosine is None else f"cosine {cosine:.3f}"
+        then = "kept" if name in kept else "made again of the pictures"
+        typer.echo(f"embeddings of {name}: {told}, {then}", err=True)
 
 
 def _show_services(services: "Sequence[Service]") -> None:

@@ -92,7 +92,7 @@ class CompreFaceDatabase:
                 address.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
             ).execution_options(postgresql_readonly=True)
         except sa.exc.ArgumentError as error:
-            raise CompreFaceError(f"{url}: no URL of a database: {error}") from None
+            raise CompreFaceError(f"no URL of a database: {error}") from None
         except ModuleNotFoundError:
             raise CompreFaceError("to read a PostgreSQL install the extra `postgres`") from None
 
@@ -274,8 +274,10 @@ def _names(records: Records, gallery: int) -> set[str]:
 def _told() -> Iterator[None]:
     try:
         yield
-    except sa.exc.ProgrammingError as error:
-        reason = str(error.orig).splitlines()[0]
-        raise CompreFaceError(f"this is no database of a CompreFace that has subjects: {reason}") from None
     except sa.exc.DBAPIError as error:
-        raise CompreFaceError(f"CompreFace's database cannot be read: {error.orig}") from None
+        reason = str(error.orig).splitlines()[0]
+        if isinstance(error, sa.exc.ProgrammingError):
+            reason = f"this is no database of a CompreFace that has subjects: {reason}"
+        else:
+            reason = f"CompreFace's database cannot be read: {reason}"
+        raise CompreFaceError(reason) from None
