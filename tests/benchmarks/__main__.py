@@ -20,6 +20,7 @@ BENCHMARKS = (
     "fusion",
     "hops",
     "server",
+    "runtimes",
     "trueface",
     "checkface",
     "inversion",
