@@ -13,7 +13,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /opt/prosopon
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE serve_config.yaml ./
 COPY .package .package
 COPY configs configs
 COPY deployments deployments
@@ -23,7 +23,7 @@ RUN python -m pip install --no-cache-dir --upgrade pip \
     && python -m pip install --no-cache-dir ${PIP_ARGUMENTS} ".[postgres,s3]"
 
 # The container's port is open to whom `docker run -p` opens it to.
-COPY serve_config.yaml config.yaml
+RUN cp serve_config.yaml config.yaml
 RUN sed -i 's/host: 127.0.0.1/host: 0.0.0.0/' config.yaml && grep -q 'host: 0.0.0.0' config.yaml
 
 RUN useradd --create-home --uid 1000 prosopon && install -d -o prosopon -g prosopon /data /opt/models

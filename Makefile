@@ -29,6 +29,7 @@ $(VENV)/.test: pyproject.toml
 	@touch $@
 
 install: $(VENV)/.serve
+	@echo "The command is $(BIN)/prosopon; for this shell, prosopon alone: source $(BIN)/activate"
 
 serve: $(VENV)/.serve
 	$(BIN)/prosopon serve serve_config.yaml

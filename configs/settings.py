@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Api = Literal["compreface", "trueface", "facecheck", "checkface", "aifaceswap"]
@@ -177,7 +177,8 @@ class FaceCheckSettings(_Strict):
 
     search_credits and demo_credits: of one completed search. keep_hours: after the last use of a search; then it is
     deleted, together with its pictures. max_results: faces in an answer, of those that score at least min_score.
-    concurrent_searches: made at a time by one process; up to max_waiting more wait and the rest are refused.
+    concurrent_searches: made at a time by one process; up to max_waiting more wait, of one tenant at most
+    max_waiting_per_tenant, and the rest are refused. Tenants take turns.
     show_files: whether results name the whole path of a picture that was ingested without a url, which tells clients of
     this machine's folders; otherwise the file's name alone.
     null_output: answer ``"output": null`` before there is one, as clients need it that index the answer without
@@ -191,6 +192,7 @@ class FaceCheckSettings(_Strict):
     min_score: Annotated[int, Field(ge=0, le=100)] = 50
     concurrent_searches: Annotated[int, Field(ge=1)] = 4
     max_waiting: Annotated[int, Field(ge=0)] = 256
+    max_waiting_per_tenant: Annotated[int, Field(ge=1)] = 64
     show_files: bool = False
     null_output: bool = True
 
@@ -201,7 +203,10 @@ class HttpSettings(_Strict):
     body_bytes: of one request, whatever its route allows; held_bytes: of the bodies that one process holds at a time.
     idle_seconds: between two pieces of a request or of an answer; header_seconds, body_seconds: until its headers and
     its body are there. connections: at a time, of which connections_per_source are from one address; raise that where
-    many clients come through one proxy.
+    many clients come through one proxy. requests_per_second: of one key or, on routes that ask for none, of one
+    address; null is any number. After a pause `burst` of them may come at once. More are answered 429, and each ingress
+    replica counts for itself. trusted_proxies: addresses and networks of the proxies before this server, whose
+    X-Forwarded-For says who asks; everybody else's is replaced by the address that the connection comes from.
     """
 
     body_bytes: Annotated[int, Field(ge=1)] = 128 * 1024 * 1024
@@ -211,6 +216,9 @@ class HttpSettings(_Strict):
     body_seconds: Annotated[float, Field(gt=0)] = 120
     connections: Annotated[int, Field(ge=16)] = 8192
     connections_per_source: Annotated[int, Field(ge=1)] = 512
+    requests_per_second: Annotated[float | None, Field(gt=0)] = None
+    burst: Annotated[int, Field(ge=1)] = 20
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
 
 
 class ImageLimits(_Strict):
@@ -304,7 +312,7 @@ class VectorIndexSettings(_Strict):
     replicas: Annotated[int, Field(ge=1)] = 1
 
 
-def _local(url: str) -> str | None:
+def local_path(url: str) -> str | None:
     """The path of a URL that names a file or a folder of this machine: SQLAlchemy's of SQLite, or fsspec's."""
     scheme, _, rest = url.partition("://")
     if not rest:
@@ -338,11 +346,14 @@ class StateSettings(_Strict):
         """A damaged index is set aside as a whole: nothing else may be in its folder, nor it in that of the images."""
         if self.vectors_are_local:
             vectors = Path(self.vectors).expanduser().resolve()
-            others = [self.home, *(Path(url) for url in (_local(self.database), _local(self.blobs)) if url)]
+            others = [
+                self.home,
+                *(Path(url) for url in (local_path(self.database), local_path(self.blobs)) if url),
+            ]
             for other in (path.expanduser().resolve() for path in others):
                 if other.is_relative_to(vectors):
                     raise ValueError(f"state.vectors_uri: {vectors} holds {other}: name a folder of its own")
-            blobs = _local(self.blobs)
+            blobs = local_path(self.blobs)
             if blobs and vectors.is_relative_to(Path(blobs).expanduser().resolve()):
                 raise ValueError(f"state.vectors_uri: {vectors} is in the folder of the images: name another")
         return self

@@ -14,7 +14,6 @@ from ray import serve
 
 from prosopon.configs.settings import DeploymentSettings, DetectionSettings, ImageLimits, ModelSettings
 from prosopon.deployments.serving.batching import Batched, compute_for
-from prosopon.deployments.serving.calls import Overloaded
 from prosopon.deployments.serving.face_models import FaceModels
 from prosopon.deployments.serving.messages import DetectRequest, FacesFound, Rejected
 from prosopon.models.faces.attributes.declaration import FaceRole, ModelCard
@@ -22,9 +21,6 @@ from prosopon.models.faces.detections import Detections, RGBImage
 from prosopon.models.load import load_detector
 from prosopon.models.pictures.crops import CropSpec, crop_matrix, cut
 from prosopon.models.pictures.decoding import ImageError, decode, is_costly
-
-_MAX_COSTLY = 16
-"""Pictures that may wait to be decoded in a process of their own."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -49,7 +45,6 @@ class Detector:
         self._largest_side = detection.largest_side
         self._limits = limits
         self._costly = asyncio.Semaphore(limits.costly_decodes)
-        self._costly_waiting = 0
         self._beside = ThreadPoolExecutor(max(2, settings.threads), thread_name_prefix="beside")
         self._detect = Batched("detect", self._detect_batch, settings)
         self._model.detect([np.zeros((480, 640, 3), np.uint8)], self._threshold)
@@ -60,7 +55,7 @@ class Detector:
         return {"detector": ModelCard(self._model.name, self._model.fingerprint), **self._colocated.cards}
 
     async def detect(self, request: DetectRequest) -> FacesFound | Rejected:
-        """Raises `Overloaded` where too many pictures that are costly to decode wait."""
+        """What is costly to decode waits for its turn, for which it had to wait at the caller already."""
         assert isinstance(request.image, bytes)
         try:
             costly = is_costly(request.image, self._limits)
@@ -68,22 +63,9 @@ class Detector:
             return Rejected.of(error)
         if not costly:
             return await self._detect(request)
-        await self._room_for_costly()
+        await self._costly.acquire()
         # A decode is not stopped when its client goes, so it must not stop counting either.
         return await asyncio.shield(self._decode_and_detect(request))
-
-    async def _room_for_costly(self) -> None:
-        busy = Overloaded("too many pictures that are costly to decode wait")
-        if self._costly_waiting >= _MAX_COSTLY:
-            raise busy
-        self._costly_waiting += 1
-        try:
-            async with asyncio.timeout(self._limits.decode_seconds):
-                await self._costly.acquire()
-        except TimeoutError:
-            raise busy from None
-        finally:
-            self._costly_waiting -= 1
 
     async def _decode_and_detect(self, request: DetectRequest) -> FacesFound | Rejected:
         """A costly picture is decoded before it takes a thread, so that the others pass it. There is room until its

@@ -1,13 +1,13 @@
 """The SwapWorker: takes tasks from the records, fetches their pictures, swaps, and puts the result on record."""
 
 import asyncio
-import contextlib
 import logging
 import random
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from ray import serve
@@ -28,10 +28,11 @@ from prosopon.deployments.serving.batching import compute_for
 from prosopon.deployments.serving.messages import Rejected
 from prosopon.deployments.serving.nudges import Poker, Wakeable
 from prosopon.deployments.serving.remote import remote
+from prosopon.deployments.serving.renewal import renewed
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.errors import BlobCorrupt, BlobMissing
-from prosopon.deployments.state.jobs.task_types import ClaimedTask, TaskInput
+from prosopon.deployments.state.jobs.task_types import ClaimedTask, TaskInput, TaskResult
 from prosopon.deployments.state.jobs.tasks import TaskStore
 from prosopon.deployments.web.client import Unreachable, WebClient, WebError
 from prosopon.models.pictures.decoding import ImageError
@@ -162,33 +163,25 @@ class SwapWorker:
             await self._fail(task, f"given up: {task.attempt - 1} attempts were interrupted")
             return
         work = asyncio.create_task(self._work(task))
-        renewal = asyncio.create_task(self._renew(task, work))
+        renew = partial(self._in, self._state, self._tasks.renew, task)
         try:
-            await work
+            async with renewed(renew, self._settings.lease_seconds, work.cancel) as renewal:
+                await work
         except asyncio.CancelledError:
             if not renewal.done():
                 raise
             logger.warning("task %s was taken over by another worker", task.id.hex)
         finally:
-            renewal.cancel()
             self._fetching.discard(task)
             self._fetched.discard(task)
-
-    async def _renew(self, task: ClaimedTask, work: asyncio.Task[None]) -> None:
-        """Keep the claim while the work goes on, and stop the work where it is lost."""
-        while True:
-            await asyncio.sleep(self._settings.lease_seconds / 3)
-            with contextlib.suppress(Exception):  # The next renewal may succeed.
-                if not await self._in(self._state, self._tasks.renew, task):
-                    work.cancel()
-                    return
 
     async def _work(self, task: ClaimedTask) -> None:
         try:
             picture, *faces = await self._pictures(task)
             swapped = await self._in(self._swappers, self._timed, task, picture, faces)
-            result = Blob(swapped.data, swapped.media_type)
-            ended = await self._in(self._state, self._tasks.succeed, task, result, swapped.suffix)
+            blob = Blob(swapped.data, swapped.media_type)
+            result = TaskResult(blob, swapped.suffix, swapped.similarity, swapped.method)
+            ended = await self._in(self._state, self._tasks.succeed, task, result)
         except Unreachable as error:
             if task.attempt < _UNREACHABLE_ATTEMPTS:
                 await self._postpone(task, str(error))

@@ -94,7 +94,7 @@ def recognition(settings: Settings, attributes: Attributes = ATTRIBUTES) -> Reco
         identifier = options(Identifier, resources.identifier).bind(
             models, settings.detection, settings.state, resources.identifier, embeds
         )
-    handles = ModelHandles(detector, apart, attributes, resources.detector)
+    handles = ModelHandles(detector, apart, attributes, resources.detector, settings.images)
     return RecognitionHandles(handles, index, identifier)
 
 

@@ -7,7 +7,9 @@ the Typer application `app` in it.
 import errno
 import os
 from importlib import import_module
+from importlib.metadata import version
 from pkgutil import iter_modules
+from typing import Annotated
 
 import typer
 
@@ -15,16 +17,36 @@ from prosopon.pipelines import commands
 
 _OF_THE_MACHINE = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
 
+_HELP = """Five documented face APIs answered by one Ray Serve application.
+
+To begin: [bold]prosopon serve[/bold] downloads the models, prints a key and serves on http://127.0.0.1:8000, where
+/console does everything with a mouse. [bold]prosopon init[/bold] writes a configuration to change."""
+
 app = typer.Typer(
     name="prosopon",
-    help="Five documented face APIs answered by one Ray Serve application.",
+    help=_HELP,
+    rich_markup_mode="rich",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
 
 
-@app.callback()
-def _private(context: typer.Context) -> None:
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"prosopon {version('prosopon')}")
+        raise typer.Exit
+
+
+@app.callback(help=_HELP)
+def _private(
+    context: typer.Context,
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, is_flag=True, callback=_show_version
+        ),
+    ] = False,
+) -> None:
     """Whatever a command and the processes that it starts write is for this user alone: keys' digests, embeddings,
     pictures. Models are nobody's secret, and a system's administrator may pull them for others."""
     if context.invoked_subcommand != "models":
@@ -40,12 +62,13 @@ for _info in (info for info in iter_modules(commands.__path__) if not info.ispkg
 
 
 def main() -> None:
-    """What the state or the machine is at fault for is one line, without a traceback."""
+    """What the configuration, the state or the machine is at fault for is one line, without a traceback."""
     from prosopon.deployments.state.errors import StateError
+    from prosopon.pipelines.commands.support.configuration import ConfigurationError
 
     try:
         app()
-    except StateError as error:
+    except (ConfigurationError, StateError) as error:
         raise SystemExit(f"prosopon: {error}") from None
     except OSError as error:
         if error.errno not in _OF_THE_MACHINE:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from itertools import pairwise
+from typing import get_args
 
 from ray import serve
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,6 +25,7 @@ from prosopon.pipelines.graphs.swaps import SwapHandles, Swaps
 from prosopon.pipelines.http import health
 from prosopon.pipelines.http.front_door import FrontDoor
 from prosopon.pipelines.http.keys import Authenticator
+from prosopon.pipelines.http.limits import LIMIT, RateLimit
 from prosopon.pipelines.http.routing import canonical_path
 from prosopon.pipelines.services import Services
 
@@ -32,16 +34,10 @@ logger = logging.getLogger("ray.serve")
 _THREADS = 64
 
 
-# Whose path it is: that path and what lies below it. A name that no other API has is CheckFace's text.
 _PATHS: dict[Api, tuple[str, ...]] = {
-    "compreface": ("/api/v1",),
-    "facecheck": ("/api/upload_pic", "/api/search", "/api/delete_pic", "/api/info"),
-    "trueface": ("/v1",),
-    "aifaceswap": ("/api/aifaceswap",),
-    "checkface": ("/status", "/api"),
+    api: import_module(f"prosopon.pipelines.apis.{api}").PATHS for api in get_args(Api)
 }
-
-
+"""Whose path it is, as the APIs' packages say."""
 _NAMED_BY_SECRETS = frozenset({"static", "result", "subjects"})
 _COULD_BE_KEY = re.compile(
     r"([0-9a-f]{8})-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}", re.IGNORECASE
@@ -59,8 +55,11 @@ def _application(api: Api, services: Services) -> ASGIApp:
 class Dispatcher:
     """Chooses the API by the longest beginning of the path that is one's, and logs every request once."""
 
-    def __init__(self, apps: Mapping[Api, ASGIApp], fallback: ASGIApp) -> None:
-        """fallback: for the paths of APIs that are not served, too."""
+    def __init__(
+        self, apps: Mapping[Api, ASGIApp], fallback: ASGIApp, limit: RateLimit | None = None
+    ) -> None:
+        """fallback: for the paths of APIs that are not served, too. limit: of what one caller asks of all APIs."""
+        self._limit = limit
         self._apps = {path: apps.get(api, fallback) for api, paths in _PATHS.items() for path in paths}
         self._apps |= {f"/openapi/{api}.json": app for api, app in apps.items()}
         self._fallback = fallback
@@ -73,6 +72,7 @@ class Dispatcher:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._fallback(scope, receive, send)
+        scope[LIMIT] = self._limit
         caller.set(f"address {scope['client'][0] if scope.get('client') else ''}")
         started, status = time.perf_counter(), 500
 
@@ -141,5 +141,7 @@ class Ingress:
     def __serve_build_asgi_app__(self) -> ASGIApp:
         services = self._services
         apps = {api: _application(api, services) for api in _PATHS if services.settings.serves(api)}
-        dispatcher = Dispatcher(apps, health.create_app(services.settings, services.keys))
-        return FrontDoor(dispatcher, services.settings.http)
+        http = services.settings.http
+        limit = RateLimit(http.requests_per_second, http.burst)
+        dispatcher = Dispatcher(apps, health.create_app(services.settings, services.keys), limit)
+        return FrontDoor(dispatcher, http)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _ADDRESS_FILE = "ray-address"
 _TOKEN_FILE = "ray-token"
 _LOCK_FILE = "server.lock"
+LOOPBACK = "127.0.0.1"
 MAX_MESSAGE_BYTES = 256 << 20
 
 HANDLE_ENVIRONMENT = {
@@ -57,16 +58,36 @@ def occupy(home: Path) -> IO[str]:
     return lock
 
 
+def token_file(home: Path) -> Path:
+    """Where the token is that Ray asks everybody for who joins the server of this home, or opens its dashboard."""
+    return home / _TOKEN_FILE
+
+
 def guard(home: Path) -> None:
     """Let Ray ask everybody who joins for a token, which whoever may read the home has. Before Ray is started."""
     home.mkdir(parents=True, exist_ok=True)
-    token = home / _TOKEN_FILE
+    token = token_file(home)
     with contextlib.suppress(FileExistsError):
         descriptor = os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(32))
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(token))
+
+
+def stay_on_loopback(stay: bool = True) -> None:
+    """Let Ray take a loopback address at its word. Before `ray.init`.
+
+    Ray (2.60, `services.resolve_ip_for_localhost`) puts the machine's own address in its place, and listens there or
+    everywhere, unless it is told that there is no cluster: which it believes of Windows and macOS.
+    """
+    from ray._private import ray_constants
+
+    if stay:
+        os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+    else:
+        os.environ.pop(ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, None)
+    ray_constants.ENABLE_RAY_CLUSTER = not stay
 
 
 def announce(home: Path) -> None:
@@ -118,9 +139,10 @@ def join(address: str | None = None, home: Path | None = None) -> None:
         return
     if address is None:
         raise NotRunning(f"nobody serves with {home}: start `prosopon serve`, or name an address")
-    if (home / _TOKEN_FILE).exists():
+    if token_file(home).exists():
         guard(home)
         Config.initialize("")  # Ray has read its environment when it was imported.
+    stay_on_loopback(address.startswith("127."))
     try:
         ray.init(
             address=address,

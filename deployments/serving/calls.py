@@ -18,14 +18,22 @@ _REPLICA_GONE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 
 
 class Overloaded(Exception):
-    """More requests wait than the operator allows: try again in `retry_after` seconds."""
+    """More requests wait than the operator allows: try again in `retry_after` seconds. status: of HTTP."""
 
+    status = 503
     retry_after = 1
+
+
+class TooManyRequests(Overloaded):
+    """Of one caller, whatever others do."""
+
+    status = 429
 
 
 class Unavailable(Exception):
     """A model or a store did not come back in time."""
 
+    status = 503
     retry_after = 5
 
 

@@ -1,9 +1,11 @@
 """Registered latents, by the id that the client got."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from prosopon.deployments.state import schema
 from prosopon.deployments.state.database import Records, now
@@ -31,9 +33,17 @@ class LatentStore:
         self._records, self._most = records, most
         self._added = 0
 
-    def add(self, latent: Latent, fingerprint: str, kind: str | None = None) -> UUID:
+    def keep(self, identity: UUID, latent: Latent, fingerprint: str, kind: str) -> None:
+        """Let the latent be found by this id, whether it never was there or has left."""
+        if self.find(identity) is None:
+            with suppress(IntegrityError):  # Somebody else has just put it there.
+                self.add(latent, fingerprint, kind, identity)
+
+    def add(
+        self, latent: Latent, fingerprint: str, kind: str | None = None, identity: UUID | None = None
+    ) -> UUID:
         """The new latent's id. fingerprint: of the generator in service; kind: the client's word for it."""
-        identity = uuid4()
+        identity = identity or uuid4()
         row = {
             "id": identity,
             "layers": latent.layers,
@@ -58,6 +68,11 @@ class LatentStore:
         if too_many > 0:
             oldest = sa.select(table.c.id).order_by(table.c.created).limit(too_many)
             db.execute(sa.delete(table).where(table.c.id.in_(oldest)))
+
+    def remove(self, latent: UUID) -> bool:
+        """Whether it was there."""
+        with self._records.write() as db:
+            return bool(db.execute(sa.delete(schema.latents).where(schema.latents.c.id == latent)).rowcount)
 
     def find(self, latent: UUID) -> RegisteredLatent | None:
         table = schema.latents

@@ -13,14 +13,16 @@ import sqlalchemy as sa
 
 from prosopon.deployments.state import schema
 from prosopon.deployments.state.blobs import Blob, BlobStore
-from prosopon.deployments.state.database import Records, has_come, now
+from prosopon.deployments.state.database import Records, now
 from prosopon.deployments.state.errors import BlobCorrupt, BlobMissing
+from prosopon.deployments.state.jobs.lease import Lease
 
 CLAIM = timedelta(seconds=15)
 _TOUCH = timedelta(minutes=1)
 """A result's last use is written down no more often than this: reading must not mean writing."""
 
 _results = schema.results
+_LEASE = Lease(_results.c.key, _results.c.claimed, _results.c.claimant, CLAIM)
 
 
 class ResultCache:
@@ -58,28 +60,17 @@ class ResultCache:
         row = {"key": key, "blob": None, "size": 0, "used": moment, "claimed": moment, "claimant": None}
         with self._records.write() as db:
             self._records.insert_missing(db, _results, [row])
-            free = sa.or_(_results.c.claimed.is_(None), has_come(_results.c.claimed, moment, CLAIM))
-            taken = db.execute(
-                sa.update(_results)
-                .where(_results.c.key == key, _results.c.blob.is_(None), free)
-                .values(claimed=moment + CLAIM, claimant=claimant)
-            )
-        return taken.rowcount == 1
+            return bool(_LEASE.take(db, claimant, moment, _results.c.key == key))
 
-    def renew(self, key: str, claimant: UUID) -> None:
+    def renew(self, key: str, claimant: UUID) -> bool:
         """To be called well within `CLAIM` while the work goes on."""
         with self._records.write() as db:
-            db.execute(
-                sa.update(_results)
-                .where(_results.c.key == key, _results.c.claimant == claimant)
-                .values(claimed=self._now() + CLAIM)
-            )
+            return _LEASE.renew(db, key, claimant, self._now())
 
     def abandon(self, key: str, claimant: UUID) -> None:
         """Give the claim up without a result."""
-        mine = sa.and_(_results.c.key == key, _results.c.claimant == claimant, _results.c.blob.is_(None))
         with self._records.write() as db:
-            db.execute(sa.delete(_results).where(mine))
+            db.execute(sa.delete(_results).where(_LEASE.held(key, claimant)))
 
     def store(self, key: str, claimant: UUID, blob: Blob) -> None:
         """Keep a claimed result and let the least recently used ones go. One too large for the cache is not kept."""
@@ -89,16 +80,12 @@ class ResultCache:
         sha256 = blob.sha256
         self._blobs.stage({sha256: blob})
         with self._records.write() as db:
-            kept = db.execute(
-                sa.update(_results)
-                .where(_results.c.key == key, _results.c.claimant == claimant, _results.c.blob.is_(None))
-                .values(size=size, used=self._now(), claimed=None, claimant=None)
-            )
-            if kept.rowcount:
+            kept = _LEASE.end(db, key, claimant, size=size, used=self._now()) is not None
+            if kept:
                 self._blobs.reference(db, {sha256: 1}, {sha256: blob})
                 db.execute(sa.update(_results).where(_results.c.key == key).values(blob=sha256))
             evicted = self._evict(db)
-        self._blobs.sweep(evicted if kept.rowcount else [*evicted, sha256])
+        self._blobs.sweep(evicted if kept else [*evicted, sha256])
         return None
 
     def computing(self) -> int:
@@ -106,7 +93,7 @@ class ResultCache:
         query = (
             sa.select(sa.func.count())
             .select_from(_results)
-            .where(_results.c.blob.is_(None), sa.not_(has_come(_results.c.claimed, self._now(), CLAIM)))
+            .where(_results.c.blob.is_(None), sa.not_(_LEASE.free(self._now())))
         )
         with self._records.read() as db:
             return int(db.execute(query).scalar_one())

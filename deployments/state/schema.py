@@ -151,7 +151,8 @@ collections = sa.Table(
     sa.Column("classifier", sa.String(64), sa.ForeignKey("blobs.sha256")),
     sa.Column("fingerprint", sa.String(255), comment="of the embedder that the classifier is for"),
     sa.Column("cohort", sa.String(255), comment="of the strangers it knows; null if it knows none"),
-    sa.Column("claimed", Time(), comment="until when a trainer is at work"),
+    sa.Column("claimed", Time(), comment="until when a trainer is at work, or was"),
+    sa.Column("claimant", sa.Uuid),
     sa.Index(None, "gallery_id", "created"),
     sa.Index(None, "classifier"),
 )
@@ -274,6 +275,10 @@ tasks = sa.Table(
     sa.Column("message", sa.Text),
     sa.Column("result", sa.String(64), sa.ForeignKey("blobs.sha256")),
     sa.Column("result_name", sa.String(64), unique=True, comment="unguessable"),
+    sa.Column(
+        "similarity", sa.Float, comment="of the result's faces to those put in; null where nobody measured"
+    ),
+    sa.Column("method", sa.String(32), comment="how the result was made; null where nobody said"),
     sa.Column("expires", Time(), comment="when its pictures are deleted; null once they are"),
     sa.Column("created", Time(), nullable=False),
     sa.Column("finished", Time()),

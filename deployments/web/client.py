@@ -26,8 +26,9 @@ from prosopon.deployments.web.addresses import AddressPolicy
 MAX_URL = 2048
 """Characters."""
 
-_HOST = re.compile(rb"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
-"""A name, after IDNA, or an address."""
+_LABEL = rb"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rb"(?=.{1,254}$)(?:%b\.)*%b\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*" % (_LABEL, _LABEL))
+"""A name, after IDNA (RFC 1123, section 2.1, and underscores, which some have), or an address."""
 _NO_SLASHES = re.compile(r"^(https?):(?!/)", re.IGNORECASE)
 """What URLs of the web are taken for without them (URL standard, "special authority slashes state")."""
 _USER_AGENT = "Prosopon"

@@ -21,13 +21,14 @@ from pathlib import Path
 import numpy as np
 
 from prosopon.configs.settings import ImageLimits
-from prosopon.models.faces.detections import RGBImage
 from prosopon.models.pictures.errors import ImageError, RejectionReason
+from prosopon.models.pictures.picture import Picture
 
-REQUEST = struct.Struct("<IIQ")
-"""Bytes of the limits as JSON, the fraction to decode at, and bytes of the picture."""
-ANSWER = struct.Struct("<BII")
-"""Whether it is a picture; its height and width, or the bytes of an error as JSON."""
+REQUEST = struct.Struct("<II?Q")
+"""Bytes of the limits as JSON, the fraction to decode at, whether alpha is kept, and bytes of the picture."""
+ANSWER = struct.Struct("<B?III")
+"""Channels of the picture, whether it is grey, its height, width and bytes of its profile; or no channels and the bytes
+of an error as JSON."""
 _START_SECONDS = 30
 _PATIENCE = 3
 """Times the processor's seconds that a decode may take, where others take the processor."""
@@ -42,16 +43,16 @@ class _Late(Exception):
     """The process did not answer in time."""
 
 
-def decode_apart(data: bytes, limits: ImageLimits, reduce: int = 1) -> RGBImage:
-    """As `decoding.decode`; blocks until there is room for one more decode on this machine, then at most as long as
-    the limits say, and thrice that where the machine is busy.
+def decode_apart(data: bytes, limits: ImageLimits, reduce: int = 1, *, keep_alpha: bool = False) -> Picture:
+    """As `decoding.decode_here`; blocks until there is room for one more decode on this machine, then at most as long
+    as the limits say, and thrice that where the machine is busy.
 
     Raises `ImageError`, also for a picture that takes too long or too much memory.
     """
     with _lock, _slot(limits.costly_decodes):
         for again in (True, False):
             try:
-                return _ask(_running(), data, limits, reduce)
+                return _ask(_running(), data, limits, reduce, keep_alpha)
             except (_Gone, _Late) as error:
                 if _end() == -signal.SIGPROF or isinstance(error, _Late):
                     raise _too_slow(limits) from None
@@ -126,11 +127,13 @@ def _slot(count: int) -> Iterator[None]:
         yield
 
 
-def _ask(process: subprocess.Popen[bytes], data: bytes, limits: ImageLimits, reduce: int) -> RGBImage:
+def _ask(
+    process: subprocess.Popen[bytes], data: bytes, limits: ImageLimits, reduce: int, keep_alpha: bool
+) -> Picture:
     assert process.stdin is not None
     until = time.monotonic() + _PATIENCE * limits.decode_seconds
     told = limits.model_dump_json().encode()
-    for piece in (REQUEST.pack(len(told), reduce, len(data)), told, data):
+    for piece in (REQUEST.pack(len(told), reduce, keep_alpha, len(data)), told, data):
         rest = memoryview(piece)
         while rest:
             try:
@@ -139,11 +142,12 @@ def _ask(process: subprocess.Popen[bytes], data: bytes, limits: ImageLimits, red
                 raise _Gone from None
     answer = bytearray(ANSWER.size)
     _read(process, answer, until)
-    is_picture, height, width = ANSWER.unpack(answer)
-    if is_picture:
-        pixels = np.empty((height, width, 3), np.uint8)
+    channels, grey, height, width, profile_size = ANSWER.unpack(answer)
+    if channels:
+        pixels, profile = np.empty((height, width, channels), np.uint8), bytearray(profile_size)
         _read(process, pixels.reshape(-1).data, until)
-        return pixels
+        _read(process, profile, until)
+        return Picture(pixels, grey, bytes(profile))
     error = bytearray(height)
     _read(process, error, until)
     reason, message = json.loads(error)

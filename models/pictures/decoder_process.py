@@ -31,20 +31,21 @@ def main() -> None:
         head = requests.read(REQUEST.size)
         if len(head) < REQUEST.size:
             return
-        limits_size, reduce, size = REQUEST.unpack(head)
+        limits_size, reduce, keep_alpha, size = REQUEST.unpack(head)
         limits = ImageLimits.model_validate_json(requests.read(limits_size))
         data = requests.read(size)
         _give(limits.decode_bytes, limits.decode_seconds)
         try:
-            pixels = decode_here(data, limits, reduce)
+            picture = decode_here(data, limits, reduce, keep_alpha=keep_alpha)
             signal.setitimer(signal.ITIMER_PROF, 0)
         except ImageError as error:
             told = json.dumps([error.reason.value, str(error)]).encode()
-            _say(answers, ANSWER.pack(0, len(told), 0), told)
+            _say(answers, ANSWER.pack(0, False, len(told), 0, 0), told)
         else:
-            height, width = pixels.shape[:2]
-            _say(answers, ANSWER.pack(1, height, width), np.ascontiguousarray(pixels).reshape(-1).data)
-            del pixels
+            height, width, channels = picture.pixels.shape
+            head = ANSWER.pack(channels, picture.grey, height, width, len(picture.profile))
+            _say(answers, head, np.ascontiguousarray(picture.pixels).reshape(-1).data, picture.profile)
+            del picture
 
 
 def _say(answers: BinaryIO, *pieces: "bytes | memoryview") -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -17,6 +18,7 @@ from prosopon.models.faces.detections import RGBImage
 from prosopon.models.pictures.apart import decode_apart
 from prosopon.models.pictures.errors import ImageError, RejectionReason
 from prosopon.models.pictures.headers import Header, media_type, read_header, too_many_pixels
+from prosopon.models.pictures.picture import Picture
 
 __all__ = [
     "FORMATS",
@@ -26,6 +28,7 @@ __all__ = [
     "check_size",
     "decode",
     "decode_here",
+    "decode_picture",
     "is_costly",
     "media_type",
 ]
@@ -35,6 +38,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "ICO", "AVIF", "HEIF")
 
 _ROWS = 1 << 22
 """Pixels that are converted at a time, so that not all of a picture is there in several modes."""
+_GREY = re.compile(r"1|LA?|[IF](;.*)?")
+"""Pillow's modes without colours."""
 _LAST_ROWS = 0.05
 """Of a JPEG whose end is missing, the part of its rows that may be."""
 # Flipping and turning that brings a picture upright, by EXIF orientation (EXIF 2.32, tag 0x0112).
@@ -63,14 +68,23 @@ def decode(data: bytes, limits: ImageLimits, reduce: int = 1) -> RGBImage:
     Raises `ImageError`: empty, larger than the limits (judged from the header, before decoding), in no format
     of `FORMATS`, damaged, or past the limits' time or memory.
     """
+    return _decode(data, limits, reduce, keep_alpha=False).pixels
+
+
+def decode_picture(data: bytes, limits: ImageLimits) -> Picture:
+    """`decode` for a picture that is to be written again: with its alpha, and what else its file says of it."""
+    return _decode(data, limits, 1, keep_alpha=True)
+
+
+def _decode(data: bytes, limits: ImageLimits, reduce: int, *, keep_alpha: bool) -> Picture:
     check_size(data, limits)
     if read_header(data, limits).costly:
-        return decode_apart(data, limits, reduce)
-    return decode_here(data, limits, reduce)
+        return decode_apart(data, limits, reduce, keep_alpha=keep_alpha)
+    return decode_here(data, limits, reduce, keep_alpha=keep_alpha)
 
 
-def decode_here(data: bytes, limits: ImageLimits, reduce: int = 1) -> RGBImage:
-    """`decode` in this process, whatever it costs."""
+def decode_here(data: bytes, limits: ImageLimits, reduce: int = 1, *, keep_alpha: bool = False) -> Picture:
+    """`decode`, or `decode_picture` with keep_alpha, in this process, whatever it costs."""
     check_size(data, limits)
     known = read_header(data, limits)
     with _told(limits):
@@ -80,9 +94,12 @@ def decode_here(data: bytes, limits: ImageLimits, reduce: int = 1) -> RGBImage:
         _check_pixels(*header.size, limits)
         pixels = _decode_jpeg(data, known, header, reduce)
         if pixels is None:
-            pixels = _to_rgb(header, limits)
+            pixels = _to_rgb(header, limits, keep_alpha)
         # Asked for only now: Pillow turns a TIFF itself as it loads it, and a PNG may say it at its end.
-        return _turn_upright(pixels, _orientation(header))
+        upright = _turn_upright(pixels, _orientation(header))
+        return Picture(
+            upright, _GREY.fullmatch(header.mode) is not None, header.info.get("icc_profile") or b""
+        )
 
 
 @cache
@@ -194,22 +211,23 @@ def _grey_rows(pixels: RGBImage) -> int:
     return len(pixels) - (int(coloured[-1]) + 1 if len(coloured) else 0)
 
 
-def _to_rgb(image: Image.Image, limits: ImageLimits) -> RGBImage:
-    """Any mode of Pillow's to 8-bit RGB, some rows at a time."""
+def _to_rgb(image: Image.Image, limits: ImageLimits, keep_alpha: bool) -> RGBImage:
+    """Any mode of Pillow's to 8-bit RGB, some rows at a time. keep_alpha: to RGBA where something is transparent."""
     image.load()
     _check_pixels(*image.size, limits)
     if image.mode.startswith(("I", "F")):
         gray = _to_8_bits(np.asarray(image))
         return np.repeat(gray[..., None], 3, axis=2)
-    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    mode = "RGBA" if keep_alpha and image.has_transparency_data else "RGB"
+    pixels = np.empty((image.height, image.width, len(mode)), np.uint8)
     step = max(1, _ROWS // image.width)
     for top in range(0, image.height, step):
         rows = image.crop((0, top, image.width, min(top + step, image.height)))
-        if rows.has_transparency_data:
+        if mode == "RGB" and rows.has_transparency_data:
             over = Image.new("RGBA", rows.size, "white")
             over.alpha_composite(rows.convert("RGBA"))
             rows = over
-        pixels[top : top + step] = np.asarray(rows.convert("RGB"))
+        pixels[top : top + step] = np.asarray(rows.convert(mode))
     return pixels
 
 

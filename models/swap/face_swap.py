@@ -1,6 +1,7 @@
 """detect -> swap on whole files: what a swap worker runs, and what its speed is measured against."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import cv2
@@ -10,7 +11,8 @@ from prosopon.configs.settings import DetectionSettings, ImageLimits, ModelSetti
 from prosopon.models.faces.detections import Detections, RGBImage
 from prosopon.models.faces.landmarks import has_ibug
 from prosopon.models.load import load_detector, load_landmarks, load_swapper
-from prosopon.models.pictures.decoding import ImageError, check, decode
+from prosopon.models.pictures.decoding import ImageError, check, decode, decode_picture
+from prosopon.models.pictures.picture import Picture
 from prosopon.models.roles import FaceDetector, LandmarkPredictor
 from prosopon.models.runtime.session import Compute
 from prosopon.models.swap.types import (
@@ -39,11 +41,14 @@ class NoSwap(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class SwappedPicture:
-    """A file. suffix: for its name, with the dot."""
+    """A file. suffix: for its name, with the dot. similarity: 0 to 1, of its faces to those that were put in; method:
+    how it was made; each None where the swapper does not say."""
 
     data: bytes
     media_type: str
     suffix: str
+    similarity: float | None = None
+    method: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,58 +106,63 @@ class FaceSwap:
 
         Raises `ImageError`, `NoSwap`.
         """
-        frame = self._decode(picture, "source_image")
+        with _naming("source_image"):
+            original = decode_picture(picture, self._limits)
+        frame = original.over_white()
         targets = self._targets(frame, indices)
         replacements = [
             Replacement(target, self._source(face, name))
             for target, face, name in zip(targets, faces, face_names(len(faces)), strict=True)
         ]
-        return self._encode(self._swapper.swap(frame, replacements), picture)
+        return self._encode(original.repainted(self._swapper.swap(frame, replacements)), picture)
 
     def _targets(self, frame: RGBImage, indices: Sequence[int] | None) -> Sequence[FaceGeometry]:
         found = self._detect(frame)
-        if not len(found):
-            raise NoSwap("no face is found in source_image")
-        if indices is None:
-            wanted = found.largest_first().take(np.arange(1))
-        else:
-            if max(indices) >= len(found):
-                raise NoSwap(
-                    f"index {max(indices)} is out of range: source_image has {len(found)} "
-                    f"face{'s' if len(found) > 1 else ''}, counted from 0"
-                )
-            wanted = found.take(np.array(indices, np.intp))
+        check_range(indices or (0,), len(found))
+        biggest = found.largest_first().take(np.arange(1))
+        wanted = biggest if indices is None else found.take(np.array(indices, np.intp))
         return face_geometries(frame, wanted, self._landmarks)
 
     def _source(self, face: bytes, name: str) -> SourceFace:
-        pixels = self._decode(face, name)
+        with _naming(name):
+            pixels = decode(face, self._limits)
         found = self._detect(pixels)
         if not len(found):
             raise NoSwap(f"no face is found in {name}")
         found = found.largest_first().take(np.arange(1))
         return SourceFace(pixels, face_geometries(pixels, found, self._landmarks)[0])
 
-    def _decode(self, data: bytes, name: str) -> RGBImage:
-        try:
-            return decode(data, self._limits)
-        except ImageError as error:
-            raise ImageError(error.reason, f"{name}: {error}") from error
-
     def _detect(self, pixels: RGBImage) -> Detections:
         # One picture at a time: in a batch its padding could differ, and with it the order of faces.
         return self._detector.detect([pixels], self._threshold)[0].left_to_right()
 
-    def _encode(self, pixels: RGBImage, source: bytes) -> SwappedPicture:
+    def _encode(self, picture: Picture, source: bytes) -> SwappedPicture:
         wanted: str = self._settings.format
         if wanted == "source":
             wanted = _OF_SOURCE.get(check(source, self._limits), "png")
-        if max(pixels.shape) > _MAX_SIDE.get(wanted, 1 << 30):
+        if max(picture.pixels.shape) > _MAX_SIDE.get(wanted, 1 << 30):
             wanted = "png"  # The format holds no longer side.
         suffix, media_type, options = _ENCODINGS[wanted]
-        encoded, data = cv2.imencode(suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
-        if not encoded:
-            raise RuntimeError(f"a picture of {pixels.shape} could not be written as {suffix}")
-        return SwappedPicture(data.tobytes(), media_type, suffix)
+        return SwappedPicture(picture.encoded(suffix, options), media_type, suffix)
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """What is wrong with a picture is told with its name."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(error.reason, f"{name}: {error}") from error
+
+
+def check_range(indices: Sequence[int], found: int) -> None:
+    """Raises `NoSwap` for an index of none of the faces that are found."""
+    if not found:
+        raise NoSwap("no face is found in source_image")
+    if max(indices) >= found:
+        raise NoSwap(
+            f"index {max(indices)} is out of range: source_image has {found} face{'s' * (found > 1)}, counted from 0"
+        )
 
 
 def face_names(count: int) -> list[str]:

@@ -21,7 +21,6 @@ def deploy(
     deployment's own entry under `deployments` replaces that deployment's. With two ingress replicas or more no
     request is lost. Where another process serves, it must be able to read the new configuration's models.
     """
-    import yaml
     from ray import serve
     from ray.serve.context import _get_global_client
     from ray.serve.schema import ServeDeploySchema
@@ -29,12 +28,12 @@ def deploy(
 
     from prosopon.models.faces.attributes.table import ATTRIBUTES
     from prosopon.models.weights.pull import pull_missing
-    from prosopon.pipelines.commands.support.configuration import read_settings
+    from prosopon.pipelines.commands.support.configuration import read_document, read_settings
     from prosopon.pipelines.running import NotRunning, join
 
     console = Console(stderr=True)
     settings = read_settings(config)
-    schema = ServeDeploySchema.model_validate(yaml.safe_load(config.read_text()))
+    schema = ServeDeploySchema.model_validate(read_document(config))
     pull_missing(settings, settings.roles(ATTRIBUTES.roles), console)
     try:
         join(home=settings.state.home)

@@ -13,9 +13,11 @@ import threading
 import time
 import urllib.request
 from collections.abc import Collection
+from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from urllib.error import HTTPError
 
 import typer
 from rich.console import Console
@@ -33,6 +35,8 @@ _HAPROXY = Path(__file__).parent / "haproxy.sh"
 _INSTALLED_IN = Path(prosopon.__file__).parents[1]
 """Where `serve run` imports from: its own default is the current folder, whose code a service must not run."""
 
+_MADE = "a configuration, which `prosopon init` writes"
+
 _OBJECT_STORE_BYTES = 1 << 30
 _MAX_HEADER_BYTES = 64 << 10
 _BLOCK = 100
@@ -45,41 +49,52 @@ _DRAIN_SECONDS = 60
 
 
 def serve(
-    config: Annotated[Path, typer.Argument(help="a Serve config file", exists=True, dir_okay=False)] = Path(
-        "serve_config.yaml"
-    ),
+    config: Annotated[
+        Path | None,
+        typer.Argument(
+            help="a Serve config file, such as `prosopon init` writes; without one, the laptop's",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
     dashboard: Annotated[bool, typer.Option(help="start Ray's dashboard on 127.0.0.1:8265")] = True,
 ) -> None:
     """Fetch missing models, make the first key, and serve every API of the configuration."""
-    import yaml
+    from prosopon.pipelines.commands.support.configuration import TEMPLATE, read_address, read_settings
 
-    from prosopon.configs.settings import Settings
-
-    document: dict[str, Any] = yaml.safe_load(config.read_text())
-    settings = Settings.model_validate(document["applications"][0].get("args") or {})
+    settings = read_settings(config)
+    host, port = read_address(config)
     for name, value in ray_environment(settings.http).items():
         os.environ.setdefault(name, value)
-    http = document.get("http_options") or {}
-    host, port = http.get("host", "127.0.0.1"), http.get("port", 8000)
     os.environ["PROSOPON_HTTP_HOST"] = host
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     if not is_free(host, port):
         console.print(
-            f"[red]{url} is taken:[/red] stop who serves there, or set http_options.port in {config}",
+            f"[red]{url} is taken:[/red] stop who serves there, or set http_options.port in {config or _MADE}",
             highlight=False,
         )
         raise typer.Exit(1)
 
-    from prosopon.pipelines.running import AlreadyServed, announce, guard, job, occupy
+    from prosopon.pipelines.running import (
+        LOOPBACK,
+        AlreadyServed,
+        announce,
+        guard,
+        job,
+        occupy,
+        stay_on_loopback,
+        token_file,
+    )
 
     home = settings.state.home
     try:
         lock = occupy(home)  # Until this process ends, however it ends.
     except AlreadyServed as error:
-        console.print(f"[red]{error}:[/red] stop it, or set state.home in {config}", highlight=False)
+        console.print(f"[red]{error}:[/red] stop it, or set state.home in {config or _MADE}", highlight=False)
         raise typer.Exit(1) from None
     secret = prepare(settings)
     guard(home)
+    stay_on_loopback()
     _work_in_turns()
 
     import ray
@@ -87,11 +102,11 @@ def serve(
 
     for attempts_left in (1, 0):
         try:
-            ray.init(
+            joined = ray.init(
                 address="local",
                 namespace="serve",
                 job_config=job(),
-                _node_ip_address="127.0.0.1",  # Ray's own ports listen where the node is: here, for nobody else.
+                _node_ip_address=LOOPBACK,  # Ray's own ports listen where the node is: here, for nobody else.
                 include_dashboard=dashboard,
                 dashboard_host="127.0.0.1",
                 object_store_memory=_OBJECT_STORE_BYTES,
@@ -105,12 +120,15 @@ def serve(
                 raise
             console.print(f"[yellow]Ray did not start, trying once more:[/yellow] {error}")
     announce(home)
+    shown = (
+        joined.dashboard_url and f"http://{joined.dashboard_url}, Ray's; its token is in {token_file(home)}"
+    )
     # A service manager ends with SIGTERM, and a shell's background job ignores SIGINT: both are a graceful stop.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
-    threading.Thread(target=_announce, args=(url, settings.apis, secret), daemon=True).start()
+    threading.Thread(target=_announce, args=(url, settings.apis, secret, shown), daemon=True).start()
     with lock:
-        cli(["run", "--app-dir", str(_INSTALLED_IN), str(config)])
+        cli(["run", "--app-dir", str(_INSTALLED_IN), str(config or TEMPLATE)])
 
 
 def _work_in_turns() -> None:
@@ -277,24 +295,34 @@ def prepare(settings: Any) -> str | None:
     return secret
 
 
-def first_steps(url: str, apis: "Collection[Api]", secret: str | None) -> dict[str, str]:
-    """What to try on a server that is ready, by name. secret: of the development key, at the start that makes it."""
+def first_steps(
+    url: str, apis: "Collection[Api]", secret: str | None, dashboard: str | None = None
+) -> dict[str, str]:
+    """What to try on a server that is ready, by name. secret: of the development key, at the start that makes it;
+    dashboard: where Ray's is, and how one signs in."""
     steps = {"console": f"{url}/console", "documents": f"{url}/docs"}
+    if dashboard:
+        steps["dashboard"] = dashboard
     if "checkface" in apis:
         steps["a face"] = f"{url}/api/face/?value=example&dim=500"
     if "compreface" in apis:
         header = f"-H 'x-api-key: {secret or 'KEY'}'"
         steps["detection"] = f"curl -X POST {url}/api/v1/detection/detect {header} -F file=@picture.jpg"
-    more = "prosopon keys create NAME"
+    more = f"{_program()} keys create NAME"
     steps["key"] = f"{secret} (not shown again)" if secret else f"the one you have; another: {more}"
     return steps
 
 
-def _announce(url: str, apis: "Collection[Api]", secret: str | None) -> None:
+def _program() -> str:
+    """How a shell finds this command: `make serve` does not bring it on its path."""
+    return "prosopon" if shutil.which("prosopon") else sys.argv[0]
+
+
+def _announce(url: str, apis: "Collection[Api]", secret: str | None, dashboard: str | None) -> None:
     """Say when the application is ready, and what to try; end the process where it cannot become so."""
     started = looked = time.monotonic()
     with console.status("loading models"):
-        while not is_ready(url):
+        while (status := _readiness(url)) not in (HTTPStatus.OK, HTTPStatus.INSUFFICIENT_STORAGE):
             now = time.monotonic()
             if now - started > _READY_SECONDS:
                 console.print(f"[red]not ready after {_READY_SECONDS} s[/red]")
@@ -304,7 +332,9 @@ def _announce(url: str, apis: "Collection[Api]", secret: str | None) -> None:
                 _end_if_failed()
             time.sleep(0.25)
     console.print(f"[bold green]ready[/bold green] at {url} after {time.monotonic() - started:.1f} s\n")
-    for name, step in first_steps(url, apis, secret).items():
+    if status == HTTPStatus.INSUFFICIENT_STORAGE:
+        console.print("[red]no space is left:[/red] what is to be stored is refused\n")
+    for name, step in first_steps(url, apis, secret, dashboard).items():
         console.print(f"  [bold]{name:<10}[/bold] {step}", soft_wrap=True, highlight=False)
     console.print()
     sys.stderr.flush()
@@ -312,12 +342,20 @@ def _announce(url: str, apis: "Collection[Api]", secret: str | None) -> None:
 
 def is_ready(url: str) -> bool:
     """Whether the application answers that it is."""
+    return _readiness(url) == HTTPStatus.OK
+
+
+def _readiness(url: str) -> int | None:
+    """The status of `/readyz`; None where nobody answers."""
     try:
         with _DIRECTLY.open(f"{url}/readyz", timeout=2) as answer:
             answer.read()  # A client that closes before is counted as one that hung up.
-            return bool(answer.status == 200)
+            return int(answer.status)
+    except HTTPError as error:
+        with error:
+            return error.code
     except (HTTPException, OSError):
-        return False
+        return None
 
 
 def _end_if_failed() -> None:

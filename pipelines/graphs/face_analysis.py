@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 import numpy as np
 from ray.serve.handle import DeploymentHandle
 
-from prosopon.configs.settings import DeploymentSettings
+from prosopon.configs.settings import DeploymentSettings, ImageLimits
 from prosopon.deployments.services import DescribesModels, DetectorService, FaceModelService
 from prosopon.deployments.serving.fair_queue import FairQueue
 from prosopon.deployments.serving.messages import DetectRequest, FacesFound, Results
@@ -18,10 +18,14 @@ from prosopon.models.faces.attributes.embedding import EMBEDDING
 from prosopon.models.faces.attributes.table import Attributes
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.pictures.crops import CropSpec
+from prosopon.models.pictures.decoding import is_costly
 
 Value = TypeVar("Value")
 Attribute = FaceAttribute[Any]
 _DETECTOR = "detector"
+_COSTLY_WAITING = 16
+"""Each may take `images.decode_seconds`."""
+_COSTLY_SECONDS = 5
 
 
 class NotAsked(KeyError):
@@ -82,18 +86,21 @@ class Picture:
 @dataclass(frozen=True, slots=True)
 class ModelHandles:
     """Handles of the deployments of this graph. apart: of the roles that the detector does not run, those together
-    that one network serves. attributes: what can be asked for where a model is here. resources: of the detector."""
+    that one network serves. attributes: what can be asked for where a model is here. resources, images: of the
+    detector."""
 
     detector: DeploymentHandle
     apart: Mapping[tuple[str, ...], DeploymentHandle]
     attributes: Attributes
     resources: DeploymentSettings
+    images: ImageLimits
 
 
 class FaceAnalyzer:
     """Runs the detector and, side by side, the models that know what was asked for. One per process; holds no state.
 
-    attributes: the table. cards: role -> card of its model, of those that are served. queue: before the detector.
+    attributes: the table. cards: role -> card of its model, of those that are served. queue: before the detector;
+    costly: another, for pictures that take a process of their own to decode (`ImageLimits`).
     """
 
     def __init__(
@@ -102,9 +109,12 @@ class FaceAnalyzer:
         apart: Mapping[tuple[str, ...], FaceModelService],
         attributes: Attributes,
         cards: Mapping[str, ModelCard],
+        images: ImageLimits,
         queue: FairQueue,
+        costly: FairQueue,
     ) -> None:
-        self._detector, self._apart, self._queue = detector, apart, queue
+        self._detector, self._apart, self._images = detector, apart, images
+        self._queue, self._costly = queue, costly
         self.attributes, self.cards = attributes, cards
 
     @classmethod
@@ -116,7 +126,11 @@ class FaceAnalyzer:
         described = await asyncio.gather(*(deployment.describe() for deployment in deployed))
         cards = {role: card for cards in described for role, card in cards.items()}
         queue = FairQueue.of(handles.resources, "pictures wait")
-        return cls(detector, apart, handles.attributes, cards, queue)
+        at_work = handles.images.costly_decodes * handles.resources.max_replicas
+        costly = FairQueue(
+            at_work, _COSTLY_WAITING, "pictures that are costly to decode wait", _COSTLY_SECONDS
+        )
+        return cls(detector, apart, handles.attributes, cards, handles.images, queue, costly)
 
     def available(self, attribute: Attribute) -> bool:
         """Whether a model is served that can tell."""
@@ -151,7 +165,8 @@ class FaceAnalyzer:
         needed = [spec for asked in apart.values() for spec in self._crops(asked)]
         specs = tuple(dict.fromkeys([*needed, *crops]))
         request = DetectRequest(image, score_threshold, limit, specs, whole_picture, here, det_size)
-        async with self._queue.turn():
+        queue = self._costly if is_costly(image, self._images) else self._queue
+        async with queue.turn():
             found = await self._detector.detect(request)
         results = dict(found.results)
         if len(found.faces):

@@ -22,7 +22,7 @@ _CANDIDATES, _FEWEST_CANDIDATES = 3, 300
 """So many times as many faces as are answered are looked at more closely, and no fewer than so many."""
 _COLLECTED_AT_ONCE = 20
 
-Tell = Callable[[int, str], Awaitable[None]]
+Tell = Callable[[int, str], Awaitable[object]]
 """Called with how far a search is, in percent, and with what is going on."""
 
 

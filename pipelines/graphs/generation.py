@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from ray.serve.handle import DeploymentHandle
 
@@ -26,7 +26,15 @@ from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.latents import LatentStore
 from prosopon.deployments.state.results import ResultCache
 from prosopon.models.faces.detections import Float32, PictureFormat, RGBImage
-from prosopon.models.generation.latents import Latent, LatentError, Mixture, Part, between
+from prosopon.models.generation.latents import (
+    Latent,
+    LatentError,
+    Mixture,
+    Part,
+    between,
+    from_bytes,
+    to_bytes,
+)
 from prosopon.models.inversion import target as inversion_types
 from prosopon.models.inversion.target import NoFace
 from prosopon.models.pictures import encoding as pictures
@@ -34,6 +42,9 @@ from prosopon.models.pictures import link_preview, video
 from prosopon.models.pictures.encoding import encode_picture
 from prosopon.models.pictures.link_preview import LinkPreview
 from prosopon.pipelines.graphs.results import Results
+
+_INVERSIONS = UUID("5f0c9a52-7d0b-4b0e-9a55-0d6f7f1b8a3e")
+"""The namespace of ids that follow from a photograph (RFC 9562, section 5.5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +128,10 @@ class Generation:
             raise LatentError(f"the latent {latent} is for another generator than the one in service")
         return found.latent
 
+    async def forget(self, latent: UUID) -> bool:
+        """Let a registered latent go; whether it was there. What was made of it goes with the other results."""
+        return await asyncio.to_thread(self._latents.remove, latent)
+
     async def styles(self, mixture: Mixture) -> Float32:
         """w+ ``(layers, 512)``. Raises what `call` raises."""
         return await self._generator.styles(mixture)
@@ -141,13 +156,18 @@ class Generation:
                 raise NoFace(answer.message)
             if answer.latent is None:  # It was given up, which is so only where nobody waits.
                 raise ModelFailed("the search for the latent was given up")
-            identity = await self.register(answer.latent, "inversion")
-            return json.dumps({"latent": str(identity), "aligned": answer.aligned}).encode()
+            self._check(answer.latent)
+            head = json.dumps({"layers": answer.latent.layers, "aligned": answer.aligned})
+            return head.encode() + b"\n" + to_bytes(answer.latent.numbers)
 
-        key = self._key(inversion_types.VERSION, "inversion", hashlib.sha256(image).hexdigest(), align)
-        blob = await self._results.get(key, "application/json", make, self._inversions)
-        document = json.loads(blob.data)
-        return Inversion(UUID(document["latent"]), document["aligned"])
+        key = self._key(inversion_types.VERSION, "latent", hashlib.sha256(image).hexdigest(), align)
+        blob = await self._results.get(key, "application/octet-stream", make, self._inversions)
+        line, _, numbers = blob.data.partition(b"\n")
+        head = json.loads(line)
+        # The latent may have left since; it comes back under the same id.
+        identity, latent = uuid5(_INVERSIONS, key), from_bytes(numbers, head["layers"])
+        await asyncio.to_thread(self._latents.keep, identity, latent, self.card.generator, "inversion")
+        return Inversion(identity, head["aligned"])
 
     # ------------------------------------------------------------------------------------------------- results
 

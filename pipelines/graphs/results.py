@@ -1,20 +1,20 @@
 """One computation for many who ask for the same: within this process they share a task, across processes a claim."""
 
 import asyncio
-import contextlib
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from ray.util.metrics import Counter
 
 from prosopon.deployments.serving.contexts import context_apart
 from prosopon.deployments.serving.fair_queue import FairQueue, caller
+from prosopon.deployments.serving.renewal import renewed
 from prosopon.deployments.state.blobs import Blob
 from prosopon.deployments.state.results import CLAIM, ResultCache
 
 _LOOK_AGAIN_SECONDS = 0.2
-_RENEW_SECONDS = CLAIM.total_seconds() / 3
 
 
 @dataclass(slots=True)
@@ -87,17 +87,16 @@ class Results:
     async def _make(
         self, key: str, claimant: uuid.UUID, media_type: str, make: Callable[[], Awaitable[bytes]]
     ) -> Blob:
-        renewal = asyncio.create_task(self._renew(key, claimant))
+        renew = partial(asyncio.to_thread, self._cache.renew, key, claimant)
         try:
-            blob = Blob(await make(), media_type)
-            await asyncio.to_thread(self._cache.store, key, claimant, blob)
+            async with renewed(renew, CLAIM.total_seconds()):  # A lost claim costs time only.
+                blob = Blob(await make(), media_type)
+                await asyncio.to_thread(self._cache.store, key, claimant, blob)
             self._outcomes.inc(tags={"outcome": "made"})
             return blob
         except BaseException:
             await asyncio.to_thread(self._cache.abandon, key, claimant)
             raise
-        finally:
-            renewal.cancel()
 
     async def _claim(self, key: str, claimant: uuid.UUID) -> bool:
         """Cancelled, it gives back what the thread, which goes on, may get after all."""
@@ -108,11 +107,3 @@ class Results:
             await asyncio.wait([claiming])
             await asyncio.to_thread(self._cache.abandon, key, claimant)
             raise
-
-    async def _renew(self, key: str, claimant: uuid.UUID) -> None:
-        while True:
-            await asyncio.sleep(_RENEW_SECONDS)
-            with contextlib.suppress(
-                Exception
-            ):  # The next renewal may succeed; a lost claim costs time only.
-                await asyncio.to_thread(self._cache.renew, key, claimant)

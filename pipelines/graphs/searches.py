@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import math
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,8 +15,10 @@ import numpy as np
 
 from prosopon.configs.settings import Settings
 from prosopon.deployments.services import FaceIndexService
-from prosopon.deployments.serving.calls import ModelFailed, Overloaded, Unavailable
+from prosopon.deployments.serving.calls import ModelFailed, Overloaded, TooManyRequests, Unavailable
 from prosopon.deployments.serving.contexts import context_apart
+from prosopon.deployments.serving.fair_queue import FairQueue, caller
+from prosopon.deployments.serving.renewal import renewed
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records, now
 from prosopon.deployments.state.errors import SearchRunning, StateError, TooManySearchPictures
@@ -35,14 +39,13 @@ from prosopon.models.matching.calibration import SimilarityCurve
 from prosopon.models.pictures.decoding import ImageError, media_type
 from prosopon.models.pictures.thumbnails import THUMBNAIL, encode_thumbnail
 from prosopon.pipelines.graphs.face_analysis import FaceAnalyzer
-from prosopon.pipelines.graphs.face_search import FaceSearch, Found, counted
+from prosopon.pipelines.graphs.face_search import FaceSearch, Found, Tell, counted
 from prosopon.pipelines.graphs.side_by_side import all_of
 
 logger = logging.getLogger("ray.serve")
 
 FAILED = "FAILED"
 _LOOK_AGAIN_SECONDS = 0.2
-_RENEW_SECONDS = CLAIM.total_seconds() / 3
 _CARE_SECONDS = 3.0
 _EXPIRE_EVERY = 20
 _NOBODY = UUID(int=0)
@@ -109,8 +112,11 @@ class Searches:
         self._store, self._runs = SearchStore(records, blobs, keep), SearchRuns(records, blobs, keep)
         self._archive = FaceArchive(records, blobs)
         self._search = FaceSearch(faces, galleries, self._archive, settings)
-        self._places = asyncio.Semaphore(self._settings.concurrent_searches)
+        # A search that is on record is paid for: those that are too many are refused before.
+        self._places = FairQueue(self._settings.concurrent_searches, math.inf, "searches wait")
         self._flights: dict[UUID, asyncio.Task[None]] = {}
+        self._flying: Counter[int] = Counter()
+        """Searches under way of each tenant."""
         self._care = asyncio.create_task(self._take_care())
 
     # ------------------------------------------------------------------------------------------------ what is asked
@@ -147,10 +153,11 @@ class Searches:
 
     async def start(self, key: Key, search: UUID, demo: bool | None) -> Search:
         """Have the search running if it is not, or done; see `SearchStore.start`."""
-        if len(self._flights) >= self._settings.concurrent_searches + self._settings.max_waiting:
+        own = self._flying[key.tenant] >= self._settings.max_waiting_per_tenant
+        if own or len(self._flights) >= self._settings.concurrent_searches + self._settings.max_waiting:
             there = await self.find(key.tenant, search)
             if there.state in ("open", "failed"):
-                raise Overloaded("too many searches are waiting")
+                raise (TooManyRequests if own else Overloaded)("too many searches are waiting")
         # Shielded: what is paid for runs, also where the client leaves while it is put on record.
         return await asyncio.shield(self._start(key, search, demo))
 
@@ -227,50 +234,47 @@ class Searches:
     def _fly(self, search: Search, claimant: UUID) -> None:
         flight = asyncio.get_running_loop().create_task(self._run(search, claimant), context=context_apart())
         self._flights[search.id] = flight
-        flight.add_done_callback(lambda _: self._land(search.id, flight))
+        self._flying[search.tenant] += 1
+        flight.add_done_callback(lambda _: self._land(search, flight))
 
-    def _land(self, search: UUID, flight: asyncio.Task[None]) -> None:
-        if self._flights.get(search) is flight:
-            del self._flights[search]
+    def _land(self, search: Search, flight: asyncio.Task[None]) -> None:
+        self._flying[search.tenant] -= 1
+        if self._flights.get(search.id) is flight:
+            del self._flights[search.id]
 
     async def _run(self, search: Search, claimant: UUID) -> None:
         """To the end, whatever it is; only the end of this process leaves it to another."""
-        renewal = asyncio.create_task(self._renew(search.id, claimant))
 
-        async def tell(progress: int, message: str) -> None:
-            await asyncio.to_thread(self._runs.proceed, search.id, claimant, progress, message)
+        async def tell(progress: int | None = None, message: str | None = None) -> bool:
+            return await asyncio.to_thread(self._runs.proceed, search.id, claimant, progress, message)
 
+        caller.set(f"tenant {search.tenant}")
         try:
-            async with self._places:
-                assert search.started is not None
-                queued = max(0.0, (now() - search.started).total_seconds())
-                await tell(5, f"Combining {counted(len(search.pictures), 'picture')}")
-                embeddings = await asyncio.gather(*map(self._embedding, search.pictures))
-                found = await self._search.run(embeddings, search.demo, tell)
-            strangers = unlike(embeddings, self._similarity)
-            finished = Finished(found, search.demo, len(search.pictures), queued, strangers)
-            document, message = self._report(finished)
-            output = Blob(document, "application/json")
-            await asyncio.to_thread(self._runs.finish, search.id, claimant, output, message)
+            async with renewed(tell, CLAIM.total_seconds()):  # A lost claim costs time only.
+                output, message = await self._found(search, tell)
+                await asyncio.to_thread(self._runs.finish, search.id, claimant, output, message)
         except Exception as error:
             logger.exception("search %s failed", search.id)
             await self._fail(search.id, claimant, _reason(error))
-        finally:
-            renewal.cancel()
+
+    async def _found(self, search: Search, tell: Tell) -> tuple[Blob, str]:
+        """What the client gets of a search: a document, and a sentence."""
+        async with self._places.turn():
+            queued = max(0.0, (now() - search.started).total_seconds()) if search.started else 0.0
+            await tell(5, f"Combining {counted(len(search.pictures), 'picture')}")
+            embeddings = await asyncio.gather(*map(self._embedding, search.pictures))
+            found = await self._search.run(embeddings, search.demo, tell)
+        strangers = unlike(embeddings, self._similarity)
+        document, message = self._report(
+            Finished(found, search.demo, len(search.pictures), queued, strangers)
+        )
+        return Blob(document, "application/json"), message
 
     async def _fail(self, search: UUID, claimant: UUID, reason: str) -> None:
         try:
             await asyncio.to_thread(self._runs.fail, search, claimant, FAILED, reason)
         except Exception:  # The claim runs out, and the search is taken up again.
             logger.exception("the failure of search %s could not be recorded", search)
-
-    async def _renew(self, search: UUID, claimant: UUID) -> None:
-        while True:
-            await asyncio.sleep(_RENEW_SECONDS)
-            try:
-                await asyncio.to_thread(self._runs.proceed, search, claimant)
-            except Exception:  # The next renewal may succeed; a lost claim costs time only.
-                logger.exception("the claim of search %s could not be renewed", search)
 
     async def _take_care(self) -> None:
         """Take up what was interrupted and delete what has expired, for ever, from the start."""

@@ -1,11 +1,11 @@
 """What the applications of all APIs have in common."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
+from copy import deepcopy
 from typing import Any, Protocol
 
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import iter_route_contexts
-from pydantic import BaseModel
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Receive, Scope, Send
 
@@ -31,12 +31,8 @@ class HasKeys(Protocol):
 class ApiApp(FastAPI):
     """FastAPI as the five services are: other origins may call it, slashes may be doubled or left out, HEAD is where
     GET is, and a parameter without a value is none. Its document leaves out the status 422: wrong parameters are
-    answered in the API's own form.
+    answered in the API's own form."""
 
-    read_by_hand: bodies that no route declares, which the document describes all the same.
-    """
-
-    read_by_hand: tuple[type[BaseModel], ...] = ()
     cross_origin = CrossOrigin((EVERYONE,))
     slash = False
     flags: Collection[str] = ()
@@ -78,7 +74,6 @@ class ApiApp(FastAPI):
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
             for name in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(name, None)
-            schemas.update((body.__name__, body.model_json_schema()) for body in self.read_by_hand)
             for context in iter_route_contexts(self.routes):
                 route = context.original_route
                 if not isinstance(route, ApiRoute) or not route.include_in_schema:
@@ -87,7 +82,7 @@ class ApiApp(FastAPI):
                 if body is None:
                     continue
                 for method in map(str.lower, route.methods or ()):
-                    content = {**body}
+                    content = deepcopy(body)
                     document["paths"][context.path_format][method].setdefault("requestBody", content)
                     schemas.update(_taken_out(content))
         return super().openapi()
@@ -98,23 +93,20 @@ def api_app(
     title: str,
     version: str,
     *,
-    services: HasKeys | None = None,
-    errors: ErrorTable | None = None,
+    services: HasKeys,
+    errors: ErrorTable,
     slash: bool = False,
     flags: Collection[str] = (),
     blank: Collection[str] = (),
-    expected: Iterable[type[Exception]] = (),
-    answer: Callable[[Exception], Response] | None = None,
-    bug: Exception | None = None,
     **options: Any,
 ) -> ApiApp:
     """An application without routes. Its OpenAPI document is at ``/openapi/{api}.json``.
 
     services: what routes find as `request.app.state.services`. errors: the API's table (`errors`). slash: whether the
     paths of its routes end with one. flags: parameters that may be given without a value, which is then ``true``.
-    blank: parameters of which an empty value is not none.
-    options: `FastAPI`'s. expected, answer, bug: the table's forerunners.
+    blank: parameters of which an empty value is not none. options: `FastAPI`'s.
     """
+    check_table(errors, keys=api != "checkface")
     app = ApiApp(
         title=title,
         version=version,
@@ -122,30 +114,13 @@ def api_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        exception_handlers={kind: _handler(respond) for kind, respond in errors.items()},
         **options,
     )
     app.router.route_class = ApiRoute
     app.slash, app.flags, app.blank = slash, flags, blank
-    if services is not None:
-        app.state.services = services
-        app.cross_origin = CrossOrigin(services.settings.cors.get(api, (EVERYONE,)))
-
-    async def on_error(_: Request, error: Exception) -> Response:
-        assert answer is not None
-        return answer(error)
-
-    async def on_bug(_: Request, error: Exception) -> Response:
-        assert answer is not None and bug is not None
-        return answer(bug)
-
-    for kind in expected:
-        app.add_exception_handler(kind, on_error)
-    if answer is not None:
-        app.add_exception_handler(Exception, on_bug)
-    if errors is not None:
-        check_table(errors, keys=api != "checkface")
-    for kind, respond in (errors or {}).items():
-        app.add_exception_handler(kind, _handler(respond))
+    app.state.services = services
+    app.cross_origin = CrossOrigin(services.settings.cors.get(api, (EVERYONE,)))
     return app
 
 

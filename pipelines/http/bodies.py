@@ -71,6 +71,13 @@ async def read_json_object(request: Request, limit: int = SMALL, values: int = _
     return document
 
 
+def documented(read: Callable[..., Any], content: dict[str, Any]) -> Any:
+    """The parameter of a route that `read` makes of the request. content: OpenAPI's, of the body, by its media type;
+    the definitions that its schemas bring with them (``$defs``) become the document's."""
+    read.body = {"required": True, "content": content}  # type: ignore[attr-defined]
+    return Depends(read)
+
+
 def json_body(model: Any, limit: int = SMALL, values: int = _VALUES) -> Any:
     """The parameter of a route whose body is JSON of a pydantic model or any other type:
     ``Annotated[SubjectName, json_body(SubjectName)]``. It is in the OpenAPI document.
@@ -91,8 +98,7 @@ def json_body(model: Any, limit: int = SMALL, values: int = _VALUES) -> Any:
         body = await read_body(request, limit)
         return await off_the_loop(len(body), parse, body)
 
-    read.body = json_content(adapter)  # type: ignore[attr-defined]
-    return Depends(read)
+    return documented(read, json_content(adapter))
 
 
 def embeddings_body(model: Any, dim: int, most: int) -> Any:
@@ -101,9 +107,8 @@ def embeddings_body(model: Any, dim: int, most: int) -> Any:
 
 
 def json_content(adapter: TypeAdapter[Any]) -> dict[str, Any]:
-    """OpenAPI's requestBody."""
-    schema = adapter.json_schema(ref_template="#/components/schemas/{model}")
-    return {"required": True, "content": {"application/json": {"schema": schema}}}
+    """OpenAPI's content of a body."""
+    return {"application/json": {"schema": adapter.json_schema(ref_template="#/components/schemas/{model}")}}
 
 
 def _parse_json(body: bytes, values: int) -> Any:

@@ -17,6 +17,7 @@ from fastapi.security.base import SecurityBase
 from prosopon.deployments.serving import fair_queue
 from prosopon.deployments.state.errors import StorageBusy
 from prosopon.deployments.state.keys import Key, KeyStore, Scope
+from prosopon.pipelines.http import limits
 
 _REMEMBERED_SECONDS = 2.0
 _REMEMBERED_KEYS = 4096
@@ -87,7 +88,7 @@ def caller(scope: Scope, place: KeyPlace = X_API_KEY) -> Any:
     """The parameter of a route that needs a key: ``Annotated[Key, caller("trueface")]``.
 
     In an `ApiRoute` it is asked for before the body and before any other parameter. Raises `NoKey`, `MalformedKey`,
-    `UnknownKey`, `WrongScope`.
+    `UnknownKey`, `WrongScope`, and `TooManyRequests` where the key has made more than it may.
     """
 
     async def check(request: Request) -> Key:
@@ -104,6 +105,7 @@ def caller(scope: Scope, place: KeyPlace = X_API_KEY) -> Any:
             raise UnknownKey("the API key is unknown or revoked")
         if not key.allows(scope):
             raise WrongScope(scope)
+        limits.charge(request, f"key {key.id}")
         request.state.key = key
         fair_queue.caller.set(f"tenant {key.tenant}")
         return key

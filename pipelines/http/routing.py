@@ -10,6 +10,8 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.types import Scope
 
+from prosopon.pipelines.http import limits
+
 _SLASHES = re.compile(rb"/{2,}")
 
 
@@ -26,6 +28,8 @@ class ApiRoute(APIRoute):
         async def in_order(request: Request) -> Response:
             if check is not None:
                 await check(request)
+            else:
+                limits.charge(request)
             if fields is not None:
                 given = request.query_params
                 added = [(name, text) for name, text in await fields(request) if text and name not in given]

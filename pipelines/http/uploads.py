@@ -3,29 +3,14 @@
 import base64
 import binascii
 from collections.abc import Sequence
-from io import BytesIO
 from typing import Any
 
 from fastapi import Depends
-from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 
 from prosopon.pipelines.http import forms
-from prosopon.pipelines.http.bodies import SMALL as OVERHEAD
-from prosopon.pipelines.http.bodies import (
-    BodyError,
-    BodyTooLarge,
-    off_the_loop,
-    read_body,
-    read_json,
-    read_json_object,
-)
+from prosopon.pipelines.http.bodies import SMALL, BodyError, BodyTooLarge, off_the_loop, read_json_object
 from prosopon.pipelines.http.forms import Form, Upload, is_form, is_multipart, notice
-
-__all__ = [
-    "OVERHEAD", "BodyError", "BodyTooLarge", "MissingPicture", "NotBase64", "Upload", "check_size", "decode_base64",
-    "form", "is_multipart", "picture", "pictures", "read_body", "read_form", "read_json", "read_pictures",
-]  # fmt: skip
 
 _URL_SAFE = str.maketrans("-_", "+/", " \t\r\n\v\f")
 
@@ -80,19 +65,6 @@ def picture(name: str, max_bytes: int | None = None) -> Any:
     return Depends(read)
 
 
-def form(max_bytes: int, max_files: int) -> Any:
-    """The parameter of a route that takes a form as it is: ``Annotated[Form, form(...)]``. max_bytes: of the whole."""
-
-    async def read(request: Request) -> Form:
-        return await forms.read_form(request, max_bytes, max_files)
-
-    async def fields(request: Request) -> list[tuple[str, str]]:
-        return (await read(request)).texts() if is_form(request) else []
-
-    read.fields = fields  # type: ignore[attr-defined]
-    return Depends(read)
-
-
 def picture_content(*names: str) -> dict[str, Any]:
     """OpenAPI's requestBody of pictures, as files or as base64."""
     files = {name: {"type": "string", "format": "binary"} for name in names}
@@ -130,7 +102,7 @@ def check_size(what: str, picture: bytes, max_bytes: int) -> None:
 
 def _limit(names: Sequence[str], max_bytes: int) -> int:
     """Twice the pictures, so that one that is a little too large is named instead of the whole body."""
-    return len(names) * max_bytes * 2 + OVERHEAD
+    return len(names) * max_bytes * 2 + SMALL
 
 
 async def read_pictures(request: Request, names: Sequence[str], max_bytes: int) -> list[Upload]:
@@ -166,14 +138,3 @@ def _part(request: Request, sent: Form, name: str) -> Upload:
     if (count := len(sent.files(name))) > 1:
         notice(request, f"{count} files are named {name}; the first was taken")
     return upload
-
-
-async def read_form(request: Request, limit: int, max_files: int = 16) -> FormData:
-    """As Starlette has it; `forms.read_form` is to take its place."""
-    sent = await forms.read_form(request, limit, max_files)
-    return FormData(
-        [
-            (name, item if isinstance(item, str) else UploadFile(BytesIO(item.data), filename=item.filename))
-            for name, item in sent.items
-        ]
-    )

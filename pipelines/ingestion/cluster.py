@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from prosopon.configs.settings import IngestionSettings, Settings
-from prosopon.pipelines.running import HANDLE_ENVIRONMENT, announced, guard, job, join
+from prosopon.pipelines.running import (
+    HANDLE_ENVIRONMENT,
+    LOOPBACK,
+    announced,
+    guard,
+    job,
+    join,
+    stay_on_loopback,
+)
 
 _OBJECT_STORE_BYTES = 512 << 20
 _SECONDS = 2.0
@@ -60,8 +68,10 @@ def start(settings: Settings) -> Cluster:
     """A cluster of one machine, gone with this process."""
     import ray
 
+    stay_on_loopback()
     ray.init(
         address="local",
+        _node_ip_address=LOOPBACK,
         job_config=job(),
         include_dashboard=False,
         log_to_driver=False,

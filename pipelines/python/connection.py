@@ -14,11 +14,23 @@ _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 2.0
 
 
+class Closed(RuntimeError):
+    """The connection was closed: what it is asked for now would never be answered."""
+
+
 class Answer(Generic[Result]):
     """What a call will give: ``answer.result()``, or ``await answer`` in any event loop."""
 
     def __init__(self, future: Future[Result]) -> None:
         self._future = future
+
+    def __repr__(self) -> str:
+        if not self._future.done():
+            return "<Answer, under way: await it, or ask for its result()>"
+        if self._future.cancelled():
+            return "<Answer, cancelled>"
+        error = self._future.exception()
+        return f"<Answer, failed: {error!r}>" if error else f"<Answer: {self._future.result()!r}>"
 
     def __await__(self) -> Generator[Any, None, Result]:
         return asyncio.wrap_future(self._future).__await__()
@@ -45,17 +57,25 @@ class Loop:
     def __init__(self, max_in_flight: int, patience: float) -> None:
         self.max_in_flight, self._patience = max_in_flight, patience
         self._turns = asyncio.Semaphore(max_in_flight)
+        self.closed = False
+        self._closing = threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="prosopon", daemon=True)
         self._thread.start()
 
     def submit(self, make: Callable[[], Coroutine[Any, Any, Result]]) -> Answer[Result]:
-        """Run a coroutine, in its turn; `make` is called again where the application was overloaded."""
-        return Answer(asyncio.run_coroutine_threadsafe(self._in_turn(make), self._loop))
+        """Run a coroutine, in its turn; `make` is called again where the application was overloaded. Raises
+        `Closed`."""
+        with self._closing:
+            if self.closed:
+                raise Closed("this connection is closed: connect again")
+            return Answer(asyncio.run_coroutine_threadsafe(self._in_turn(make), self._loop))
 
     def close(self) -> None:
         """End what is under way."""
-        if self._thread.is_alive():
+        with self._closing:
+            closed, self.closed = self.closed, True
+        if not closed:
             asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result(10)
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(10)

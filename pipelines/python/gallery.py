@@ -25,10 +25,19 @@ class Submit(Protocol):
 class Gallery:
     """The faces of one gallery: `Prosopon.gallery` opens it. Every answer may raise `StateError`."""
 
-    def __init__(self, recognition: Recognition, submit: Submit, find: Callable[[], int]) -> None:
-        """submit: has work done in the loop that the handles belong to; find: the gallery's id."""
+    def __init__(
+        self, recognition: Recognition, submit: Submit, find: Callable[[], int], title: str = ""
+    ) -> None:
+        """submit: has work done in the loop that the handles belong to; find: the gallery's id; title: for people."""
         self._recognition, self._submit, self._find = recognition, submit, find
         self._known: int | None = None
+        self._title = title
+
+    def __repr__(self) -> str:
+        return f"<Gallery {self._title}>"
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if not name.startswith("_")]
 
     def enrol(self, subject: str, image: Image, *, keep_image: bool = True) -> Answer[FaceRecord]:
         """Add the only face of a picture to a subject, which is made if it is not there.
@@ -99,6 +108,10 @@ class Gallery:
             return (await galleries.delete_subject(gallery, subject)).faces
 
         return self._run(deleted)
+
+    def clear(self) -> Answer[int]:
+        """Delete every subject with its faces and pictures; how many there were."""
+        return self._run(lambda galleries, gallery: galleries.delete_all_subjects(gallery))
 
     def _run(self, ask: Callable[[FaceIndexService, int], Awaitable[Result]]) -> Answer[Result]:
         async def asked() -> Result:

@@ -14,8 +14,11 @@
         for picture in prosopon.each(prosopon.embeddings, Path("album").glob("*.jpg")):
             ...                                               # bounded: a few pictures are under way, the rest wait
 
+A picture is a file (its path, its bytes, or open), an array ``(H, W, 3)`` uint8 RGB, or a picture of Pillow's.
+
 Every method returns an `Answer` at once: ask it for `result()`, or await it. All of them raise, when asked,
-`Overloaded` and `Unavailable` (try again), `ModelFailed`, and `ImageError` where bytes are no picture.
+`Overloaded` and `Unavailable` (try again), `ModelFailed`, and `ImageError` where bytes are no picture; after `close`,
+at once, `Closed`.
 Who can join the Ray instance can do everything: there are no keys here.
 """
 
@@ -23,6 +26,7 @@ import asyncio
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
@@ -58,7 +62,7 @@ from prosopon.pipelines.python.answers import (
     known,
     read,
 )
-from prosopon.pipelines.python.connection import Answer, Loop
+from prosopon.pipelines.python.connection import Answer, Closed, Loop
 from prosopon.pipelines.python.gallery import Gallery
 from prosopon.pipelines.python.public_index import PublicIndex
 from prosopon.pipelines.running import NotRunning, join
@@ -67,12 +71,13 @@ if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle
 
 __all__ = [
-    "Answer", "Candidate", "Face", "Gallery", "ImageError", "Inversion", "LatentError", "ModelFailed", "NoFace",
-    "NoSwap", "NotRunning", "NotServed", "Overloaded", "Picture", "Prosopon", "RecognisedFace", "SearchHit",
-    "SeveralFaces", "StateError", "Unavailable", "Verification", "VerifiedFace",
+    "Answer", "Candidate", "Closed", "Face", "Gallery", "Image", "ImageError", "Inversion", "LatentError",
+    "ModelFailed", "NoFace", "NoSwap", "NotRunning", "NotServed", "Overloaded", "Picture", "Prosopon",
+    "RecognisedFace", "SearchHit", "SeveralFaces", "StateError", "Unavailable", "Verification", "VerifiedFace",
 ]  # fmt: skip
 
 Item = TypeVar("Item")
+Graph = TypeVar("Graph")
 Result = TypeVar("Result")
 
 
@@ -82,16 +87,12 @@ class Prosopon:
     def __init__(self, app: "DeploymentHandle", max_in_flight: int = 16, patience: float = 30) -> None:
         """app: of `serve.get_app_handle`; the rest as for `connect`."""
         self._loop = Loop(max_in_flight, patience)
-        self._records: Records | None = None
-        self._recognition: Recognition | None = None
-        self._index: PublicIndex | None = None
-        self._generation: Generation | None = None
-        self._swaps: Swaps | None = None
         try:
-            self.settings = self._loop.submit(lambda: self._open(app)).result()
+            self._graphs = self._loop.submit(lambda: _Opened.of(app)).result()
         except BaseException:
             self._loop.close()
             raise
+        self.settings = self._graphs.settings
 
     @classmethod
     def connect(
@@ -119,25 +120,18 @@ class Prosopon:
         except RayServeException as error:
             raise NotRunning(str(error)) from error
 
-    async def _open(self, app: "DeploymentHandle") -> Settings:
-        graphs: Graphs = await app.graphs.remote()
-        settings = graphs.settings
-        self._records = records = await asyncio.to_thread(Records, settings.state.database)
-        if graphs.recognition is not None:
-            self._recognition = await Recognition.connect(graphs.recognition, settings, records)
-            if settings.serves("facecheck"):
-                self._index = await asyncio.to_thread(PublicIndex, self._recognition, settings, records)
-        if graphs.generation is not None:
-            self._generation = await Generation.connect(graphs.generation, settings, records)
-        if graphs.swaps is not None:
-            self._swaps = await Swaps.connect(graphs.swaps, settings, records)
-        return settings
-
     def close(self) -> None:
-        """End what is under way. The application goes on, and this process stays in its Ray instance."""
+        """End what is under way; every later call raises `Closed`. The application goes on, and this process stays in
+        its Ray instance."""
         self._loop.close()
-        if self._records is not None:
-            self._records.close()
+        self._graphs.records.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._loop.closed else "open"
+        return f"<Prosopon, {state}: {', '.join(self.settings.apis)}>"
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if not name.startswith("_")]
 
     def __enter__(self) -> "Prosopon":
         return self
@@ -183,9 +177,9 @@ class Prosopon:
 
         limit: at most so many; 0 is all. score_threshold: None is the configured one.
         """
-        return self.submit(
+        return self._submit(
             lambda: analyzed(
-                self.recognition, image, attributes, limit=limit, score_threshold=score_threshold
+                self._recognition, image, attributes, limit=limit, score_threshold=score_threshold
             )
         )
 
@@ -193,15 +187,15 @@ class Prosopon:
         """``(N, D)`` float32, unit norm: of every face of a picture, the biggest first."""
 
         async def embed() -> Float32:
-            picture = await analyzed(self.recognition, image, {EMBEDDING}, limit=limit)
-            dim = self.recognition.faces.card(EMBEDDING).dim or 0
+            picture = await analyzed(self._recognition, image, {EMBEDDING}, limit=limit)
+            dim = self._recognition.faces.card(EMBEDDING).dim or 0
             return np.array([face.embedding for face in picture.faces], np.float32).reshape(-1, dim)
 
-        return self.submit(embed)
+        return self._submit(embed)
 
     def similarities(self, embedding: Float32, others: Float32) -> Float32:
         """Of an embedding ``(D,)`` to others ``(N, D)``, all of unit norm: ``(N,)``, 0..1. Computed here, at once."""
-        return self.recognition.similarities(embedding, others)
+        return self._recognition.similarities(embedding, others)
 
     def verify(
         self, source: Image, target: Image, attributes: Collection[Asked] = ()
@@ -211,12 +205,12 @@ class Prosopon:
 
         async def verified() -> Verification:
             one, many = await asyncio.gather(
-                self.recognition.one_face(await read(source), known(self.recognition, wanted)),
-                analyzed(self.recognition, target, wanted),
+                self._recognition.one_face(await read(source), known(self._recognition, wanted)),
+                analyzed(self._recognition, target, wanted),
             )
             probe = one.faces[0]
             others = np.array([face.embedding for face in many.faces], np.float32)
-            scores = self.recognition.similarities(probe.embedding, others) if len(others) else others
+            scores = self._recognition.similarities(probe.embedding, others) if len(others) else others
             return Verification(
                 probe,
                 tuple(
@@ -224,14 +218,12 @@ class Prosopon:
                 ),
             )
 
-        return self.submit(verified)
+        return self._submit(verified)
 
     def search(self, *images: Image) -> Answer[tuple[SearchHit, ...]]:
         """Faces of the public index, best first, like the person whose pictures these are. Raises `NoFace`."""
-        if self._index is None:
-            raise NotServed("no API of the application's settings searches the public index: add facecheck")
-        index = self._index
-        return self.submit(lambda: index.search(images))
+        index = _served(self._graphs.index, "searches the public index: add facecheck")
+        return self._submit(lambda: index.search(images))
 
     # -------------------------------------------------------------------------------------------------- galleries
 
@@ -244,20 +236,19 @@ class Prosopon:
         """
         if (name is None) == (key is None):
             raise ValueError("a gallery has a name or an API key")
-        return Gallery(self.recognition, self.submit, lambda: self._gallery_id(name, key, tenant))
+        title = f"of the key {key[:8]}..." if key is not None else repr(name)
+        return Gallery(self._recognition, self._submit, lambda: self._gallery_id(name, key, tenant), title)
 
     def _gallery_id(self, name: str | None, key: str | None, tenant: str) -> int:
-        assert self.recognition and self._records is not None
+        records = self._graphs.records
         if key is not None:
-            found = KeyStore(self._records).find(key)
+            found = KeyStore(records).find(key)
             if found is None:
                 raise StateError("the API key is unknown or revoked")
             return found.gallery
         assert name is not None
-        with self._records.write() as db:
-            return self._records.ensure_gallery(
-                db, self._records.ensure_tenant(db, tenant), "compreface", name
-            )
+        with records.write() as db:
+            return records.ensure_gallery(db, records.ensure_tenant(db, tenant), "compreface", name)
 
     # ------------------------------------------------------------------------------------------- faces of nobody
 
@@ -265,18 +256,18 @@ class Prosopon:
         """A face as a picture's file of `dim` pixels. What was made before is found. Raises `LatentError`."""
 
         async def made() -> bytes:
-            recipe = self.generation.face(await self._mixture(face), dim, format)
-            return (await self.generation.get(recipe)).data
+            recipe = self._generation.face(await self._mixture(face), dim, format)
+            return (await self._generation.get(recipe)).data
 
-        return self.submit(made)
+        return self._submit(made)
 
     def pixels(self, face: FaceSource, *, dim: int = 300) -> Answer[RGBImage]:
         """A face as ``(dim, dim, 3)`` uint8 RGB. Raises `LatentError`."""
 
         async def made() -> RGBImage:
-            return await self.generation.pixels(PictureRequest(await self._mixture(face), dim))
+            return await self._generation.pixels(PictureRequest(await self._mixture(face), dim))
 
-        return self.submit(made)
+        return self._submit(made)
 
     def morph(
         self,
@@ -298,21 +289,25 @@ class Prosopon:
         async def made() -> bytes:
             ends = [await self._latent(start), await self._latent(end)]
             film = FilmRequest(ends[0], ends[1], format, dim, fps, frames, kbitrate, linear)
-            return (await self.generation.get(self.generation.film(film))).data
+            return (await self._generation.get(self._generation.film(film))).data
 
-        return self.submit(made)
+        return self._submit(made)
 
     def styles(self, face: FaceSource) -> Answer[Float32]:
         """w+ ``(layers, 512)`` float32: one style for each layer, coarse to fine. `Latent` makes a face of it again."""
 
         async def mapped() -> Float32:
-            return await self.generation.styles(await self._mixture(face))
+            return await self._generation.styles(await self._mixture(face))
 
-        return self.submit(mapped)
+        return self._submit(mapped)
 
     def register(self, latent: Latent, kind: str | None = None) -> Answer[uuid.UUID]:
         """Keep a latent under a new id, which the CheckFace API knows as its guid. Raises `LatentError`."""
-        return self.submit(lambda: self.generation.register(latent, kind))
+        return self._submit(lambda: self._generation.register(latent, kind))
+
+    def forget(self, latent: uuid.UUID) -> Answer[bool]:
+        """Let a registered latent go; False where none has the id."""
+        return self._submit(lambda: self._generation.forget(latent))
 
     def invert(self, image: Image, *, align: bool = True) -> Answer[Inversion]:
         """The registered latent whose face comes closest to the biggest face of a picture. Takes half a minute or more.
@@ -321,9 +316,9 @@ class Prosopon:
         """
 
         async def inverted() -> Inversion:
-            return await self.generation.invert(await read(image), align)
+            return await self._generation.invert(await read(image), align)
 
-        return self.submit(inverted)
+        return self._submit(inverted)
 
     async def _mixture(self, face: FaceSource) -> Mixture:
         return face if isinstance(face, tuple) else (Part(await self._latent(face)),)
@@ -333,7 +328,7 @@ class Prosopon:
             case Latent():
                 return face
             case uuid.UUID():
-                latent = await self.generation.registered(face)
+                latent = await self._generation.registered(face)
                 if latent is None:
                     raise LatentError(f"no latent is registered under {face}")
                 return latent
@@ -341,7 +336,7 @@ class Prosopon:
                 return latent_of_seed(face)
             case str():
                 return latent_of_seed(seed_of(face))
-        return Latent((await self.generation.styles(face)).astype(np.float64))
+        return Latent((await self._generation.styles(face)).astype(np.float64))
 
     # ------------------------------------------------------------------------------------------------------- swaps
 
@@ -351,37 +346,63 @@ class Prosopon:
         """A picture's file with faces put in: each of `faces` (the biggest in its picture) in place of the face that
         its index counts from the left; without indices, one in place of the biggest. Raises `NoSwap`.
         """
+        swaps = _served(self._graphs.swaps, "swaps faces: add aifaceswap")
 
         async def made() -> bytes:
             target, *sources = await asyncio.gather(read(picture), *map(read, faces))
-            return (await self.swaps.swap(target, sources, indices)).data
+            return (await swaps.swap(target, sources, indices)).data
 
-        return self.submit(made)
+        return self._submit(made)
 
     # ------------------------------------------------------------------------------------------------------ inside
 
     @property
-    def recognition(self) -> Recognition:
-        if self._recognition is None:
-            raise NotServed("no API of the application's settings recognises faces")
-        return self._recognition
+    def _recognition(self) -> Recognition:
+        return _served(self._graphs.recognition, "recognises faces")
 
     @property
-    def generation(self) -> Generation:
-        if self._generation is None:
-            raise NotServed("no API of the application's settings generates faces: add checkface")
-        return self._generation
+    def _generation(self) -> Generation:
+        return _served(self._graphs.generation, "generates faces: add checkface")
 
-    @property
-    def swaps(self) -> Swaps:
-        if self._swaps is None:
-            raise NotServed("no API of the application's settings swaps faces: add aifaceswap")
-        return self._swaps
-
-    def submit(self, make: Callable[[], Awaitable[Result]]) -> Answer[Result]:
+    def _submit(self, make: Callable[[], Awaitable[Result]]) -> Answer[Result]:
         """Run what is awaited in the application's loop, in its turn; again where the application is overloaded."""
 
         async def run() -> Result:
             return await make()
 
         return self._loop.submit(run)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What the handles talk to. None: no API of the settings needs it."""
+
+    settings: Settings
+    records: Records
+    recognition: Recognition | None
+    index: PublicIndex | None
+    generation: Generation | None
+    swaps: Swaps | None
+
+    @classmethod
+    async def of(cls, app: "DeploymentHandle") -> "_Opened":
+        graphs: Graphs = await app.graphs.remote()
+        settings = graphs.settings
+        records = await asyncio.to_thread(Records, settings.state.database)
+        recognition = index = generation = swaps = None
+        if graphs.recognition is not None:
+            recognition = await Recognition.connect(graphs.recognition, settings, records)
+            if settings.serves("facecheck"):
+                index = await asyncio.to_thread(PublicIndex, recognition, settings, records)
+        if graphs.generation is not None:
+            generation = await Generation.connect(graphs.generation, settings, records)
+        if graphs.swaps is not None:
+            swaps = await Swaps.connect(graphs.swaps, settings, records)
+        return cls(settings, records, recognition, index, generation, swaps)
+
+
+def _served(graph: Graph | None, what: str) -> Graph:
+    """Raises `NotServed` where there is none."""
+    if graph is None:
+        raise NotServed(f"no API of the application's settings {what}")
+    return graph

@@ -129,7 +129,18 @@ def test_too_many_faces_are_refused(client: Swapper, web: Loopback) -> None:
 
 
 @pytest.mark.parametrize(
-    "webhook", ["nonsense", "ftp://a/b", "http://10.0.0.1/", "http://[::1]/", 5, "http://u:p@a.b/"]
+    "webhook",
+    [
+        "nonsense",
+        "www.example.com/hook",
+        "http://.",
+        "http://a b/",
+        "ftp://a/b",
+        "http://10.0.0.1/",
+        "http://[::1]/",
+        5,
+        "http://u:p@a.b/",
+    ],
 )
 def test_a_webhook_that_cannot_be_called_is_refused(client: Swapper, web: Loopback, webhook: Any) -> None:
     body = {"source_image": web.url + "/face0", "face_image": web.url + "/face1", "webhook": webhook}
@@ -235,21 +246,28 @@ def test_a_picture_of_nobody_ends_the_task_and_gives_the_points_back(
     assert client.points() == POINTS
 
 
-def test_an_index_out_of_range_in_a_picture_of_the_web_ends_the_task(client: Swapper, web: Loopback) -> None:
+def test_an_index_out_of_range_is_told_in_the_same_words_of_a_file_and_of_a_picture_of_the_web(
+    client: Swapper, web: Loopback, face: bytes, group_picture: Path
+) -> None:
     urls = {"source_image": web.url + "/group", "face_image": [web.url + "/face0"], "index": [6]}
     task = client.wait(client.accepted("multi_faceswap", json=urls))
     assert task["success"] == 0
-    assert "index 6 is out of range: source_image has 6 faces" in task["message"]
+    assert task["message"] == "index 6 is out of range: source_image has 6 faces, counted from 0"
+    files = {"source_image": group_picture.read_bytes(), "face_image": face}
+    answer = client.post("multi_faceswap", data={"index": 6}, files=files)
+    assert (answer.status_code, answer.json()["message"]) == (400, task["message"])
     assert client.points() == POINTS
 
 
-def test_a_picture_of_nobody_has_no_faces_to_extract(client: Swapper, web: Loopback) -> None:
+def test_a_picture_of_nobody_has_no_faces_to_extract_and_costs_nothing(
+    client: Swapper, web: Loopback
+) -> None:
     answer = client.post("extract_face", files={"img": web.pictures["/nobody"]})
-    assert answer.json()["data"]["faces"] == []
+    assert answer.json()["data"] == {"faces": [], "points": 0}
     files = {"source_image": web.pictures["/nobody"], "face_image": web.pictures["/face0"]}
     answer = client.post("multi_faceswap", data={"index": 0}, files=files)
     assert (answer.status_code, answer.json()["message"]) == (400, "no face is found in source_image")
-    assert client.points() == POINTS - 2
+    assert client.points() == POINTS
 
 
 # --------------------------------------------------------------------------------------------------------- points

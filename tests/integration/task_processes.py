@@ -14,6 +14,7 @@ from prosopon.configs.settings import FetchSettings, StateSettings, SwapSettings
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.jobs.deliveries import Delivery, DeliveryStore
+from prosopon.deployments.state.jobs.task_types import TaskResult
 from prosopon.deployments.state.jobs.tasks import TaskStore
 from prosopon.deployments.web.client import WebClient, WebError
 from prosopon.deployments.web.webhooks import headers
@@ -34,7 +35,7 @@ def work(tasks: TaskStore) -> None:
         if int(picture) % 3 == 0:
             tasks.fail(task, "no face is found")
         else:
-            tasks.succeed(task, Blob(picture + b" by %d" % task.attempt), ".png")
+            tasks.succeed(task, TaskResult(Blob(picture + b" by %d" % task.attempt), ".png"))
 
 
 async def deliver(store: DeliveryStore) -> None:

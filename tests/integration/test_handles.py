@@ -21,6 +21,7 @@ from prosopon.models.faces.attributes.landmarks import POSE
 from prosopon.models.generation.latents import Latent, Part, latent_of_seed
 from prosopon.pipelines.python.handles import (
     Answer,
+    Closed,
     ImageError,
     LatentError,
     NoFace,
@@ -72,6 +73,7 @@ def test_people_are_enrolled_recognised_renamed_and_deleted(prosopon: Prosopon, 
     assert people.search(probe, count=2).result()[0].subject == "Ann"
     assert people.delete_subject("Ann").result() == 1
     assert people.faces().result().total == 5
+    assert people.clear().result() == 5 and people.subjects().result() == []
 
 
 def test_a_key_and_a_handle_share_a_gallery(prosopon: Prosopon, server: Server, london: list[Path]) -> None:
@@ -138,8 +140,9 @@ def test_styles_mix_and_are_registered(prosopon: Prosopon) -> None:
     assert np.any(one != prosopon.pixels("example", dim=64).result())
     halves = (Part(latent_of_seed(1), 0.5), Part(latent_of_seed(2), 0.5))
     assert prosopon.pixels(halves, dim=64).result().shape == (64, 64, 3)
+    assert prosopon.forget(registered).result() and not prosopon.forget(registered).result()
     with pytest.raises(LatentError, match="registered"):
-        prosopon.generate(uuid.uuid4()).result()
+        prosopon.generate(registered).result()
 
 
 @pytest.mark.slow
@@ -191,6 +194,33 @@ def test_errors_are_the_pipelines_own(prosopon: Prosopon, group_picture: Path) -
     assert prosopon.gallery("errors").subjects().result() == []
     with pytest.raises(FileNotFoundError):
         prosopon.detect(Path("no such file.jpg")).result()
+
+
+def test_pixels_are_taken_as_they_are(prosopon: Prosopon, london: list[Path]) -> None:
+    with Image.open(london[0]) as opened:
+        picture = opened.convert("RGB")
+    (of_file,) = prosopon.embeddings(str(london[0])).result()
+    for given in (picture, np.asarray(picture)):
+        (embedding,) = prosopon.embeddings(given).result()
+        assert embedding @ of_file > 0.999
+    with london[0].open("rb") as file:
+        np.testing.assert_array_equal(prosopon.embeddings(file).result()[0], of_file)
+
+
+def test_a_closed_connection_raises_at_once(server: Server, london: list[Path]) -> None:
+    closed = Prosopon.connect(home=server.home)
+    people = closed.gallery("closed")
+    assert repr(closed).startswith("<Prosopon, open: compreface,") and repr(people) == "<Gallery 'closed'>"
+    closed.close()
+    assert repr(closed).startswith("<Prosopon, closed:")
+    for call in (lambda: closed.detect(london[0]), people.subjects, lambda: closed.generate("example")):
+        with pytest.raises(Closed):
+            call()
+
+
+def test_what_a_shell_completes_is_the_api_alone(prosopon: Prosopon) -> None:
+    methods = "connect close each detect embeddings similarities verify search gallery generate pixels morph"
+    assert set(dir(prosopon)) == {*f"{methods} styles register forget invert swap".split(), "settings"}
 
 
 def test_only_the_owner_of_the_home_can_join(server: Server) -> None:

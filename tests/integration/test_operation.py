@@ -5,10 +5,12 @@ import os
 import re
 import time
 import uuid
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from tests.benchmarks.serving import Server
@@ -140,3 +142,23 @@ def test_the_dashboard_is_one_that_grafana_takes() -> None:
         places |= cells
         for target in panel.get("targets", []):
             assert target["expr"].count("(") == target["expr"].count(")")
+
+
+def test_no_port_of_the_server_is_open_to_other_machines(server: Server) -> None:
+    listening = [
+        connection.laddr.ip
+        for pid in server.pids()
+        for connection in listening_of(pid)
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) > 10
+    open_to_all = [ip for ip in listening if not ip_address(ip.removeprefix("::ffff:")).is_loopback]
+    assert open_to_all == []
+
+
+def listening_of(pid: int) -> list[Any]:
+    """The sockets of a process, unless it has just ended."""
+    try:
+        return list(psutil.Process(pid).net_connections("inet"))
+    except psutil.NoSuchProcess:
+        return []

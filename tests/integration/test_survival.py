@@ -189,7 +189,7 @@ def check(server: Server, key: str, enrollers: list[Enroller]) -> None:
     answer = client.post(
         "/recognition/embeddings/recognize",
         params={"prediction_count": 100_000},
-        json={"embeddings": [[1.0] + [0.0] * 127]},
+        json={"embeddings": [[1.0] + [0.0] * (len(rows[0]["embedding"]) // 4 - 1)]},
     ).json()
     found = Counter(match["subject"] for match in answer["result"][0]["similarities"])
     assert found == Counter(stored.values())

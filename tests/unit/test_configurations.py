@@ -182,3 +182,42 @@ def test_the_gpu_image_swaps_onnxruntime() -> None:
     assert gone < back < install.index("CUDAExecutionProvider")
     assert "torchvision" not in (ROOT / "Dockerfile").read_text()
     assert all("onnxruntime-gpu" not in text for _, text in instructions("Dockerfile"))
+
+
+# -------------------------------------------------------------------------------------------------------- compose
+
+
+def services() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    return found
+
+
+def test_what_compose_publishes_is_for_this_machine_alone() -> None:
+    ports = [port for service in services().values() for port in service.get("ports", [])]
+    assert ports and all(port.startswith("127.0.0.1:") and port.endswith(":8000") for port in ports)
+
+
+def test_composed_servers_wait_for_healthy_ones_and_are_found_by_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    all_services = services()
+    server = all_services["prosopon-servers"]
+    for name, needed in server["depends_on"].items():
+        healthy = needed["condition"] == "service_healthy"
+        assert "healthcheck" in all_services[name] if healthy else "entrypoint" in all_services[name]
+    for name, value in server["environment"].items():
+        monkeypatch.setenv(name, value)
+    state = Settings().state
+    assert not state.vectors_are_local and state.database.startswith("postgresql://")
+    hosts = {
+        url.split("//")[1].split("@")[-1].split(":")[0].split("/")[0]
+        for url in (state.database, state.vectors)
+    }
+    assert hosts <= set(all_services)
+
+
+def test_composed_servers_write_where_they_may_alone() -> None:
+    for name in ("prosopon", "prosopon-servers"):
+        service = services()[name]
+        assert service["read_only"] and service["cap_drop"] == ["ALL"]
+        assert [volume.split(":")[1] for volume in service["volumes"]] == ["/data"]

@@ -9,7 +9,9 @@ from fastapi import FastAPI
 
 from prosopon.configs.settings import Settings
 from prosopon.pipelines.apis.aifaceswap import routes as aifaceswap
+from prosopon.pipelines.apis.checkface import routes as checkface
 from prosopon.pipelines.apis.compreface import routes as compreface
+from prosopon.pipelines.apis.facecheck import routes as facecheck
 from prosopon.pipelines.apis.trueface import routes as trueface
 
 NOTHING = SimpleNamespace()
@@ -25,11 +27,17 @@ SERVICES = SimpleNamespace(
 )
 BEARER = {"type": "http", "scheme": "bearer"}
 HEADER = {"type": "apiKey", "in": "header", "name": "x-api-key"}
+TOKEN = {"type": "apiKey", "in": "header", "name": "Authorization"}
 
 
 @pytest.mark.parametrize(
     ("create_app", "scheme"),
-    [(aifaceswap.create_app, BEARER), (compreface.create_app, HEADER), (trueface.create_app, HEADER)],
+    [
+        (aifaceswap.create_app, BEARER),
+        (compreface.create_app, HEADER),
+        (facecheck.create_app, TOKEN),
+        (trueface.create_app, HEADER),
+    ],
 )
 def test_every_operation_takes_the_key_by_one_scheme_and_not_as_a_parameter(
     create_app: Callable[[Any], FastAPI], scheme: dict[str, str]
@@ -55,7 +63,9 @@ def test_an_address_with_the_key_in_it_takes_no_other() -> None:
     assert "security" not in operation
 
 
-@pytest.mark.parametrize("create_app", [aifaceswap.create_app, compreface.create_app, trueface.create_app])
+@pytest.mark.parametrize(
+    "create_app", [api.create_app for api in (aifaceswap, checkface, compreface, facecheck, trueface)]
+)
 def test_no_status_is_documented_that_is_never_answered(create_app: Callable[[Any], FastAPI]) -> None:
     document = create_app(SERVICES).openapi()
     answered = {

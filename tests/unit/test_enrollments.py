@@ -251,7 +251,7 @@ def test_a_classifier_of_an_older_revision_never_replaces_a_newer_one(state: Sta
     assert late is not None
     state.enrollments.add_pictures(state.tenant, enrolled, pictures(embedding(1)))
     with state.store.records.write() as db:
-        db.execute(collection_store._collections.update().values(claimed=None))
+        db.execute(collection_store._collections.update().values(claimed=collection_store.now()))
     train(state, b"newer")
     assert not state.collections.publish(late, b"older", MODEL, None)
     serving = state.collections.classifier(state.gallery, collection, MODEL)

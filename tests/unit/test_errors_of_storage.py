@@ -2,10 +2,9 @@
 
 import json
 import logging
-from collections.abc import Callable
 
 import pytest
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from prosopon.deployments.state.errors import (
     BlobMissing,
@@ -14,28 +13,27 @@ from prosopon.deployments.state.errors import (
     StorageFault,
     StorageFull,
 )
-from prosopon.pipelines.apis.aifaceswap import routes as aifaceswap
-from prosopon.pipelines.apis.checkface import routes as checkface
-from prosopon.pipelines.apis.compreface.errors import ERRORS
-from prosopon.pipelines.apis.facecheck import errors as facecheck
+from prosopon.pipelines.apis.aifaceswap.errors import ERRORS as AIFACESWAP
+from prosopon.pipelines.apis.checkface.errors import ERRORS as CHECKFACE
+from prosopon.pipelines.apis.compreface.errors import ERRORS as COMPREFACE
+from prosopon.pipelines.apis.facecheck.errors import errors as facecheck
+from prosopon.pipelines.http.errors import ErrorTable
 
 HASH = "0123456789abcdef" * 4
-
-
-def compreface(error: StorageFault) -> Response:
-    kind = next(kind for kind in type(error).__mro__ if kind in ERRORS)
-    return ERRORS[kind](error)
-
-
-ANSWERS: dict[str, Callable[[StorageFault], Response]] = {
-    "compreface": compreface,
-    "facecheck": lambda error: facecheck.translate(error).response(null_output=True),
-    "checkface": lambda error: checkface._translate(error).response(),
-    "aifaceswap": lambda error: aifaceswap._translate(error).response(),
+TABLES = {
+    "compreface": COMPREFACE,
+    "facecheck": facecheck(JSONResponse),
+    "checkface": CHECKFACE,
+    "aifaceswap": AIFACESWAP,
 }
 
 
-@pytest.mark.parametrize("api", ANSWERS)
+def answer_of(table: ErrorTable, error: Exception) -> Response:
+    kind = next(kind for kind in type(error).__mro__ if kind in table)
+    return table[kind](error)
+
+
+@pytest.mark.parametrize("api", TABLES)
 @pytest.mark.parametrize(
     ("error", "status", "words"),
     [
@@ -49,7 +47,7 @@ def test_a_fault_of_the_storage(
     api: str, error: StorageFault, status: int, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR, "ray.serve"):
-        answer = ANSWERS[api](error)
+        answer = answer_of(TABLES[api], error)
     assert answer.status_code == status
     assert words in json.dumps(json.loads(answer.body)) and HASH not in bytes(answer.body).decode()
     assert ("retry-after" in answer.headers) == (status != 500)

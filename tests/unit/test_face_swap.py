@@ -1,11 +1,12 @@
 """Swapping whole files with the real models: which face is replaced, what comes out, and what cannot be done."""
 
 import io
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from prosopon.configs.settings import DetectionSettings, ImageLimits, SwapSettings
 from prosopon.models.pictures.decoding import ImageError
@@ -104,3 +105,73 @@ def test_results_have_the_format_of_the_settings(
     with Image.open(io.BytesIO(result.data)) as picture:
         assert Image.MIME[picture.format or ""] == media_type
         assert picture.size == Image.open(io.BytesIO(face)).size
+
+
+@cache
+def _profile() -> bytes:
+    """Little CMS's own sRGB, which says when it was made."""
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def _file(picture: Image.Image, format: str = "PNG", **options: object) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, format, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "source"), [("png", "PNG"), ("png", "JPEG"), ("source", "WEBP"), ("source", "JPEG")]
+)
+def test_a_profile_stays(wanted: str, source: str, face: bytes) -> None:
+    own = Image.open(io.BytesIO(face)).convert("RGB")
+    result = face_swap(SwapSettings(format=wanted)).swap(  # type: ignore[arg-type]
+        _file(own, source, icc_profile=_profile()), [face], None
+    )
+    assert Image.open(io.BytesIO(result.data)).info["icc_profile"] == _profile()
+
+
+def test_a_profile_of_another_kind_of_colours_is_left_out(swapping: FaceSwap, face: bytes) -> None:
+    cmyk = Image.open(io.BytesIO(face)).convert("CMYK")
+    named = _profile()[:16] + b"CMYK" + _profile()[20:]
+    result = swapping.swap(_file(cmyk, "JPEG", icc_profile=named), [face], None)
+    picture = Image.open(io.BytesIO(result.data))
+    assert picture.mode == "RGB" and "icc_profile" not in picture.info
+
+
+@pytest.mark.parametrize("wanted", ["png", "jpg"])
+def test_a_grey_picture_stays_grey(wanted: str, face: bytes) -> None:
+    grey = Image.open(io.BytesIO(face)).convert("L")
+    swapping = face_swap(SwapSettings(format=wanted))  # type: ignore[arg-type]
+    result = Image.open(io.BytesIO(swapping.swap(_file(grey), [face], None).data))
+    assert result.mode == "L"
+    if wanted == "png":
+        outside = np.asarray(result)[:20] == np.asarray(grey)[:20]
+        assert outside.all() and (np.asarray(result) != np.asarray(grey)).mean() > 0.05
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP"])
+def test_what_is_transparent_stays_so(format: str, face: bytes) -> None:
+    own = Image.open(io.BytesIO(face)).convert("RGB")
+    alpha = np.full((own.height, own.width), 255, np.uint8)
+    alpha[: own.height // 2, :] = 128  # Through the face.
+    alpha[:, :30] = 0
+    own.putalpha(Image.fromarray(alpha))
+    source = _file(own, format, **({"lossless": True, "exact": True} if format == "WEBP" else {}))
+    swapping = face_swap(SwapSettings(format="png"))
+    result = Image.open(io.BytesIO(swapping.swap(source, [face], None).data))
+    assert result.mode == "RGBA"
+    after, before = np.asarray(result), np.asarray(own)
+    assert (after[..., 3] == alpha).all(), "alpha"
+    assert (after[:, :30] == before[:, :30]).all(), "what cannot be seen"
+    changed = (after != before).any(axis=2)
+    assert (after[:20] == before[:20]).all() and 0.05 < changed.mean() < 0.6
+    # Over white it is what a swap in the picture over white gives: here Pillow lays both over it.
+    over = Image.new("RGBA", own.size, "white")
+    over.alpha_composite(own)
+    opaque = pixels(swapping.swap(_file(over.convert("RGB")), [face], None).data).astype(int)
+    shown = Image.new("RGBA", own.size, "white")
+    shown.alpha_composite(result)
+    differences = np.abs(np.asarray(shown.convert("RGB")).astype(int) - opaque)
+    # Half transparent pixels can be no darker than black over white is.
+    possible = alpha == 255
+    assert differences[possible].max() == 0 and differences.mean() < 1

@@ -4,24 +4,36 @@ import json
 from uuid import UUID
 
 import pytest
+from starlette.responses import JSONResponse
 
 from prosopon.deployments.state.jobs.search_runs import GIVEN_UP
 from prosopon.pipelines.apis.facecheck.errors import Code
-from prosopon.pipelines.apis.facecheck.wire import BrowserJsonResponse, data_uri, message_of, results_of
+from prosopon.pipelines.apis.facecheck.wire import (
+    BrowserJsonResponse,
+    Search_Results,
+    WithoutNullOutput,
+    data_uri,
+    message_of,
+    results_of,
+)
 from prosopon.pipelines.graphs.face_search import Found, SearchHit
 from prosopon.pipelines.graphs.searches import FAILED
 
 
 def test_without_an_output_the_field_is_left_out_or_null_as_configured() -> None:
-    assert "output" not in json.loads(BrowserJsonResponse().response().body)
-    assert json.loads(BrowserJsonResponse().response(null_output=True).body)["output"] is None
+    document = BrowserJsonResponse(message="The search is not started.").model_dump()
+    assert "output" not in json.loads(WithoutNullOutput(document).body)
+    assert json.loads(JSONResponse(document).body)["output"] is None
 
 
-@pytest.mark.parametrize("null_output", [False, True])
-def test_an_output_is_passed_on_as_it_is(null_output: bool) -> None:
-    response = BrowserJsonResponse(progress=100).response(b'{"items":[]}', null_output=null_output)
-    document = json.loads(response.body)
-    assert document["output"] == {"items": []} and document["progress"] == 100 and document["error"] is None
+@pytest.mark.parametrize("answers", [JSONResponse, WithoutNullOutput])
+def test_an_output_is_passed_on_as_it_was_stored(answers: type[JSONResponse]) -> None:
+    found = Found((SearchHit(UUID(int=1), 90, "https://example.org/a", 0, b"abc", 7),), 1, 0.1, 0.1, 0.0)
+    stored = results_of(found, False, 1, 0.0, True).model_dump_json()
+    output = Search_Results.model_validate_json(stored)
+    document = json.loads(answers(BrowserJsonResponse(progress=100, output=output).model_dump()).body)
+    assert document["output"] == json.loads(stored) and document["output"]["items"][0]["indexDB"] == 7
+    assert document["progress"] == 100 and document["error"] is None
 
 
 def test_a_thumbnail_is_a_data_uri_or_null() -> None:

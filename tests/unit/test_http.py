@@ -14,9 +14,10 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.types import ASGIApp
 
 from prosopon.configs.settings import Settings
-from prosopon.deployments.serving.calls import ModelFailed, Overloaded, Unavailable
+from prosopon.deployments.serving.calls import ModelFailed, Overloaded, TooManyRequests, Unavailable
 from prosopon.deployments.state.blobs import Blob
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.errors import StateError, SubjectNotFound
@@ -28,6 +29,7 @@ from prosopon.pipelines.http.downloads import download
 from prosopon.pipelines.http.errors import first_problem
 from prosopon.pipelines.http.forms import Upload, parse_multipart
 from prosopon.pipelines.http.keys import Authenticator, KeyRefused, MalformedKey, NoKey, WrongScope, caller
+from prosopon.pipelines.http.limits import RateLimit
 from prosopon.pipelines.http.routing import api_router
 from prosopon.pipelines.http.uploads import MissingPicture, NotBase64, decode_base64, picture
 from prosopon.pipelines.ingress import Dispatcher
@@ -80,7 +82,8 @@ ERRORS: dict[type[Exception], Any] = {
     RequestValidationError: lambda error: JSONResponse({"problem": first_problem(error).name}, 400),
     HTTPException: lambda error: JSONResponse({"status": error.status_code}, error.status_code),
     BodyError: said(400), BodyTooLarge: said(413), SubjectNotFound: said(404), ImageError: said(400),
-    Overloaded: said(503), Unavailable: said(503), ModelFailed: said(500), Exception: said(500),
+    TooManyRequests: said(429), Overloaded: said(503), Unavailable: said(503), ModelFailed: said(500),
+    Exception: said(500),
 }  # fmt: skip
 
 
@@ -114,7 +117,7 @@ def key(store: KeyStore) -> str:
     return store.create("Ann", ["recognition"])[1]
 
 
-async def ask(app: ApiApp, method: str, url: str, **options: Any) -> httpx.Response:
+async def ask(app: ASGIApp, method: str, url: str, **options: Any) -> httpx.Response:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
         return await client.request(method, url, **options)
@@ -327,3 +330,49 @@ async def test_a_path_belongs_to_the_api_that_has_its_beginning(path: str, api: 
     transport = httpx.ASGITransport(dispatcher)
     async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
         assert (await client.get(f"http://here{path}")).text == api
+
+
+@pytest.mark.anyio
+async def test_a_key_that_asks_too_often_is_told_when_to_come_back(app: ApiApp, store: KeyStore) -> None:
+    now = [0.0]
+    limit = RateLimit(2, 3, lambda: now[0])
+    served = Dispatcher({}, app, limit)
+    first, second = (store.create(name, ["recognition"])[1] for name in ("Ann", "Bob"))
+
+    async def statuses(key: str, count: int) -> list[int]:
+        body = {"subject": "Zoë"}
+        return [
+            (await ask(served, "POST", "/v9/subjects", json=body, headers={"x-api-key": key})).status_code
+            for _ in range(count)
+        ]
+
+    assert await statuses(first, 5) == [200, 200, 200, 429, 429]
+    assert await statuses(second, 3) == [200, 200, 200], "one key's requests are not another's"
+    answer = await ask(served, "POST", "/v9/subjects", json={"subject": "a"}, headers={"x-api-key": first})
+    assert answer.json()["error"] == "TooManyRequests"
+    now[0] = 1.0
+    assert await statuses(first, 3) == [200, 200, 429], "two a second"
+
+
+@pytest.mark.anyio
+async def test_where_no_key_is_asked_for_an_address_is_counted(app: ApiApp) -> None:
+    served = Dispatcher({}, app, RateLimit(1, 2, lambda: 0.0))
+    for client, expected in (("192.0.2.1", [200, 200, 429]), ("192.0.2.2", [200, 200, 429])):
+        transport = httpx.ASGITransport(served, client=(client, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as asking:
+            assert [(await asking.get("/v9/flags")).status_code for _ in range(3)] == expected
+
+
+def test_requests_are_not_counted_unless_it_is_asked_for() -> None:
+    assert Settings().http.requests_per_second is None
+    limit = RateLimit(None, 1, lambda: 0.0)
+    for _ in range(100):
+        limit.charge("anybody")
+
+
+def test_who_is_refused_is_told_when_the_next_request_may_come() -> None:
+    limit = RateLimit(0.1, 1, lambda: 0.0)
+    limit.charge("anybody")
+    with pytest.raises(TooManyRequests) as refused:
+        limit.charge("anybody")
+    assert refused.value.retry_after == 10

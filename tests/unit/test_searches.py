@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prosopon.configs.settings import FaceCheckSettings
+from prosopon.deployments.serving.calls import TooManyRequests
 from prosopon.deployments.state import schema
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records, now
@@ -360,11 +362,16 @@ class WithoutModels(Searches):
     """Starts searches, and remembers which would be run."""
 
     def __init__(self, store: SearchStore) -> None:
-        self._settings, self._store, self._flights = FaceCheckSettings(), store, {}
+        self._settings = FaceCheckSettings(max_waiting_per_tenant=3)
+        self._store, self._flights, self._flying = store, {}, Counter()
         self.flown: asyncio.Queue[uuid.UUID] = asyncio.Queue()
 
     def _fly(self, search: Search, claimant: uuid.UUID) -> None:
         self.flown.put_nowait(search.id)
+        super()._fly(search, claimant)
+
+    async def _run(self, search: Search, claimant: uuid.UUID) -> None:
+        await asyncio.Event().wait()
 
 
 def test_a_search_whose_client_leaves_while_it_is_started_runs_at_once(
@@ -389,3 +396,21 @@ def test_a_search_whose_client_leaves_while_it_is_started_runs_at_once(
 
     monkeypatch.setattr(state.store, "start", slowly)
     assert asyncio.run(asyncio.wait_for(leave(), 20)) == search.id
+
+
+def test_one_tenants_searches_leave_room_for_anothers(state: State) -> None:
+    flooding, other = state.key(tenant="flooding"), state.key(tenant="other")
+
+    async def flood() -> None:
+        searches = WithoutModels(state.store)
+        first = state.uploaded(flooding)
+        for search in (first, state.uploaded(flooding), state.uploaded(flooding)):
+            await searches.start(flooding, search.id, None)
+        with pytest.raises(TooManyRequests):
+            await searches.start(flooding, state.uploaded(flooding).id, None)
+        assert (await searches.start(flooding, first.id, None)).state == "running", (
+            "asking again is no new one"
+        )
+        assert (await searches.start(other, state.uploaded(other).id, None)).state == "running"
+
+    asyncio.run(flood())

@@ -43,7 +43,12 @@ def test_a_newcomer_reads_the_new_key_last_and_where_to_use_it() -> None:
 
 def test_a_later_start_says_how_to_make_another_key() -> None:
     steps = first_steps(URL, Settings().apis, None)
-    assert "prosopon keys create" in steps["key"] and "'x-api-key: KEY'" in steps["detection"]
+    assert "keys create NAME" in steps["key"] and "'x-api-key: KEY'" in steps["detection"]
+
+
+def test_rays_dashboard_is_named_where_there_is_one() -> None:
+    steps = first_steps(URL, ("facecheck",), SECRET, "http://127.0.0.1:8265, with a token")
+    assert steps["dashboard"].startswith("http://127.0.0.1:8265")
 
 
 def test_only_what_is_served_is_to_be_tried() -> None:

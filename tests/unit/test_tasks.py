@@ -25,7 +25,7 @@ from prosopon.deployments.state.errors import (
 )
 from prosopon.deployments.state.jobs.deliveries import DeliveryStore, enqueue
 from prosopon.deployments.state.jobs.task_expiry import TaskExpiry
-from prosopon.deployments.state.jobs.task_types import ClaimedTask, NewTask, TaskInput
+from prosopon.deployments.state.jobs.task_types import ClaimedTask, NewTask, TaskInput, TaskResult
 from prosopon.deployments.state.jobs.tasks import TaskStore
 from prosopon.deployments.state.keys import Key, KeyStore
 
@@ -161,7 +161,7 @@ def test_workers_share_the_tasks(state: State) -> None:
     def work(_: int) -> list[object]:
         mine = []
         while task := state.tasks.claim():
-            assert state.tasks.succeed(task, Blob(task.id.bytes), ".png")
+            assert state.tasks.succeed(task, TaskResult(Blob(task.id.bytes), ".png"))
             mine.append(task.id)
         return mine
 
@@ -173,9 +173,10 @@ def test_workers_share_the_tasks(state: State) -> None:
 def test_a_result_is_found_by_its_name_and_reported(state: State) -> None:
     task = state.tasks.accept(state.new())
     result = Blob(b"result", "image/webp")
-    assert state.tasks.succeed(state.claim(), result, ".webp")
+    assert state.tasks.succeed(state.claim(), TaskResult(result, ".webp", 0.75, "inswapper"))
     record = state.tasks.find(task)
     assert record.state == "succeeded"
+    assert (record.similarity, record.method) == (0.75, "inswapper")
     assert record.finished == state.clock.moment
     assert record.result_url is not None
     name = record.result_url.removeprefix(RESULTS)
@@ -196,7 +197,7 @@ def test_a_failure_gives_the_points_back_once_and_says_why(state: State) -> None
     claimed = state.claim()
     assert state.tasks.fail(claimed, "no face")
     assert not state.tasks.fail(claimed, "no face"), "it has ended"
-    assert not state.tasks.succeed(claimed, Blob(b"late"), ".png")
+    assert not state.tasks.succeed(claimed, TaskResult(Blob(b"late"), ".png"))
     assert state.credits() == 10
     record = state.tasks.find(task)
     assert (record.state, record.message, record.result_url) == ("failed", "no face", None)
@@ -224,10 +225,10 @@ def test_the_task_of_a_dead_worker_is_taken_over_and_its_late_result_dropped(sta
     assert (second.id, second.attempt) == (dead.id, 2)
     assert not state.tasks.renew(dead)
     late, result = Blob(b"late"), Blob(b"result")
-    assert not state.tasks.succeed(dead, late, ".png")
+    assert not state.tasks.succeed(dead, TaskResult(late, ".png"))
     assert state.tasks.find(dead.id).state == "running"
-    assert state.tasks.succeed(second, result, ".png")
-    assert not state.tasks.succeed(dead, late, ".png")
+    assert state.tasks.succeed(second, TaskResult(result, ".png"))
+    assert not state.tasks.succeed(dead, TaskResult(late, ".png"))
     assert not state.tasks.fail(dead, "late")
     assert len(state.deliveries.of_task(dead.id)) == 1
     assert state.credits() == 8
@@ -238,7 +239,7 @@ def test_a_claim_that_ran_out_still_ends_the_task_if_nobody_took_over(state: Sta
     state.tasks.accept(state.new())
     slow = state.claim()
     state.clock.advance(minutes=5)
-    assert state.tasks.succeed(slow, Blob(b"result"), ".png")
+    assert state.tasks.succeed(slow, TaskResult(Blob(b"result"), ".png"))
     assert state.tasks.claim() is None
 
 
@@ -268,7 +269,7 @@ def jump(state: State, hours: float) -> None:
     second = state.claim()
     assert (second.id, second.attempt) == (task, 2)
     assert state.tasks.claim() is None
-    assert state.tasks.succeed(second, Blob(b"result"), ".png")
+    assert state.tasks.succeed(second, TaskResult(Blob(b"result"), ".png"))
     (delivery,) = state.deliveries.claim({}, {})
     state.deliveries.failed(delivery, 500, "not now", timedelta(seconds=5))
     assert not state.deliveries.claim({}, {})
@@ -318,7 +319,7 @@ def test_too_many_tasks_of_one_tenant_or_of_all_are_refused(state: State) -> Non
 def test_pictures_are_deleted_when_their_time_has_come(state: State) -> None:
     done, waiting = state.tasks.accept(state.new()), None
     shared = Blob(b"result")
-    state.tasks.succeed(state.claim(), shared, ".png")
+    state.tasks.succeed(state.claim(), TaskResult(shared, ".png"))
     waiting = state.tasks.accept(state.new())
     url = state.tasks.find(done).result_url
     assert url is not None
@@ -367,7 +368,7 @@ def test_a_failed_task_can_be_done_again_and_is_charged_again(state: State) -> N
     again = state.claim()
     assert (again.id, again.attempt) == (task, 1)
     assert state.tasks.read(again.inputs[1]) == PICTURE.data
-    state.tasks.succeed(again, Blob(b"result"), ".png")
+    state.tasks.succeed(again, TaskResult(Blob(b"result"), ".png"))
     assert [json.loads(owed.body)["success"] for owed in state.deliveries.claim({}, {})] in ([0, 1], [1, 0])
     with pytest.raises(CannotRetry):
         state.tasks.retry(task)

@@ -90,6 +90,7 @@ def test_a_picture_is_fetched_by_name_from_the_address_it_resolves_to() -> None:
         "http://", "https:///a.png", "http://user:secret@example.com/a.png", "http://exa mple.com/", "http://[::1",
         "http://example.com:99999/", "http://example.com:0/", "data:image/png;base64,AAAA", "//example.com/a.png",
         "http://example.com/" + "a" * MAX_URL, "http://example.com/\na", "http://\x00/",
+        "http://../", "http://a..example/", "http://-/", "http://a-.example/", "http://" + "a" * 64 + ".example/",
         "http://0177.0.0.1/", "http://①②⑦.0.0.1/", "http://[fe80::1%25eth0]/",
     ],
 )  # fmt: skip

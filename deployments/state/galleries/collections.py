@@ -11,20 +11,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import numpy as np
 import sqlalchemy as sa
 
 from prosopon.deployments.state import schema
 from prosopon.deployments.state.blobs import Blob, BlobStore
-from prosopon.deployments.state.database import Records, has_come, now
+from prosopon.deployments.state.database import Records, now
 from prosopon.deployments.state.errors import (
     CollectionEmpty,
     CollectionNotFound,
     CollectionUntrained,
     EnrollmentNotFound,
 )
+from prosopon.deployments.state.jobs.lease import Lease
 from prosopon.models.faces.detections import Float32
 
 CLAIM_SECONDS = 20.0
@@ -79,6 +80,7 @@ class CollectionStore:
             "unknowns": unknowns,
             "created": time,
             "updated": time,
+            "claimed": time,
             "revision": 0,
         }
         with self._records.write() as db:
@@ -206,23 +208,22 @@ class CollectionStore:
         if cohort is not None:
             other = sa.or_(table.c.cohort.is_(None), table.c.cohort != cohort)
             outdated = sa.or_(outdated, sa.and_(table.c.unknowns, table.c.trained_revision >= 0, other))
-        changed = table.c.revision > 0
-        lease = timedelta(seconds=CLAIM_SECONDS)
-        free = sa.or_(table.c.claimed.is_(None), has_come(table.c.claimed, now(), lease))
-        due = sa.select(table).where(outdated, changed, free).order_by(table.c.updated).limit(1)
+        due = sa.and_(outdated, table.c.revision > 0)
+        length, claimant = timedelta(seconds=CLAIM_SECONDS), uuid4()
+        lease = Lease(table.c.id, table.c.claimed, table.c.claimant, length)
         with self._records.read() as db:  # so that an idle trainer does not take SQLite's lock
-            if db.execute(due).first() is None:
+            if db.execute(sa.select(table.c.id).where(due, lease.free(now())).limit(1)).first() is None:
                 return None
         with self._records.write() as db:
-            row = db.execute(due.with_for_update(skip_locked=True)).first()
-            if row is None:
+            rows = lease.take(db, claimant, now(), due, most=1)
+            if not rows:
                 return None
+            (row,) = rows
             found = self._training_set(db, row, fingerprint)
             if found is not None:
-                db.execute(sa.update(table).where(table.c.id == row.id).values(claimed=now() + lease))
                 return found
             values = {"classifier": None, "trained_revision": row.revision, "fingerprint": fingerprint}
-            db.execute(sa.update(table).where(table.c.id == row.id).values(cohort=cohort, **values))
+            lease.end(db, row.id, claimant, now(), cohort=cohort, **values)
             unreferenced = self._blobs.release(db, [row.classifier] if row.classifier else [])
         self._blobs.sweep(unreferenced)
         return self.claim(fingerprint, cohort)
@@ -287,7 +288,8 @@ class CollectionStore:
                         trained_revision=trained.revision,
                         fingerprint=fingerprint,
                         cohort=cohort,
-                        claimed=None,
+                        claimed=now(),
+                        claimant=None,
                     )
                 )
                 unreferenced += self._blobs.release(db, [row.classifier] if row.classifier else [])

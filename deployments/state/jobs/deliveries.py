@@ -17,8 +17,9 @@ import sqlalchemy as sa
 
 from prosopon.configs.settings import WebhookSettings
 from prosopon.deployments.state import schema
-from prosopon.deployments.state.database import Records, has_come, now
+from prosopon.deployments.state.database import Records, now
 from prosopon.deployments.state.errors import KeyNotFound
+from prosopon.deployments.state.jobs.lease import Lease
 
 _LOOK_AT = 256
 _SECRET_BYTES = 24
@@ -76,6 +77,15 @@ class DeliveryStore:
         self, records: Records, settings: WebhookSettings, clock: Callable[[], datetime] = now
     ) -> None:
         self._records, self._settings, self._now = records, settings, clock
+        self._lease = Lease(
+            _deliveries.c.id,
+            _deliveries.c.due,
+            _deliveries.c.claimant,
+            # An attempt ends, one way or the other, well within it.
+            timedelta(seconds=2 * settings.seconds + 10),
+            _deliveries.c.attempts,
+            timedelta(seconds=settings.max_pause_seconds),
+        )
 
     def claim(self, hosts: Mapping[str, int], keys: Mapping[int, int]) -> list[Delivery]:
         """Attempts that are due, oldest first, as many as the settings leave free.
@@ -103,7 +113,7 @@ class DeliveryStore:
 
     def count_open(self) -> int:
         """Calls that are due or under way; those that pause until another attempt are not."""
-        wanted = sa.or_(self._is_due(self._now()), _deliveries.c.claimant.is_not(None))
+        wanted = sa.or_(self._lease.free(self._now()), _deliveries.c.claimant.is_not(None))
         query = (
             sa.select(sa.func.count()).select_from(_deliveries).where(_deliveries.c.due.is_not(None), wanted)
         )
@@ -112,14 +122,14 @@ class DeliveryStore:
 
     def delivered(self, delivery: Delivery, status: int) -> None:
         """The call was accepted."""
-        self._record(delivery, due=None, status=status, error=None, delivered=self._now())
+        self._end(delivery, status=status, error=None, delivered=self._now())
 
     def failed(
         self, delivery: Delivery, status: int | None, error: str, again_after: timedelta | None
     ) -> None:
         """again_after: None gives the call up."""
-        due = None if again_after is None else self._now() + again_after
-        self._record(delivery, due=due, status=status, error=error[:_MAX_ERROR])
+        again = None if again_after is None else self._now() + again_after
+        self._end(delivery, again, status=status, error=error[:_MAX_ERROR])
 
     def of_task(self, task: UUID) -> Sequence[DeliveryRecord]:
         """Its calls, oldest first."""
@@ -157,7 +167,7 @@ class DeliveryStore:
         query = (
             sa.select(_deliveries.c.id, _deliveries.c.host, _deliveries.c.key_id)
             .where(
-                self._is_due(self._now()),
+                self._lease.free(self._now()),
                 _deliveries.c.host.not_in(full_hosts),
                 _deliveries.c.key_id.not_in(full_keys),
                 _deliveries.c.id.not_in(chosen),
@@ -168,31 +178,10 @@ class DeliveryStore:
         with self._records.read() as db:
             return db.execute(query).all()
 
-    @property
-    def _claim_time(self) -> timedelta:
-        """An attempt ends, one way or the other, well within it."""
-        return timedelta(seconds=2 * self._settings.seconds + 10)
-
-    def _is_due(self, moment: datetime) -> sa.ColumnElement[bool]:
-        farthest = max(self._claim_time, timedelta(seconds=self._settings.max_pause_seconds))
-        return has_come(_deliveries.c.due, moment, farthest)
-
     def _claim(self, chosen: Sequence[UUID]) -> list[Delivery]:
-        moment, claimant = self._now(), uuid4()
-        until = moment + self._claim_time
-        mine = (
-            sa.select(_deliveries.c.id)
-            .where(_deliveries.c.id.in_(chosen), self._is_due(moment))
-            .with_for_update(skip_locked=True)
-        )
+        claimant = uuid4()
         with self._records.write() as db:
-            free = db.execute(mine).scalars().all()
-            rows = db.execute(
-                sa.update(_deliveries)
-                .where(_deliveries.c.id.in_(free))
-                .values(due=until, claimant=claimant, attempts=_deliveries.c.attempts + 1)
-                .returning(_deliveries)
-            ).all()
+            rows = self._lease.take(db, claimant, self._now(), _deliveries.c.id.in_(chosen))
         return [
             Delivery(
                 row.id, row.task_id, row.key_id, row.url, row.host, bytes(row.body), row.attempts, claimant
@@ -200,7 +189,6 @@ class DeliveryStore:
             for row in rows
         ]
 
-    def _record(self, delivery: Delivery, **values: object) -> None:
-        mine = sa.and_(_deliveries.c.id == delivery.id, _deliveries.c.claimant == delivery.claimant)
+    def _end(self, delivery: Delivery, again: datetime | None = None, **values: object) -> None:
         with self._records.write() as db:
-            db.execute(sa.update(_deliveries).where(mine).values(claimant=None, **values))
+            self._lease.end(db, delivery.id, delivery.claimant, again, **values)

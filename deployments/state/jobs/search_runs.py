@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from prosopon.deployments.state import schema
 from prosopon.deployments.state.blobs import Blob, BlobStore
-from prosopon.deployments.state.database import Records, has_come, now
-from prosopon.deployments.state.jobs.searches import CLAIM, Search, read_search, set_search
+from prosopon.deployments.state.database import Records, now
+from prosopon.deployments.state.jobs.searches import LEASE, Search, read_search, set_search
 from prosopon.deployments.state.keys import give_back_credits
 
 MAX_ATTEMPTS = 5
@@ -38,78 +38,48 @@ class SearchRuns:
 
     def interrupted(self) -> list[UUID]:
         """Running searches that nobody works on."""
-        query = sa.select(_searches.c.id).where(
-            _searches.c.state == "running", has_come(_searches.c.claimed, self._now(), CLAIM)
-        )
+        query = sa.select(_searches.c.id).where(_searches.c.state == "running", LEASE.free(self._now()))
         with self._records.read() as db:
             return list(db.execute(query.order_by(_searches.c.claimed)).scalars())
 
     def take_up(self, search: UUID, claimant: UUID) -> Search | None:
         """Claim an interrupted search; None where somebody else did, or where it has been tried too often."""
-        moment = self._now()
-        free = sa.and_(
-            _searches.c.id == search,
-            _searches.c.state == "running",
-            has_come(_searches.c.claimed, moment, CLAIM),
-        )
         with self._records.write() as db:
-            attempts = db.execute(
-                sa.update(_searches)
-                .where(free)
-                .values(attempts=_searches.c.attempts + 1, claimed=moment + CLAIM, claimant=claimant)
-                .returning(_searches.c.attempts)
-            ).scalar_one_or_none()
-            if attempts is None:
-                return None
-            row = db.execute(sa.select(_searches).where(_searches.c.id == search)).one()
-            if attempts > MAX_ATTEMPTS:
-                self._fail(db, row, GIVEN_UP, "the search was interrupted too often")
-                return None
-            return read_search(db, row)
+            for row in LEASE.take(db, claimant, self._now(), _searches.c.id == search):
+                if row.attempts <= MAX_ATTEMPTS:
+                    return read_search(db, row)
+                self._fail(db, search, claimant, GIVEN_UP, "the search was interrupted too often")
+        return None
 
     def proceed(
         self, search: UUID, claimant: UUID, progress: int | None = None, message: str | None = None
     ) -> bool:
         """Renew the claim, and say how far the run is. False where it is lost: another has the search now."""
-        values: dict[str, object] = {"claimed": self._now() + CLAIM}
-        if progress is not None:
-            values |= {"progress": progress, "message": message}
+        values = {} if progress is None else {"progress": progress, "message": message}
         with self._records.write() as db:
-            mine = sa.update(_searches).where(*_held(search, claimant))
-            return bool(db.execute(mine.values(values)).rowcount)
+            return LEASE.renew(db, search, claimant, self._now(), **values)
 
     def finish(self, search: UUID, claimant: UUID, output: Blob, message: str | None = None) -> bool:
         """Record what was found, and in a few words. False where the claim is lost, and with it the result."""
         sha256 = output.sha256
         self._blobs.stage({sha256: output})
         with self._records.write() as db:
-            held = db.execute(sa.select(_searches.c.id).where(*_held(search, claimant)).with_for_update())
-            kept = held.first() is not None
+            expires = self._now() + self._keep
+            done = LEASE.end(
+                db, search, claimant, state="done", progress=100, message=message, expires=expires
+            )
+            kept = done is not None
             if kept:
                 self._blobs.reference(db, {sha256: 1}, {sha256: output})
-                set_search(
-                    db,
-                    search,
-                    state="done",
-                    progress=100,
-                    message=message,
-                    output=sha256,
-                    claimed=None,
-                    claimant=None,
-                    expires=self._now() + self._keep,
-                )
+                set_search(db, search, output=sha256)
         if not kept:
             self._blobs.sweep([sha256])
         return kept
 
     def fail(self, search: UUID, claimant: UUID, code: str, message: str) -> bool:
         """Record why nothing was found, and give the credits back. False where the claim is lost."""
-        query = sa.select(_searches).where(*_held(search, claimant)).with_for_update()
         with self._records.write() as db:
-            row = db.execute(query).one_or_none()
-            if row is not None:
-                self._fail(db, row, code, message)
-        return row is not None
+            return self._fail(db, search, claimant, code, message)
 
     def expire(self) -> int:
         """Delete the searches that have expired, with their pictures and results; returns how many."""
@@ -135,19 +105,14 @@ class SearchRuns:
         self._blobs.sweep(released)
         return len(rows)
 
-    def _fail(self, db: sa.Connection, row: Any, code: str, message: str) -> None:
+    def _fail(self, db: sa.Connection, search: UUID, claimant: UUID, code: str, message: str) -> bool:
+        told, expires = message[:_MAX_MESSAGE], self._now() + self._keep
+        row = LEASE.end(db, search, claimant, state="failed", code=code, message=told, expires=expires)
+        if row is None:
+            return False
         _give_back(db, row)
-        set_search(
-            db,
-            row.id,
-            state="failed",
-            charged=0,
-            code=code,
-            message=message[:_MAX_MESSAGE],
-            claimed=None,
-            claimant=None,
-            expires=self._now() + self._keep,
-        )
+        set_search(db, search, charged=0)
+        return True
 
     def _delete(self, db: sa.Connection, rows: Sequence[Any]) -> list[str]:
         """Delete searches; blobs to sweep."""
@@ -164,8 +129,3 @@ class SearchRuns:
 def _give_back(db: sa.Connection, row: Any) -> None:
     if row.charged:
         give_back_credits(db, row.key_id, row.charged)
-
-
-def _held(search: UUID, claimant: UUID) -> tuple[sa.ColumnElement[bool], ...]:
-    """Whether the claimant still has the search; an older claim that nobody took over counts."""
-    return (_searches.c.id == search, _searches.c.state == "running", _searches.c.claimant == claimant)

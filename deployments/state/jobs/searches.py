@@ -24,6 +24,7 @@ from prosopon.deployments.state.errors import (
     SearchWithoutPictures,
     TooManySearchPictures,
 )
+from prosopon.deployments.state.jobs.lease import Lease
 from prosopon.deployments.state.keys import take_credits
 from prosopon.models.faces.detections import Float32
 from prosopon.models.matching.vectors import normalize
@@ -34,6 +35,7 @@ MAX_PICTURES = 3
 
 State = Literal["open", "running", "done", "failed"]
 _searches, _pictures = schema.searches, schema.search_pictures
+LEASE = Lease(_searches.c.id, _searches.c.claimed, _searches.c.claimant, CLAIM, _searches.c.attempts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Search:
     """
 
     id: UUID
+    tenant: int
     state: State
     demo: bool
     progress: int
@@ -247,6 +250,7 @@ def read_search(db: sa.Connection, row: Any) -> Search:
     )
     return Search(
         row.id,
+        row.tenant_id,
         cast(State, row.state),
         row.demo,
         row.progress,

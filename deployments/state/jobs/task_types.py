@@ -51,8 +51,19 @@ class ClaimedTask:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskResult:
+    """suffix: of the name that the picture will be found by. similarity: 0 to 1, of its faces to those that were put
+    in; method: how it was made; each None where nobody said."""
+
+    picture: Blob
+    suffix: str
+    similarity: float | None = None
+    method: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TaskRecord:
-    """result_url: None before there is a result and after it expired."""
+    """result_url: None before there is a result and after it expired. similarity, method: as `TaskResult`."""
 
     id: UUID
     tenant: int
@@ -64,6 +75,8 @@ class TaskRecord:
     message: str | None
     webhook: str | None
     result_url: str | None
+    similarity: float | None
+    method: str | None
     expires: datetime | None
     created: datetime
     finished: datetime | None

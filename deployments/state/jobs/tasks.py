@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from prosopon.configs.settings import SwapSettings
 from prosopon.deployments.state import schema
 from prosopon.deployments.state.blobs import Blob, BlobStore
-from prosopon.deployments.state.database import Records, has_come, now
+from prosopon.deployments.state.database import Records, now
 from prosopon.deployments.state.errors import (
     CannotRetry,
     NotEnoughCredits,
@@ -29,6 +29,7 @@ from prosopon.deployments.state.errors import (
     TooManyTasksOfTenant,
 )
 from prosopon.deployments.state.jobs.deliveries import enqueue
+from prosopon.deployments.state.jobs.lease import Lease
 from prosopon.deployments.state.jobs.task_types import (
     TYPES,
     ClaimedTask,
@@ -37,6 +38,7 @@ from prosopon.deployments.state.jobs.task_types import (
     State,
     TaskInput,
     TaskRecord,
+    TaskResult,
 )
 from prosopon.deployments.state.keys import give_back_credits, take_credits
 
@@ -59,7 +61,10 @@ class TaskStore:
         clock: Callable[[], datetime] = now,
     ) -> None:
         self._records, self._blobs, self._settings, self._now = records, blobs, settings, clock
-        self._lease = timedelta(seconds=settings.lease_seconds)
+        length = timedelta(seconds=settings.lease_seconds)
+        self._lease = Lease(
+            _tasks.c.id, _tasks.c.due, _tasks.c.claimant, length, _tasks.c.attempts, _LONGEST_PAUSE
+        )
         self._turns: dict[int, int] = {}
 
     # ---------------------------------------------------------------------------------------------- accepting
@@ -128,43 +133,32 @@ class TaskStore:
 
         Tenants take turns: one with five hundred tasks delays another's by one. Each process keeps turns of its own.
         """
-        due = has_come(_tasks.c.due, self._now(), max(self._lease, _LONGEST_PAUSE))
+        due = self._lease.free(self._now())
         longest = sa.select(_tasks.c.tenant_id, sa.func.min(_tasks.c.due)).where(due)
         with self._records.read() as db:
             waiting = {row[0]: row[1] for row in db.execute(longest.group_by(_tasks.c.tenant_id))}
         self._turns = {tenant: turn for tenant, turn in self._turns.items() if tenant in waiting}
         for tenant in sorted(waiting, key=lambda tenant: (self._turns.get(tenant, 0), waiting[tenant])):
-            if task := self._claim(sa.and_(due, _tasks.c.tenant_id == tenant)):
+            if task := self._claim(tenant):
                 self._turns[tenant] = max(self._turns.values(), default=0) + 1
                 return task
         return None
 
-    def _claim(self, due: sa.ColumnElement[bool]) -> ClaimedTask | None:
-        moment, claimant = self._now(), uuid4()
-        first = sa.select(_tasks.c.id).where(due).order_by(_tasks.c.due).limit(1)
+    def _claim(self, tenant: int) -> ClaimedTask | None:
+        claimant, of_tenant = uuid4(), _tasks.c.tenant_id == tenant
         with self._records.write() as db:
-            task = db.execute(first.with_for_update(skip_locked=True)).scalar_one_or_none()
-            if task is None:
+            rows = self._lease.take(db, claimant, self._now(), of_tenant, most=1, state="running")
+            if not rows:
                 return None
-            row = db.execute(
-                sa.update(_tasks)
-                .where(_tasks.c.id == task)
-                .values(
-                    state="running",
-                    due=moment + self._lease,
-                    claimant=claimant,
-                    attempts=_tasks.c.attempts + 1,
-                )
-                .returning(_tasks.c.kind, _tasks.c.parameters, _tasks.c.attempts)
-            ).one()
+            (row,) = rows
             inputs = db.execute(
                 sa.select(_inputs.c.blob, _inputs.c.url)
-                .where(_inputs.c.task_id == task)
+                .where(_inputs.c.task_id == row.id)
                 .order_by(_inputs.c.position)
             ).all()
         indices = row.parameters["indices"]
         return ClaimedTask(
-            id=task,
+            id=row.id,
             kind=row.kind,
             inputs=tuple(TaskInput(item.blob, item.url) for item in inputs),
             indices=None if indices is None else tuple(indices),
@@ -175,10 +169,7 @@ class TaskStore:
     def renew(self, task: ClaimedTask) -> bool:
         """To be called well within the lease while the work goes on. False where the claim is lost."""
         with self._records.write() as db:
-            renewed = db.execute(
-                sa.update(_tasks).where(_held_by(task)).values(due=self._now() + self._lease)
-            )
-        return renewed.rowcount == 1
+            return self._lease.renew(db, task.id, task.claimant, self._now())
 
     def postpone(self, task: ClaimedTask, pause: timedelta, message: str) -> None:
         """Give the claim up; the task is due again after the pause."""
@@ -189,27 +180,25 @@ class TaskStore:
         self._give_up(task, self._now(), task.attempt - 1, message)
 
     def _give_up(self, task: ClaimedTask, due: datetime, attempts: int, message: str) -> None:
-        values = {"state": "waiting", "due": due, "claimant": None, "attempts": attempts}
+        values = {"state": "waiting", "attempts": attempts, "message": message[:_MAX_MESSAGE]}
         with self._records.write() as db:
-            db.execute(
-                sa.update(_tasks).where(_held_by(task)).values(**values, message=message[:_MAX_MESSAGE])
-            )
+            self._lease.end(db, task.id, task.claimant, due, **values)
 
     def read(self, item: TaskInput) -> bytes:
         """The bytes of an input that is a blob. Raises BlobMissing and BlobCorrupt."""
         assert item.blob is not None
         return self._blobs.read(item.blob)
 
-    def succeed(self, task: ClaimedTask, result: Blob, suffix: str) -> bool:
-        """End the task with a result, whose name will end in `suffix`. False where the claim is lost, and then
-        nothing is changed."""
-        sha256, name = result.sha256, f"{secrets.token_urlsafe(_NAME_BYTES)}{suffix}"
-        self._blobs.stage({sha256: result})
+    def succeed(self, task: ClaimedTask, result: TaskResult) -> bool:
+        """End the task with a result. False where the claim is lost, and then nothing is changed."""
+        sha256, name = result.picture.sha256, f"{secrets.token_urlsafe(_NAME_BYTES)}{result.suffix}"
+        self._blobs.stage({sha256: result.picture})
         with self._records.write() as db:
             ended = self._end(db, task, "succeeded", None, name)
             if ended:
-                self._blobs.reference(db, {sha256: 1}, {sha256: result})
-                db.execute(sa.update(_tasks).where(_tasks.c.id == task.id).values(result=sha256))
+                self._blobs.reference(db, {sha256: 1}, {sha256: result.picture})
+                values = {"result": sha256, "similarity": result.similarity, "method": result.method}
+                db.execute(sa.update(_tasks).where(_tasks.c.id == task.id).values(values))
         if not ended:
             self._blobs.sweep([sha256])
         return ended
@@ -223,22 +212,16 @@ class TaskStore:
         self, db: sa.Connection, task: ClaimedTask, state: State, message: str | None, name: str | None
     ) -> bool:
         moment = self._now()
-        row = db.execute(
-            sa.update(_tasks)
-            .where(_held_by(task))
-            .values(
-                state=state,
-                message=message,
-                result_name=name,
-                due=None,
-                claimant=None,
-                finished=moment,
-                expires=moment + timedelta(hours=self._settings.result_hours),
-            )
-            .returning(
-                _tasks.c.key_id, _tasks.c.points, _tasks.c.webhook, _tasks.c.results_url, _tasks.c.kind
-            )
-        ).one_or_none()
+        row = self._lease.end(
+            db,
+            task.id,
+            task.claimant,
+            state=state,
+            message=message,
+            result_name=name,
+            finished=moment,
+            expires=moment + timedelta(hours=self._settings.result_hours),
+        )
         if row is None:
             return False
         if state == "failed":
@@ -323,10 +306,6 @@ def notification(task: UUID, kind: Kind, result_url: str, message: str | None) -
     return orjson.dumps(document)
 
 
-def _held_by(task: ClaimedTask) -> sa.ColumnElement[bool]:
-    return sa.and_(_tasks.c.id == task.id, _tasks.c.claimant == task.claimant, _tasks.c.due.is_not(None))
-
-
 def _record(row: sa.RowMapping) -> TaskRecord:
     url = f"{row['results_url']}{row['result_name']}" if row["result"] else None
     return TaskRecord(
@@ -340,6 +319,8 @@ def _record(row: sa.RowMapping) -> TaskRecord:
         message=row["message"],
         webhook=row["webhook"],
         result_url=url,
+        similarity=row["similarity"],
+        method=row["method"],
         expires=row["expires"],
         created=row["created"],
         finished=row["finished"],

@@ -1,1 +1,5 @@
-"""The aifaceswap API (base ``/api/aifaceswap/v1``)."""
+"""The aifaceswap API."""
+
+BASE = "/api/aifaceswap/v1"
+PATHS = ("/api/aifaceswap",)
+"""Those paths, and what lies below them, are its own."""

@@ -5,17 +5,19 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl
 
 import orjson
-from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from prosopon.pipelines.http.uploads import BodyError, is_multipart, read_body, read_form, read_json
+from prosopon.pipelines.http.bodies import BodyError, documented, read_json_object
+from prosopon.pipelines.http.forms import is_form, read_form
+from prosopon.pipelines.services import Served
 
 _SUFFIX = re.compile(r"\[\d*\]$")
 _NUMBER = re.compile(r"[+-]?\d{1,9}", re.ASCII)
 _MAX_TEXT = 256 * 1024
+_MAX_WHOLE_PICTURES = 8
+"""How many files of the largest size one body may hold."""
 
 
 class FieldError(BodyError):
@@ -26,7 +28,7 @@ class FieldError(BodyError):
 class PictureField:
     """A file's bytes, or a URL."""
 
-    data: bytes | None = None
+    data: bytes = b""
     url: str | None = None
 
 
@@ -75,25 +77,28 @@ class Fields:
 async def read_fields(request: Request, max_bytes: int, max_files: int) -> Fields:
     """The body's fields. max_bytes: of all files together. Raises `BodyError`, `BodyTooLarge`."""
     fields = Fields()
-    if is_multipart(request):
+    if is_form(request):
         form = await read_form(request, max_bytes + _MAX_TEXT, max_files)
-        for name, value in form.multi_items():
-            fields.add(name, await value.read() if isinstance(value, UploadFile) else value)
-    elif request.headers.get("content-type", "").lower().startswith("application/x-www-form-urlencoded"):
-        body = await read_body(request, _MAX_TEXT)
-        try:
-            pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=256)
-        except ValueError as error:
-            raise BodyError(f"malformed form: {error}") from error
-        for name, text in pairs:
-            fields.add(name, text)
+        for name, item in form.items:
+            fields.add(name, item if isinstance(item, str) else item.data)
     else:
-        document = await read_json(request, _MAX_TEXT)
-        if not isinstance(document, dict):
-            raise BodyError("the body must be a JSON object or multipart/form-data")
-        for name, value in document.items():
+        for name, value in (await read_json_object(request, _MAX_TEXT)).items():
             fields.add(name, value)
     return fields
+
+
+def sent(*names: str, files: int | None = None) -> Any:
+    """The parameter of a route that takes these fields: ``Annotated[Fields, sent("img", files=1)]``.
+
+    names: of `_FIELDS`. files: how many pictures they have at most; None is as the settings say.
+    """
+
+    async def read(request: Request, services: Served) -> Fields:
+        most = files or services.settings.swap.max_faces + 1
+        whole = min(most, _MAX_WHOLE_PICTURES)
+        return await read_fields(request, whole * 2 * services.settings.images.max_bytes, most + 1)
+
+    return documented(read, _content(*names))
 
 
 def _flat(values: Iterable[object]) -> list[Any]:
@@ -128,3 +133,38 @@ def _number(name: str, part: object) -> int:
     if isinstance(part, str) and _NUMBER.fullmatch(part.strip()):
         return int(part)
     raise FieldError(f"'{name}' must be a list of whole numbers, not {str(part)[:40]!r}")
+
+
+_URL = {"type": "string", "format": "uri"}
+_FILE = {"type": "string", "format": "binary"}
+_INDEX = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "uniqueItems": True}
+_FIELDS: dict[str, tuple[str, dict[str, Any], dict[str, Any], bool]] = {
+    # field: its name, its schema in JSON, in multipart, and whether it is required
+    "source_image": ("source_image", _URL, _FILE, True),
+    "face_image": ("face_image", _URL, _FILE, True),
+    "face_images": (
+        "face_image",
+        {"type": "array", "items": _URL, "minItems": 1},
+        {"type": "array", "items": _FILE, "minItems": 1},
+        True,
+    ),
+    "img": ("img", _URL, _FILE, True),
+    "index": ("index", _INDEX, _INDEX, True),
+    "webhook": ("webhook", _URL, _URL, False),
+}
+
+
+def _content(*names: str) -> dict[str, Any]:
+    """OpenAPI's content of a body that is JSON with URLs, or multipart with files (or URLs in their place)."""
+    fields = [_FIELDS[name] for name in names]
+    required = [name for name, *_, needed in fields if needed]
+    return {
+        media_type: {
+            "schema": {
+                "type": "object",
+                "required": required,
+                "properties": {name: schemas[which] for name, *schemas, _ in fields},
+            }
+        }
+        for which, media_type in enumerate(("application/json", "multipart/form-data"))
+    }

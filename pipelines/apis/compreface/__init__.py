@@ -1,1 +1,5 @@
-"""The CompreFace REST API (base ``/api/v1``)."""
+"""The CompreFace API."""
+
+BASE = "/api/v1"
+PATHS = (BASE,)
+"""Those paths, and what lies below them, are its own."""

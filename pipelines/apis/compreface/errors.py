@@ -24,10 +24,11 @@ from prosopon.deployments.state.errors import (
 from prosopon.models.pictures.decoding import ImageError, RejectionReason
 from prosopon.pipelines.graphs.recognition import NoFace, SeveralFaces
 from prosopon.pipelines.http.application import INTERNAL
+from prosopon.pipelines.http.bodies import BodyError
 from prosopon.pipelines.http.errors import ErrorTable, first_problem, of_storage
 from prosopon.pipelines.http.forms import Upload
 from prosopon.pipelines.http.keys import KeyRefused, MalformedKey, NoKey
-from prosopon.pipelines.http.uploads import BodyError, MissingPicture, NotBase64
+from prosopon.pipelines.http.uploads import MissingPicture, NotBase64
 
 EXTENSIONS = frozenset({"jpeg", "jpg", "ico", "png", "bmp", "gif", "tif", "tiff", "webp"})
 """Of file names. A file with another name is judged by its content."""
@@ -102,7 +103,7 @@ def _image(error: ImageError) -> Response:
 
 
 def _later(kind: str) -> Callable[[Any], Response]:
-    return lambda error: failure(503, 0, f"{kind}: try again", error.retry_after)
+    return lambda error: failure(error.status, 0, f"{kind}: try again", error.retry_after)
 
 
 ERRORS: ErrorTable = {

@@ -3,13 +3,11 @@
 Contract: CompreFace's own REST description, version 1.2, and where that is silent its server.
 """
 
-from prosopon.pipelines.apis.compreface import detection, examples, recognition, subjects
+from prosopon.pipelines.apis.compreface import BASE, detection, examples, recognition, subjects
 from prosopon.pipelines.apis.compreface.errors import ERRORS
 from prosopon.pipelines.apis.compreface.wire import Failure
 from prosopon.pipelines.http.application import ApiApp, api_app
 from prosopon.pipelines.services import Services
-
-BASE = "/api/v1"
 
 
 def create_app(services: Services) -> ApiApp:
@@ -21,7 +19,7 @@ def create_app(services: Services) -> ApiApp:
         services=services,
         errors=ERRORS,
         blank=("subject",),  # Whoever sends an empty name has not meant everybody.
-        responses={status: {"model": Failure} for status in (400, 404, 500, 503)},
+        responses={status: {"model": Failure} for status in (400, 404, 429, 500, 503)},
     )
     for part in (subjects, examples, recognition, detection):
         app.include_router(part.router, prefix=BASE)

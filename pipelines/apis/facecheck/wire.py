@@ -4,16 +4,19 @@ import base64
 from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import unquote
+from uuid import UUID
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 from pydantic.json_schema import SkipJsonSchema
-from starlette.responses import Response
+from starlette.responses import JSONResponse
 
+from prosopon.deployments.state.jobs.searches import Search
 from prosopon.pipelines.graphs.face_search import Found, counted
 from prosopon.pipelines.graphs.searches import Finished, Report
+from prosopon.pipelines.http.bodies import BodyError
 
 MAX_INT32 = 2**31 - 1
+_NOBODYS = UUID(int=0)
 Int32 = Annotated[int, Field(json_schema_extra={"format": "int32"})]
 Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
 Double = Annotated[float, Field(json_schema_extra={"format": "double"})]
@@ -83,19 +86,14 @@ class BrowserJsonResponse(_Exact):
     input: list[InputImage] | None = None
     output: Search_Results | SkipJsonSchema[None] = None
 
-    def response(
-        self,
-        output: bytes | None = None,
-        *,
-        null_output: bool = False,
-        status: int = 200,
-        headers: dict[str, str] | None = None,
-    ) -> Response:
-        """output: a `Search_Results` document. Without one the field is left out, or null."""
-        document: dict[str, Any] = self.model_dump(exclude={"output"})
-        if output is not None or null_output:
-            document["output"] = orjson.Fragment(output) if output else None
-        return Response(orjson.dumps(document), status, headers, "application/json")
+
+class WithoutNullOutput(JSONResponse):
+    """Where the settings say so, an output that is absent is left out of the answer instead of null."""
+
+    def render(self, content: dict[str, Any]) -> bytes:
+        return super().render(
+            {name: value for name, value in content.items() if (name, value) != ("output", None)}
+        )
 
 
 class InfoResponse(_Exact):
@@ -175,6 +173,32 @@ def reporter(show_files: bool) -> Report:
         return results.model_dump_json().encode(), message
 
     return report
+
+
+def described(
+    search: Search, message: str, progress: int | None = None, output: Search_Results | None = None
+) -> BrowserJsonResponse:
+    """The answer about a search that there is."""
+    pictures = [
+        InputImage(id_pic=str(picture.id), base64=data_uri(picture.preview)) for picture in search.pictures
+    ]
+    return BrowserJsonResponse(
+        id_search=str(search.id), message=message, progress=progress, input=pictures, output=output
+    )
+
+
+def pictures_of(search: Search) -> str:
+    return f"The search has {counted(len(search.pictures), 'picture')}."
+
+
+def id_of(text: str | None) -> UUID:
+    """Ids are opaque to clients: what could not be one is one that does not exist."""
+    if not text:
+        raise BodyError("id_search is missing.")
+    try:
+        return UUID(text)
+    except ValueError:
+        return _NOBODYS
 
 
 def data_uri(webp: bytes | None) -> str | None:

@@ -1,1 +1,5 @@
-"""The Trueface (chui) API (base ``/v1``)."""
+"""The Trueface (chui) API."""
+
+BASE = "/v1"
+PATHS = (BASE,)
+"""Those paths, and what lies below them, are its own."""

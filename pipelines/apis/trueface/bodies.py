@@ -1,16 +1,23 @@
 """Bodies of Trueface's requests: JSON objects, in some of which pictures are base64, and raw pictures."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
-from fastapi import Depends, Request
+from fastapi import Request
 from pydantic import BaseModel
 
 from prosopon.pipelines.apis.trueface.errors import WrongContentType
 from prosopon.pipelines.apis.trueface.wire import OnlyPicture
-from prosopon.pipelines.http.bodies import SMALL, BodyError, off_the_loop, read_body, read_json_object
+from prosopon.pipelines.http.bodies import (
+    SMALL,
+    BodyError,
+    documented,
+    off_the_loop,
+    read_body,
+    read_json_object,
+)
 from prosopon.pipelines.http.forms import media_type_of
 from prosopon.pipelines.http.uploads import MissingPicture, check_size, decode_base64
 
@@ -37,7 +44,7 @@ def fields(model: type[Body]) -> Any:
     async def read(request: Request) -> Body:
         return model.model_validate(await _json_object(request, SMALL))
 
-    return _documented(read, {_JSON: _schema(model)})
+    return documented(read, {_JSON: _schema(model)})
 
 
 def with_picture(model: type[Body]) -> Any:
@@ -49,7 +56,7 @@ def with_picture(model: type[Body]) -> Any:
         given = model.model_validate(document)
         return Sent(given, {"img": await _picture("img", document, max_bytes)})
 
-    return _documented(read, {_JSON: _schema(model, ("img",))})
+    return documented(read, {_JSON: _schema(model, ("img",))})
 
 
 def with_pictures(model: type[Body]) -> Any:
@@ -66,7 +73,7 @@ def with_pictures(model: type[Body]) -> Any:
             raise BodyError(f"{len(names)} pictures were sent; at most {MAX_PICTURES} are accepted")
         return Sent(given, {name: await _picture(name, document, max_bytes) for name in names})
 
-    return _documented(read, {_JSON: _schema(model, PICTURES)})
+    return documented(read, {_JSON: _schema(model, PICTURES)})
 
 
 async def _raw_or_json(request: Request) -> bytes:
@@ -81,26 +88,20 @@ async def _raw_or_json(request: Request) -> bytes:
     return await _picture("img", await _json_object(request, _room_for(1, max_bytes)), max_bytes)
 
 
-def _documented(read: Callable[[Request], Any], content: dict[str, Any]) -> Any:
-    body = {"required": True, "content": {kind: {"schema": schema} for kind, schema in content.items()}}
-    read.body = body  # type: ignore[attr-defined]
-    return Depends(read)
-
-
 def _schema(model: type[BaseModel], pictures: Sequence[str] = ()) -> dict[str, Any]:
     """Of a JSON body with base64 pictures, of which the first is needed, beside the model's fields."""
     schema = model.model_json_schema()
     base64 = {name: {"type": "string", "format": "byte"} for name in pictures}
     schema["properties"] = {**schema.get("properties", {}), **base64}
     schema["required"] = [*schema.get("required", ()), *pictures[:1]]
-    return schema
+    return {"schema": schema}
 
 
-_BINARY = {"type": "string", "format": "binary"}
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 Picture = Annotated[
     bytes,
-    _documented(
+    documented(
         _raw_or_json, {_JSON: _schema(OnlyPicture, ("img",)), "image/jpeg": _BINARY, "image/png": _BINARY}
     ),
 ]

@@ -23,9 +23,9 @@ from prosopon.models.pictures.decoding import ImageError
 from prosopon.pipelines.apis.trueface.wire import Failure
 from prosopon.pipelines.graphs.recognition import NoFace
 from prosopon.pipelines.http.application import INTERNAL
+from prosopon.pipelines.http.bodies import BodyError
 from prosopon.pipelines.http.errors import ErrorTable, first_problem
 from prosopon.pipelines.http.keys import KeyRefused, WrongScope
-from prosopon.pipelines.http.uploads import BodyError
 
 
 class WrongContentType(Exception):

@@ -1,12 +1,10 @@
 """Trueface's application: its routers, its errors, its place. Contract: Trueface's own documentation."""
 
-from prosopon.pipelines.apis.trueface import collections, detection, enrollments, recognition
+from prosopon.pipelines.apis.trueface import BASE, collections, detection, enrollments, recognition
 from prosopon.pipelines.apis.trueface.errors import ERRORS
 from prosopon.pipelines.apis.trueface.wire import Failure
 from prosopon.pipelines.http.application import ApiApp, api_app
 from prosopon.pipelines.services import Services
-
-BASE = "/v1"
 
 
 def create_app(services: Services) -> ApiApp:

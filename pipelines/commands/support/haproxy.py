@@ -2,11 +2,12 @@
 the standard library alone, since it runs at every reload.
 
 What differs: nothing is open to other machines but the server's address; headers, bodies and idle connections have
-their time; one address cannot take all connections; whatever HAProxy answers to a request is JSON (to bytes that are
-none, and to headers that do not fit or come in time, version 2.8 has answers of its own); while a start goes on that is
-503; `/healthz` is answered here, so that it is answered when all else is full; URLs may hold UTF-8 as it is; neither
-URLs nor keys are logged. It ends with the process that started it, or it would keep the port. It does not splice
-requests: once a body is spliced, HAProxy 2.8 no longer notices, despite abortonclose, that the client has left.
+their time; one address cannot take all connections; the ingress learns who asks; whatever HAProxy answers to a request
+is JSON (to bytes that are none, and to headers that do not fit or come in time, version 2.8 has answers of its own);
+while a start goes on that is 503; `/healthz` is answered here, so that it is answered when all else is full; URLs may
+hold UTF-8 as it is; neither URLs nor keys are logged. It ends with the process that started it, or it would keep the
+port. It does not splice requests: once a body is spliced, HAProxy 2.8 no longer notices, despite abortonclose, that
+the client has left.
 """
 
 import ctypes
@@ -18,6 +19,7 @@ import signal
 import sys
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 _MARK = "# made for strangers\n"
 _PR_SET_PDEATHSIG = 1
@@ -55,7 +57,7 @@ end)
 """
 
 
-def for_strangers(config: str, folder: Path, host: str, limits: dict[str, float]) -> str:
+def for_strangers(config: str, folder: Path, host: str, limits: dict[str, Any]) -> str:
     """The configuration that Ray Serve made, changed; twice is as once.
 
     folder: has the files of `write_files`. host: where the server listens. limits: of `HttpSettings`.
@@ -97,7 +99,7 @@ def for_strangers(config: str, folder: Path, host: str, limits: dict[str, float]
     return _MARK + "\n".join(lines) + "\n"
 
 
-def _front(config: str, limits: dict[str, float]) -> list[str]:
+def _front(config: str, limits: dict[str, Any]) -> list[str]:
     """What precedes every rule of Ray Serve's for requests. A spare server is Ray Serve's own proxy, which is there
     before the application is."""
     per_source = limits["connections_per_source"]
@@ -124,6 +126,7 @@ def _front(config: str, limits: dict[str, float]) -> list[str]:
         "acl asks_health path /healthz",
         *([healthy] if up else []),
         f"{starting} if asks_health",
+        *_who_asks(limits["trusted_proxies"]),
         f"{full_of_one} if {{ sc0_conn_cur gt {per_source:.0f} }}",
         f"{full} if {{ fe_conn gt {limits['connections'] * 0.9:.0f} }}",
         # The option above takes any name of a header; the ingress must not be the first to read it otherwise.
@@ -134,6 +137,12 @@ def _front(config: str, limits: dict[str, float]) -> list[str]:
         f"http-request wait-for-body time {limits['header_seconds']:g}s",
     ]
     return [f"    {rule}" for rule in rules]
+
+
+def _who_asks(proxies: list[str]) -> list[str]:
+    """The ingress learns the client's address, and not from the client."""
+    rule = "http-request set-header X-Forwarded-For %[src]"
+    return [f"acl from_proxy src {' '.join(proxies)}", f"{rule} if !from_proxy"] if proxies else [rule]
 
 
 def _return(status: int, message: str) -> str:

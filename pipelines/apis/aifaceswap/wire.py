@@ -1,0 +1,75 @@
+"""What aifaceswap's routes answer: ``{"code", "data", "message"}``."""
+
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, Field
+
+from prosopon.deployments.state.jobs.task_types import TYPES, TaskRecord
+
+Data = TypeVar("Data", bound=BaseModel)
+
+
+class Envelope(BaseModel, Generic[Data]):
+    code: Literal[200] = 200
+    data: Data
+    message: str = "OK"
+
+
+class Failure(BaseModel):
+    code: int
+    data: dict[str, Any] = {}
+    message: str
+
+
+class Accepted(BaseModel):
+    task_id: str
+    points: Annotated[int, Field(description="what the task costs; given back when it fails")]
+
+
+class Faces(BaseModel):
+    faces: Annotated[
+        list[tuple[int, int, int, int]],
+        Field(description="x1 y1 x2 y2 in pixels, from left to right: the order that `index` counts"),
+    ]
+    points: Annotated[int, Field(description="what the call cost; nothing where no face is found")]
+
+
+class Task(BaseModel):
+    """type: 1 for one face, 2 for several. Times are ISO 8601."""
+
+    task_id: str
+    type: Literal[1, 2]
+    status: Literal["waiting", "running", "succeeded", "failed"]
+    success: Annotated[Literal[0, 1] | None, Field(description="once the task has ended")]
+    result_image: Annotated[str | None, Field(description="a URL, until the result expires")]
+    similarity: Annotated[
+        float | None,
+        Field(
+            description="0 to 1: how like those that were put in the result's faces are, where it was measured"
+        ),
+    ]
+    method: Annotated[str | None, Field(description="how the result was made, where it is known")]
+    message: Annotated[str | None, Field(description="why there is no result")]
+    points: Annotated[int, Field(description="what the task costs; given back when it fails")]
+    created: str
+    finished: str | None
+
+
+def described(record: TaskRecord) -> Task:
+    ended = {"succeeded": 1, "failed": 0}
+    message = record.message if record.state != "succeeded" else None
+    if record.state == "succeeded" and record.result_url is None:
+        message = "the result was kept for its time and is deleted"
+    return Task(
+        task_id=record.id.hex,
+        type=TYPES[record.kind],
+        status=record.state,
+        success=ended.get(record.state),  # type: ignore[arg-type]
+        result_image=record.result_url,
+        similarity=record.similarity,
+        method=record.method,
+        message=message,
+        points=record.points,
+        created=record.created.isoformat(),
+        finished=record.finished.isoformat() if record.finished else None,
+    )
