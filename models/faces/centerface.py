@@ -20,6 +20,7 @@ from prosopon.models.runtime.session import Compute
 OUTPUT_STRIDE = 4
 TYPICAL = (1, 3, 448, 640)
 """The input's shape by which runtimes are compared."""
+BY_NAME: tuple[Precision, ...] = ("int8",)
 RANGES = Path(__file__).parent.parent / "weights" / "centerface_ranges.json"
 """Made by `python -m prosopon.models.training.quantisation.calibrate`."""
 
@@ -101,7 +102,7 @@ def plans(path: Path, name: str) -> Plans:
     forms: dict[Precision, Form] = {"float32": whole, "bfloat16": whole}
     if ranges_are_of(RANGES, path):
         forms["int8"] = quantised
-    return Plans(name, forms, TYPICAL, path.parent, by_name=("int8",))
+    return Plans(name, forms, TYPICAL, path.parent, by_name=BY_NAME)
 
 
 class CenterFace:

@@ -2,9 +2,11 @@
 
 import io
 import queue
+import sys
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,8 @@ _HINTS = {"float32": "f32", "int8": "f32", "bfloat16": "bf16"}
 @cache
 def core() -> "openvino.Core | None":
     """None where the package is missing or has no CPU to run on."""
+    # To import the package would tell its maker of it, over the network; without this one it tells nobody.
+    sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
     try:
         import openvino
     except ImportError:

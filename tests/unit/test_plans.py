@@ -1,6 +1,8 @@
 """Runtimes and precisions of a network: the choice, and that the answers stay what ONNX Runtime gives in full."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +92,16 @@ def test_without_openvino_and_without_the_instructions_onnx_runtime_serves(
     assert CenterFace(weights("centerface").path, Compute(), DetectionSettings()).plan == DEFAULT
     with pytest.raises(DeviceError, match="it can by onnxruntime/float32"):
         of(None).open(Compute(plan="openvino/float32"))
+
+
+def test_nobody_is_told_that_openvino_is_used() -> None:
+    """Its maker's package, which sends an event when `openvino` is imported, is not loaded."""
+    code = (
+        "import sys; from prosopon.models.runtime import openvino_network as o; o.core(); o.version();"
+        "print([name for name, module in sys.modules.items() if module and name.startswith('openvino_tele')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_the_settings_name_the_plan() -> None:
