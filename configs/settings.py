@@ -106,13 +106,13 @@ class GenerationSettings(_Strict):
 class SwapSettings(_Strict):
     """Face swaps, and how much of them is kept.
 
-    method: `regenerate` makes the new face with the face generator, in half a minute; `warp` lays the face's own
-    pixels over the other's, in a moment, for previews; `inswapper` is InsightFace's network, where the role swapper has
-    it. `best` is inswapper where it is there, else regenerate for one face in a picture and warp for several. seconds,
-    threads: of making one face anew. least_similarity: by the judge's cosine, of a result to the new face, which must
-    also be more than that to the one it replaces; most_shift: of landmarks against where they were, in distances of
-    the eyes; a result that fails is made by another method, then refused. least_eyes: pixels between the eyes of a face
-    that is put in, and of one that is judged. most_yaw: degrees that it may be turned sideways.
+    method: `warp` lays the face's own pixels over the other's, in a moment; `inswapper` is InsightFace's network, where
+    the role swapper has it; None is inswapper there, and else warp. `regenerate` makes the new face with the face
+    generator, in half a minute; `best` is inswapper where it is there, else regenerate for one face in a picture and
+    warp for several. seconds, threads: of making one face anew. least_similarity: by the judge's cosine, of a result to
+    the new face, which must also be more than that to the one it replaces; most_shift: of landmarks against where they
+    were, in distances of the eyes; a result that fails is made by another method, then refused. least_eyes: pixels
+    between the eyes of a face that is put in, and of one that is judged. most_yaw: degrees that it may be turned.
 
     format: of results; `source` is the format of the picture that was changed, where it can be written. png keeps
     every pixel outside the faces exactly as it was, jpg does not. max_faces: replaced in one picture. result_hours:
@@ -122,7 +122,7 @@ class SwapSettings(_Strict):
     worker died. max_attempts: of one task. public_url: how clients reach this server; empty is as they asked for it.
     """
 
-    method: Literal["best", "regenerate", "warp", "inswapper"] = "best"
+    method: Literal["best", "regenerate", "warp", "inswapper"] | None = None
     seconds: Annotated[float, Field(gt=0)] = 30
     threads: Annotated[int, Field(ge=1)] = 2
     least_similarity: Annotated[float, Field(ge=-1, le=1)] = 0.15

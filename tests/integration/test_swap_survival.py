@@ -34,7 +34,7 @@ INSTANCE_KILLS = 2
 SETTINGS = {
     "apis": ["aifaceswap"],
     "fetch": {"allow": ["127.0.0.1"]},
-    "swap": {"lease_seconds": 8, "method": "warp"},
+    "swap": {"lease_seconds": 8},
     "webhooks": {"first_pause_seconds": 1},
     "deployments": {
         "swap_worker": {"num_cpus": 0.2, "min_replicas": 2, "max_replicas": 2, "concurrent_batches": 1}
