@@ -226,7 +226,7 @@ def _swappers(
         return {"inswapper": lambda: swapper}
     if wanted == "inswapper":
         raise UnknownModel("swap.method inswapper: set models.overrides.swapper or a pack of InsightFace's")
-    if wanted == "best" and not regenerates(models):
+    if wanted is None or (wanted == "best" and not regenerates(models)):
         return {**own}
     searching = replace(compute, threads=max(settings.threads, compute.threads))
     return {"regenerate": lambda: load_regenerator(models, searching, settings.seconds), **own}

@@ -124,7 +124,7 @@ def _model(settings: Settings, role: Role) -> ModelDescription:
     if face and face.own:
         return described(name=role, summary=face.own_summary, licence="that of the project")
     if role == "swapper" and not models.pack.startswith(INSIGHTFACE):
-        if settings.swap.method != "warp" and regenerates(models):
+        if settings.swap.method in ("best", "regenerate") and regenerates(models):
             return described(name="regenerate", summary=_REGENERATE, licence="that of the generator")
         return described(name="warp", summary=_WARP, licence="that of the project")
     if models.pack.startswith(INSIGHTFACE):

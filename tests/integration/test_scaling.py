@@ -32,7 +32,6 @@ SETTINGS = {
     "apis": ["trueface", "checkface", "aifaceswap"],
     "detection": {"colocated": ["embedder", "landmarks", "age", "gender", "mask", "quality"]},
     "fetch": {"allow": ["127.0.0.1"]},
-    "swap": {"method": "warp"},
     "webhooks": {"seconds": 3, "max_attempts": 1},
     "deployments": {
         # The second replicas need room on two cores.

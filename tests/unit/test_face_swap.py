@@ -231,6 +231,7 @@ def test_the_method_of_the_settings_is_the_one_that_serves() -> None:
         weights(name)
     for name in ("mobilestylegan-mapper", "mobilestylegan-generator"):
         weights(name)
-    assert face_swap(SwapSettings()).methods == ("regenerate", "warp")
+    assert face_swap(SwapSettings(method="best")).methods == ("regenerate", "warp")
+    assert face_swap(SwapSettings()).methods == ("warp",)
     with pytest.raises(UnknownModel, match="inswapper"):
         face_swap(SwapSettings(method="inswapper"))

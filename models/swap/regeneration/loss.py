@@ -28,6 +28,8 @@ EYES = (
 BROWS = (
     70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 300, 293, 334, 296, 336, 285, 295, 282, 283, 276,
 )  # fmt: skip
+MOUTH = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
+"""What the lips enclose."""
 _GAPS = ((13, 14), (82, 87), (312, 317), (159, 145), (386, 374), (158, 153), (385, 380))
 """Vertices whose distances say how far mouth and eyes are open."""
 MESH_SIDE = 192
@@ -37,7 +39,7 @@ MESH_SIDE = 192
 class Weights:
     """identity: of squared distances of embeddings to the source's; unlike: of those to the target's that are too near;
     mesh: of distances of vertices in those between the eyes; light: of local mean colours; around: of pixels in the
-    ring; eyes: of those in the eyes; likely: of the squared styles of groups of
+    ring; inner: of the luma in eyes and mouth; likely: of the squared styles of groups of
     layers; together: of what each layer has of its own.
     """
 
@@ -47,7 +49,7 @@ class Weights:
     gaps: float = 25.0
     light: float = 1.5
     around: float = 2.0
-    eyes: float = 0.3
+    inner: float = 1.5
     likely: float = 0.08
     together: float = 0.5
 
@@ -55,15 +57,15 @@ class Weights:
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
     """What of the target is kept. chip: ``(1, 3, S, S)`` -1..1; landmarks: ``(5, 2)`` in its pixels; square: ``(2, 3)``
-    from these to the mesh's picture; face, ring, skin, eyes: ``(S, S)`` float32 0..1."""
+    from these to the mesh's picture; ring, skin, inner (eyes and what the lips
+    enclose): ``(S, S)`` float32 0..1."""
 
     chip: Tensor
     landmarks: Float32
     square: Float32
-    face: Float32
     ring: Float32
     skin: Float32
-    eyes: Float32
+    inner: Float32
 
 
 class RegenerationLoss:
@@ -80,9 +82,8 @@ class RegenerationLoss:
         self._scene, self._source, self._identities, self._mesh = scene, source, identities, mesh
         self._weights, self._random = weights, random
         self._side = scene.chip.shape[-1]
-        self._grid = views.grid(scene.square, self._side, MESH_SIDE)
         with torch.no_grad():
-            self._points = self.points(scene.chip)
+            self._points = self.points(scene.chip, scene.square)
             self._old = [
                 identity.of(scene.chip, [identity.matrix(scene.landmarks)], self._side)
                 for identity in identities
@@ -98,22 +99,26 @@ class RegenerationLoss:
         self._depth = torch.tensor([1.0, 1.0, 0.3], device=scene.chip.device)
         self._rasters: dict[tuple[str, int], Tensor] = {}
 
-    def points(self, pictures: Tensor) -> Tensor:
-        """``(468, 3)`` of a picture ``(1, 3, S, S)``, in pixels of the mesh's square."""
-        chips = views.sample(pictures, self._grid) * 0.5 + 0.5
+    def points(self, pictures: Tensor, square: Float32) -> Tensor:
+        """``(468, 3)`` in pixels of the scene's square, of ``(1, 3, S, S)`` that the mesh sees through another."""
+        chips = views.sample(pictures, views.grid(square, self._side, MESH_SIDE)) * 0.5 + 0.5
         found: Tensor = self._mesh(chips.permute(0, 2, 3, 1))[0]
-        return found.reshape(468, 3)
+        points = found.reshape(468, 3)
+        own, through = (np.vstack([m, [0, 0, 1]]).astype(np.float64) for m in (self._scene.square, square))
+        back = torch.from_numpy((own @ np.linalg.inv(through))[:2]).to(points)
+        flat = points[:, :2] @ back[:, :2].T + back[:, 2]
+        return torch.cat([flat, points[:, 2:] * back[:, :2].det().abs().sqrt()], dim=1)
 
     def __call__(self, picture: Tensor) -> tuple[Tensor, dict[str, float]]:
         """picture: ``(1, 3, R, R)`` float32 RGB, -1..1. Returns the loss and its parts."""
         weights = self._weights
         same, unlike = self._identity(picture)
         shape, gaps = self._shape(picture)
-        light, around, eyes = self._pixels(picture)
+        light, around, inner = self._pixels(picture)
         parts = {
             "identity": weights.identity * same, "unlike": weights.unlike * unlike, "mesh": weights.mesh * shape,
             "gaps": weights.gaps * gaps, "light": weights.light * light, "around": weights.around * around,
-            "eyes": weights.eyes * eyes,
+            "inner": weights.inner * inner,
         }  # fmt: skip
         return sum(parts.values(), picture.new_zeros(())), {
             name: float(part.detach()) for name, part in parts.items()
@@ -133,7 +138,9 @@ class RegenerationLoss:
         return same, unlike
 
     def _shape(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        points = self.points(picture)
+        # Seen through one square alone, the mesh can be made to see a shut mouth where there are teeth.
+        square = views.jittered(self._scene.square, MESH_SIDE, self._random, mirrored=False)
+        points = self.points(picture, square)
         apart = (points - self._points) * self._depth / self._unit
         shape = (
             functional.smooth_l1_loss(apart, torch.zeros_like(apart), beta=0.03, reduction="none").sum(1)
@@ -173,6 +180,6 @@ class RegenerationLoss:
             local = functional.avg_pool2d(difference * skin, size) / weight.clamp(min=0.05)
             weight = weight.clamp(max=1)
             light = light + (local.abs() * weight).sum() / (3 * weight.sum().clamp(min=1))
-        eyes = self._raster("eyes", side)
-        inside = (difference.mean(dim=1, keepdim=True).abs() * eyes).sum() / eyes.sum().clamp(min=1)
-        return light, around, inside
+        inner = self._raster("inner", side)
+        luma = functional.avg_pool2d(difference.mean(dim=1, keepdim=True), 3, 1, 1)
+        return light, around, (luma.abs() * inner).sum() / inner.sum().clamp(min=1)

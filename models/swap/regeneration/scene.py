@@ -1,8 +1,11 @@
 """The target as a search sees it: aligned, with where its face, its skin and its surroundings are."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.faces.mesh import FaceMesh, square
@@ -11,7 +14,7 @@ from prosopon.models.inversion.loss import from_pixels
 from prosopon.models.pictures.crops import cut
 from prosopon.models.swap import geometry, skin
 from prosopon.models.swap.filters import disc
-from prosopon.models.swap.regeneration.loss import EYES, OVAL, Scene
+from prosopon.models.swap.regeneration.loss import EYES, MOUTH, OVAL, Scene
 from prosopon.models.swap.types import FaceGeometry
 
 SIDE = 512
@@ -28,7 +31,8 @@ def aligned(picture: RGBImage, face: FaceGeometry) -> tuple[RGBImage, Float32]:
     return ffhq_chip(picture, face.dense, SIDE), ffhq_matrix(face.dense, SIDE)
 
 
-def filled(points: Float32, groups: tuple[tuple[int, ...], ...], side: int) -> Float32:
+def filled(points: Float32, groups: Sequence[tuple[int, ...]], side: int) -> NDArray[np.uint8]:
+    """``(side, side)``: 0, and 255 in the polygons of groups of vertices."""
     mask = np.zeros((side, side), np.uint8)
     for group in groups:
         cv2.fillPoly(mask, [np.round(points[list(group), :2] * 16).astype(np.int32)], 255, shift=4)
@@ -47,13 +51,12 @@ def scene(picture: RGBImage, face: FaceGeometry, mesh: FaceMesh, device: torch.d
     bare = (
         skin.likelihood(chip.astype(np.float32), dense, parts.features) * (1 - parts.features) * (inner / 255)
     )
-    eyes = filled(points, EYES, SIDE)
+    inner_parts = cv2.dilate(filled(points, (*EYES, MOUTH), SIDE), disc(0.03 * unit))
     return Scene(
         from_pixels(chip[None], device),
         mapped(face.landmarks, matrix),
         square(points),
-        (oval / 255).astype(np.float32),
         ((outer - inner) / 255.0).astype(np.float32),
         bare.astype(np.float32),
-        (eyes / 255).astype(np.float32),
+        (inner_parts / 255.0).astype(np.float32),
     )

@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,11 +23,14 @@ _ALONE = 0.5
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How a search spends its time. stages: for each side of pictures, in pixels, at most how many steps, and up to
-    which share of the seconds; rate: Adam's at the beginning, in standard deviations of styles."""
+    which share of the seconds; rate: Adam's at the beginning, in standard deviations of styles. The seconds end a
+    search that has made `least_steps`: on a busy machine it takes longer.
+    """
 
     seconds: float = 30.0
     stages: tuple[tuple[int, int, float], ...] = ((128, 28, 0.55), (256, 6, 0.9), (512, 1, 1.0))
     rate: float = 0.12
+    least_steps: int = 20
 
     @property
     def total(self) -> int:
@@ -52,14 +56,13 @@ def search(
         whole = groups.repeat_interleave(sizes, dim=1)
         return torch.cat([whole[:, :_FINE] + alone, whole[:, _FINE:]], dim=1)
 
-    optimizer = torch.optim.Adam(
-        [{"params": [groups]}, {"params": [alone], "scale": _ALONE}], plan.rate, (0.9, 0.99)
-    )
+    shares: list[dict[str, Any]] = [{"params": [groups]}, {"params": [alone], "scale": _ALONE}]
+    optimizer = torch.optim.Adam(shares, plan.rate, (0.9, 0.99))
     began = time.monotonic()
     step = 0
     for side, count, share in plan.stages:
         for _ in range(count):
-            spent = (time.monotonic() - began) / plan.seconds
+            spent = min((time.monotonic() - began) / plan.seconds, step / plan.least_steps)
             if spent >= share:
                 break
             progress = max(step / plan.total, spent)
@@ -74,7 +77,7 @@ def search(
             total, _ = loss(picture)
             likely = weights.likely * groups.square().mean() + weights.together * alone.square().mean()
             optimizer.zero_grad()
-            (total + likely).backward()
+            (total + likely).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             step += 1
     return prior.to_w(styles()).detach()

@@ -109,7 +109,8 @@ class RegenerateSwapper:
         """The target's styles with the source's in the middle layers, in the space of the prior."""
         if self._encoder is None:
             return torch.zeros(1, self._generator.layers, 512, device=self._device)
-        own, other = (self._encoder(shrunk(chip, ENCODER_SIDE)) for chip in (target, source))
+        own: Tensor = self._encoder(shrunk(target, ENCODER_SIDE))
+        other = self._encoder(shrunk(source, ENCODER_SIDE))
         first, end = GROUPS[1][0], GROUPS[2][1]
         own[:, first:end] += _SOURCES_SHARE * (other[:, first:end] - own[:, first:end])
         return own

@@ -35,12 +35,12 @@ def sample(pictures: Tensor, places: Tensor) -> Tensor:
     return functional.grid_sample(pictures, places, align_corners=False, padding_mode="border")
 
 
-def jittered(matrix: Float32, chip: int, random: np.random.Generator) -> Float32:
-    """The transform to a chip of `chip` pixels, moved, scaled, turned and, every other time, mirrored."""
+def jittered(matrix: Float32, chip: int, random: np.random.Generator, mirrored: bool = True) -> Float32:
+    """The transform to a chip of `chip` pixels, moved, scaled, turned and, every other time where wanted, mirrored."""
     scale = np.exp(_SCALE * random.standard_normal())
     angle = _TURN * random.standard_normal()
     cos, sin = scale * np.cos(angle), scale * np.sin(angle)
-    flip = -1.0 if random.random() < 0.5 else 1.0
+    flip = -1.0 if mirrored and random.random() < 0.5 else 1.0
     turn = np.array([[cos, -sin], [sin, cos]]) @ np.diag([flip, 1.0])
     middle = np.full(2, chip / 2 - 0.5)
     shift = middle - turn @ middle + _SHIFT * chip * random.standard_normal(2)
