@@ -41,7 +41,7 @@ def server(models_mirror: None) -> Iterator[Server]:
         "generation": {"inversion_seconds": 4},
         # Every picture that is asked about masks goes to a replica of its own and through Serve's queue there, which
         # is for those that wait.
-        "detection": {"colocated": ["embedder", "landmarks", "age", "gender", "liveness"]},
+        "detection": {"colocated": ["embedder", "landmarks", "age", "gender", "liveness", "quality"]},
         "deployments": {"mask": {"batch_wait_ms": 1}},
     }
     with serving(args) as running:
