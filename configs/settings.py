@@ -121,8 +121,8 @@ class SwapSettings(_Strict):
     method: Literal["best", "regenerate", "warp", "inswapper"] | None = None
     """`warp` lays the face's own pixels over the other's, in a moment; `inswapper` is InsightFace's network, where the
     role swapper has it; unset is inswapper there, and else warp. `regenerate` makes the new face with the face
-    generator, in half a minute; `best` is inswapper where it is there, else regenerate for one face in a picture and warp for
-    several."""
+    generator, in half a minute; `best` is inswapper where it is there, else regenerate for one face in a picture and
+    warp for several."""
     seconds: Annotated[float, Field(gt=0)] = 30
     """How long one face may be made anew."""
     threads: Annotated[int, Field(ge=1)] = 2
