@@ -44,6 +44,7 @@ __all__ = [
     "prepare_artifact",
     "regenerates",
     "sharing",
+    "uses_own",
 ]
 
 AnyModel = TypeVar("AnyModel")
@@ -101,7 +102,7 @@ class Source(Generic[Network]):
 
 def find(models: ModelSettings, role: FaceRole[Network]) -> Source[Network]:
     """What serves a role of faces under these settings. Raises what `load_detector` raises."""
-    if role.own and role.name not in models.overrides:
+    if role.own and uses_own(models, role):
         return _source(Weights(role.name, role.name, (role.own,), None), role)
     if pack := _insightface(models, role.name):
         from prosopon.models.faces import insightface_pack
@@ -109,6 +110,15 @@ def find(models: ModelSettings, role: FaceRole[Network]) -> Source[Network]:
         path = insightface_pack.find(pack, role.name)
         return Source((path,), insightface_pack.open_network(role.name))
     return _source(resolve(models, role.name), role)
+
+
+def uses_own(models: ModelSettings, role: FaceRole[Any]) -> bool:
+    """Whether neither an override nor a pack of InsightFace's has another model for a role with weights of ours."""
+    if pack := _insightface(models, role.name):
+        from prosopon.models.faces.insightface_pack import serves
+
+        return not serves(pack, role.name)
+    return role.name not in models.overrides
 
 
 def _source(weights: Weights, role: FaceRole[Network]) -> Source[Network]:
@@ -237,7 +247,7 @@ def available(models: ModelSettings, role: Role) -> bool:
 
 def face_model_available(models: ModelSettings, role: FaceRole[Any]) -> bool:
     """As `available`, for a role of any table."""
-    if role.own and role.name not in models.overrides:
+    if role.own and uses_own(models, role):
         return role.own.exists()
     return _has_weights(models, role.name)
 

@@ -472,8 +472,6 @@ PACKS: dict[str, Pack] = {
             _RETAIL_0095,
             "dlib-resnet29",
             "mediapipe-face-mesh",
-            "dlib-age",
-            "dlib-gender",
             "mobilestylegan-mapper",
             "mobilestylegan-generator",
         ),

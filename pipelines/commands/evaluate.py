@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from prosopon.configs.settings import Settings
     from prosopon.models.evaluation.embedded import Embedder
     from prosopon.models.evaluation.verification import Pairs
     from prosopon.models.matching.calibration import SimilarityCurve
@@ -26,6 +27,18 @@ def evaluate(
         Path | None,
         typer.Option(help="Your own pictures: a sub-folder for each person.", exists=True, file_okay=False),
     ] = None,
+    faces: Annotated[
+        Path | None,
+        typer.Option(
+            help="Your own pictures, each of somebody else, with labels.csv (file, race, gender, age): what is told of "
+            "them, by group. No embedder is measured unless --data or --people are given too.",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
+    attributes: Annotated[
+        bool, typer.Option(help="Also age, gender, mask and liveness, by group, of the same pictures.")
+    ] = False,
     detector: Annotated[str | None, typer.Option(help="Another detector than the configured one.")] = None,
     groups: Annotated[
         bool, typer.Option(help="Also by race and sex, and by age, where these are known.")
@@ -51,14 +64,15 @@ def evaluate(
     from prosopon.pipelines.commands.support.configuration import read_settings
     from prosopon.pipelines.commands.support.evaluating import load, with_model
 
-    if data is None and people is None:
-        raise typer.BadParameter("name what to measure on: --data, --people or both")
+    if data is None and people is None and faces is None:
+        raise typer.BadParameter("name what to measure on: --data, --people or --faces")
     settings = settle(read_settings(config))
     settings = settings.model_copy(update={"models": with_model(settings, "detector", detector)})
     results: list[dict[str, Any]] = []
     curves: dict[str, Pairs] = {}
     try:
-        for name in list[str | None](embedders or ()) or [None]:
+        measured = list[str | None](embedders or ()) or [None]
+        for name in measured if data is not None or people is not None else ():
             models = with_model(settings, "embedder", name)
             finder, model, embed = load(settings, models)
             try:
@@ -85,14 +99,54 @@ def evaluate(
                 "other boxes": found.extra,
                 "least probability of a face": round(found.least, 4),
             }
+        told = _attributes(settings, data, people, faces) if attributes or faces is not None else {}
     except sets.SetMissing as error:
         typer.echo(f"{error}", err=True)
         raise typer.Exit(1) from None
-    _print(results)
+    if results:
+        _print(results)
+    if told:
+        results.append({"attributes": told})
+        _print_attributes(told)
     if output is not None:
         output.write_text(json.dumps(results, indent=2) + "\n")
     if plot is not None:
         _draw(curves, plot)
+
+
+def _attributes(
+    settings: "Settings", data: Path | None, people: Path | None, faces: Path | None
+) -> dict[str, Any]:
+    """Set -> faces, pictures without one, milliseconds by attribute, calibration of gender, and rates by group."""
+    from prosopon.models.evaluation import sets
+    from prosopon.models.evaluation.attributes import ask, gender_calibration, groups, rates
+    from prosopon.models.load import load_detector
+    from prosopon.models.runtime.session import Compute
+
+    chosen = []
+    if faces is not None:
+        chosen.append(sets.strangers(faces))
+    if people is not None:
+        chosen.append(sets.people(people))
+    if data is not None:
+        chosen += [sets.fairface(data), sets.london(data, "neutral"), sets.london(data, "smiling")]
+        masks = (data / "mask" / kind for kind in ("with_mask", "without_mask"))
+        chosen += [sets.strangers(folder) for folder in masks if folder.is_dir()]
+    Compute().limit_libraries()
+    detector = load_detector(settings.models, settings.detection, Compute())
+    found = {}
+    for portraits in chosen:
+        answers = ask(settings.models, detector, portraits, settings.detection.score_threshold)
+        found[portraits.name] = {
+            "faces": len(answers.told),
+            "missed": answers.missed,
+            "milliseconds": answers.milliseconds,
+            "gender ECE": gender_calibration(answers.told),
+            "groups": {
+                name: {"faces": len(members), **rates(members)} for name, members in groups(answers.told)
+            },
+        }
+    return found
 
 
 def _known(data: Path | None) -> Path:
@@ -242,6 +296,27 @@ def _print(results: list[dict[str, Any]]) -> None:
         for column in told:
             table.add_column(column, no_wrap=True)
         table.add_row(*map(str, told.values()))
+        show(table)
+
+
+def _print_attributes(told: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    from prosopon.pipelines.commands.support.tables import show
+
+    for name, found in told.items():
+        spent = ", ".join(f"{each} {ms} ms" for each, ms in found["milliseconds"].items())
+        error = (
+            "" if found["gender ECE"] is None else f"; gender's calibration error {found['gender ECE']:.3f}"
+        )
+        table = Table(
+            title=f"{name}: {found['faces']} faces, {found['missed']} pictures without; {spent}{error}"
+        )
+        columns = list(found["groups"]["all"])
+        for column in ("group", *columns):
+            table.add_column(column, no_wrap=True, justify="left" if column == "group" else "right")
+        for group, row in found["groups"].items():
+            table.add_row(group, *(str(row.get(column, "")) for column in columns))
         show(table)
 
 

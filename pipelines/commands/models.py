@@ -107,9 +107,10 @@ def verify(names: Names = None, directory: Directory = None) -> None:
 
 @app.command()
 def licenses() -> None:
-    """The licence of every artifact and whether it allows commercial use."""
+    """The licence of every artifact, and of our own weights, and whether it allows commercial use."""
     from rich.table import Table
 
+    from prosopon.models.faces.attributes.table import ATTRIBUTES
     from prosopon.models.weights.catalogue import ARTIFACTS
     from prosopon.pipelines.commands.support.tables import show
 
@@ -119,6 +120,9 @@ def licenses() -> None:
     for artifact in ARTIFACTS:
         commercial = "[green]yes[/green]" if artifact.commercial else "[yellow]no[/yellow]"
         table.add_row(artifact.name, artifact.licence, commercial, artifact.notice)
+    own = {role.own.name: role.own_summary for role in ATTRIBUTES.roles.values() if role.own}
+    for name, summary in own.items():
+        table.add_row(name, "Apache-2.0, the project's", "[green]yes[/green]", summary)
     show(table, foldable=True)
 
 

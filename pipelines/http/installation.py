@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from prosopon.configs.settings import Api, DeploymentSettings, Role, Settings
 from prosopon.models.faces.attributes.table import ATTRIBUTES
-from prosopon.models.load import INSIGHTFACE, available, regenerates
+from prosopon.models.load import INSIGHTFACE, available, regenerates, uses_own
 from prosopon.models.weights.registry import UnknownModel, artifact_for
 
 ApiTitle = Literal["CompreFace", "Trueface", "FaceCheck", "CheckFace", "aifaceswap"]
@@ -121,7 +121,7 @@ def _model(settings: Settings, role: Role) -> ModelDescription:
         name = override.replace("\\", "/").rsplit("/", 1)[-1]
         return described(name=name, summary="the operator's own file")
     face = ATTRIBUTES.roles.get(role)
-    if face and face.own:
+    if face and face.own and uses_own(models, face):
         return described(name=role, summary=face.own_summary, licence="that of the project")
     if role == "swapper" and not models.pack.startswith(INSIGHTFACE):
         if settings.swap.method in ("best", "regenerate") and regenerates(models):

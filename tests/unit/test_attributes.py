@@ -7,11 +7,15 @@ import cv2
 import numpy as np
 import pytest
 
-from prosopon.configs.settings import DetectionSettings
-from prosopon.models.faces import dlib_chips
-from prosopon.models.faces.attributes.age import YEARS, DlibAge, age_range, calibrate, expected_age
+from prosopon.configs.settings import DetectionSettings, ModelSettings
+from prosopon.models.faces import age_gender, dlib_chips
+from prosopon.models.faces.age_gender import BANDS, AgeGenderNetwork, years_of
+from prosopon.models.faces.ages import YEARS, age_range, expected_age
+from prosopon.models.faces.attributes.age import DlibAge, calibrate
 from prosopon.models.faces.attributes.gender import DlibGender
+from prosopon.models.faces.attributes.table import ATTRIBUTES
 from prosopon.models.faces.centerface import CenterFace
+from prosopon.models.load import load_face_network, sharing
 from prosopon.models.pictures.crops import CropSpec, cut
 from prosopon.models.runtime.session import Compute
 from tests.paths import DATA, require
@@ -109,3 +113,85 @@ def test_gender_of_studio_portraits(gender: DlibGender) -> None:
     right = sum(face.value == row["face_gender"] for face, row in zip(found, rows, strict=True))
     assert right >= 21
     assert all(0.5 <= face.probability <= 1 for face in found)
+
+
+@pytest.fixture(scope="module")
+def own() -> AgeGenderNetwork:
+    return AgeGenderNetwork(age_gender.WEIGHTS, Compute())
+
+
+def test_bands_keep_their_share_when_they_are_spread_over_years() -> None:
+    bands = np.random.default_rng(0).dirichlet(np.ones(len(BANDS)), 20).astype(np.float32)
+    years = years_of(bands)
+    assert years.shape == (20, len(YEARS))
+    for column, (low, high) in enumerate(BANDS):
+        np.testing.assert_allclose(years[:, low : high + 1].sum(axis=1), bands[:, column], atol=1e-6)
+        assert np.ptp(years[:, low : high + 1], axis=1).max() < 1e-7
+
+
+def test_own_network_answers_a_batch_like_its_members(own: AgeGenderNetwork) -> None:
+    chips = portrait_chips(own.crop, sorted(require(DATA / "london").glob("*_neutral.jpg"))[:4])
+    together = own.outputs(chips)
+    alone = np.concatenate([own.outputs(chip[None]) for chip in chips])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    np.testing.assert_allclose(together[:, :2].sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(together[:, 2:].sum(axis=1), 1, atol=1e-5)
+    nobody = own.outputs(chips[:0])
+    assert own.ages(nobody) == [] and own.genders(nobody) == []
+
+
+def test_own_network_on_studio_portraits(own: AgeGenderNetwork) -> None:
+    folder = require(DATA / "london")
+    with (folder / "london_info.csv").open() as file:
+        rows = list(csv.DictReader(file))[:24]
+    outputs = own.outputs(
+        portrait_chips(own.crop, [folder / f"{row['face_id']}_neutral.jpg" for row in rows])
+    )
+    right = sum(
+        face.value == row["face_gender"] for face, row in zip(own.genders(outputs), rows, strict=True)
+    )
+    assert right >= 22
+    assert all(0.5 <= face.probability <= 1 for face in own.genders(outputs))
+    # All of them are adults below sixty.
+    assert all(found.high >= 18 and found.low <= 60 for found in own.ages(outputs))
+
+
+def test_own_network_on_photographs_by_their_labels(own: AgeGenderNetwork) -> None:
+    """Every tenth picture of FairFace's; below what the model card says of all by two standard deviations."""
+    folder = require(DATA / "fairface")
+    detector = CenterFace(weights("centerface").path, Compute(), DetectionSettings())
+    with (folder / "labels.csv").open() as file:
+        rows = list(csv.DictReader(file))[::10]
+    chips, labels = [], []
+    for row in rows:
+        image = cv2.cvtColor(cv2.imread(str(folder / row["file"])), cv2.COLOR_BGR2RGB)
+        faces = detector.detect([image], 0.5)[0].largest_first()
+        if len(faces):
+            chips.append(cut(image, faces.boxes[0], faces.landmarks[0], own.crop).pixels)
+            labels.append(row)
+    outputs = own.outputs(np.stack(chips))
+    genders = [
+        found.value == row["gender"].lower() for found, row in zip(own.genders(outputs), labels, strict=True)
+    ]
+    assert np.mean(genders) >= 0.85
+    starts = [int(row["age"].split("-")[0]) if "-" in row["age"] else 70 for row in labels]
+    bands = [BANDS[column][0] for column in outputs[:, 2:].argmax(axis=1)]
+    assert np.mean([found == true for found, true in zip(bands, starts, strict=True)]) >= 0.42
+    years = expected_age(years_of(outputs[:, 2:]))
+    children = [year for year, true in zip(years, starts, strict=True) if true < 10]
+    assert np.mean([year >= 18 for year in children]) <= 0.2
+
+
+def test_age_and_gender_are_one_run_of_our_network_unless_one_is_another() -> None:
+    roles = [ATTRIBUTES.roles["age"], ATTRIBUTES.roles["gender"]]
+    assert [len(together) for together in sharing(ModelSettings(), roles)] == [2]
+    weights("dlib-gender")
+    dlib = ModelSettings(overrides={"gender": "dlib-gender"})
+    assert [len(together) for together in sharing(dlib, roles)] == [1, 1]
+    assert isinstance(load_face_network(dlib, roles[1], Compute()), DlibGender)
+    assert isinstance(load_face_network(dlib, roles[0], Compute()), AgeGenderNetwork)
+
+
+def test_own_weights_are_small_and_named(own: AgeGenderNetwork) -> None:
+    assert age_gender.WEIGHTS.stat().st_size < 4_000_000
+    assert own.fingerprint.startswith("prosopon-age-gender-")

@@ -1,5 +1,6 @@
 """Measuring models: error rates by hand, sets by their files, degraded pictures, and the command."""
 
+import csv
 import json
 import shutil
 from functools import partial
@@ -11,6 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from prosopon.models.evaluation import sets
+from prosopon.models.evaluation.attributes import Told, gender_calibration, rates, years_of
+from prosopon.models.evaluation.attributes import groups as attribute_groups
 from prosopon.models.evaluation.degradations import DEGRADATIONS
 from prosopon.models.evaluation.embedded import Embedded, Embedder
 from prosopon.models.evaluation.verification import (
@@ -21,11 +24,13 @@ from prosopon.models.evaluation.verification import (
     pairs_of,
     true_match_rate,
 )
+from prosopon.models.faces.attributes.liveness import Liveness
 from prosopon.models.faces.detections import Detections
+from prosopon.models.roles import Age, Gender, Mask
 from prosopon.pipelines.cli import app
 from tests.benchmarks.embeddings import detector, embedder
 from tests.paths import DATA, require, smiling
-from tests.weights import default_embedder
+from tests.weights import default_embedder, weights
 
 # Of ten impostors one lies below 0.55; of five genuine pairs one lies above it.
 PAIRS = Pairs(
@@ -139,3 +144,62 @@ def test_the_command_measures_a_readers_own_folder(tmp_path: Path, london: list[
     assert told["licence"] and told["milliseconds"] > 0
     assert plot.read_bytes()[:4] == b"\x89PNG"
     assert run(["evaluate"]).exit_code == 2
+
+
+def told(label: dict[str, str], **values: object) -> Told:
+    return Told(sets.Portrait("", Path(), "", label), values)
+
+
+def test_rates_of_what_is_told_by_hand() -> None:
+    label = {"sex": "Male", "age": "20-29", "race": "x"}
+    several = [
+        told(label, gender=Gender("male", 0.9), age=Age(25, 34, 0.5), liveness=Liveness(0.4, False)),
+        told(label, gender=Gender("female", 0.7), age=Age(10, 19, 0.7), liveness=Liveness(0.6, False)),
+        # Without labels only shares are told.
+        told({}, mask=Mask("mask_worn_correctly", 0.9), liveness=Liveness(0.9, True)),
+    ]
+    assert rates(several) == {
+        "gender right": 0.5, "gender stated": 0.8, "age inside": 0.25, "age stated": 0.6, "age error": 7.5,
+        "18 or older": 0.5, "masked": 1.0, "called an attack": 0.333,
+    }  # fmt: skip
+    # One bin holds 0.9 and is right, one 0.7 and is not: (0.1 + 0.7) / 2.
+    assert gender_calibration(several) == pytest.approx(0.4)
+    assert gender_calibration(several[2:]) is None
+
+
+@pytest.mark.parametrize(
+    ("label", "years"),
+    [("20-29", (20, 29)), ("more than 70", (70, 80)), ("34", (34, 34)), ("", None), ("unknown", None)],
+)
+def test_labels_of_age(label: str, years: tuple[int, int] | None) -> None:
+    assert years_of(label) == years
+
+
+def test_groups_of_ten_and_more_have_rows() -> None:
+    white, black = ({"race": race, "sex": "Female", "age": "3-9"} for race in ("White", "Black"))
+    rows = dict(attribute_groups([told(white)] * 10 + [told(black)] * 9))
+    assert {name: len(members) for name, members in rows.items()} == {
+        "all": 19, "3-9": 19, "Female": 19, "White": 10, "White, Female": 10
+    }  # fmt: skip
+
+
+def test_the_command_tells_of_ones_own_faces(tmp_path: Path) -> None:
+    folder = require(DATA / "fairface")
+    with (folder / "labels.csv").open() as file:
+        rows = list(csv.DictReader(file))[:12]
+    with (tmp_path / "labels.csv").open("w") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        for row in rows:
+            shutil.copy(folder / row["file"], tmp_path)
+            writer.writerow({**row, "file": Path(row["file"]).name})
+    weights("centerface")
+    output = tmp_path / "figures.json"
+    result = CliRunner().invoke(app, ["evaluate", "--faces", str(tmp_path), "--output", str(output)])
+    assert result.exit_code == 0, result.output
+    (found,) = json.loads(output.read_text())[-1]["attributes"].values()
+    assert set(found["milliseconds"]) == {"age", "gender", "mask", "liveness"}
+    everybody = found["groups"]["all"]
+    assert everybody["faces"] + found["missed"] == 12 and everybody["faces"] >= 11
+    assert everybody["gender right"] >= 0.75 and everybody["masked"] <= 0.2
+    assert "gender right" in result.output

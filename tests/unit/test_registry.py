@@ -69,7 +69,7 @@ def test_what_is_not_for_commercial_use_says_why() -> None:
 
 def test_every_role_of_the_open_pack_can_be_filled_from_the_package_index_alone() -> None:
     roles = dict.fromkeys(CATALOGUE[name].role for name in PACKS["open"].artifacts)
-    assert list(roles) == ["detector", "embedder", "landmarks", "age", "gender", "mapper", "generator"]
+    assert list(roles) == ["detector", "embedder", "landmarks", "mapper", "generator"]
     for role in roles:
         last = choices(PACKS["open"], role)[-1]
         assert all(isinstance(file.sources[0], WheelMember) for file in last.files)

@@ -1,10 +1,11 @@
-"""Age as a distribution over years: dlib's age predictor, a ResNet-10."""
+"""Age: by our own network, or by dlib's age predictor, a ResNet-10."""
 
 from pathlib import Path
 
 import numpy as np
 
-from prosopon.models.faces import dlib_chips
+from prosopon.models.faces import age_gender, dlib_chips
+from prosopon.models.faces.ages import YEARS, age_range
 from prosopon.models.faces.attributes.declaration import FaceAttribute, FaceModel, FaceRole
 from prosopon.models.faces.detections import Float32
 from prosopon.models.pictures.crops import CropSpec
@@ -13,14 +14,7 @@ from prosopon.models.runtime.fingerprint import fingerprint
 from prosopon.models.runtime.session import Compute, create_session, run
 from prosopon.models.weights.registry import Weights
 
-# Classes are whole years; the first stands for the months before the first birthday and counts as a quarter
-# year (dlib's age predictor example, `get_estimated_age`).
-YEARS = np.concatenate([[0.25], np.arange(1, 81)]).astype(np.float32)
-
-CONFIDENCE = 0.5
-"""An age range is the shortest that holds at least this much of the distribution."""
-
-# The network is overconfident (it gives its favourite year 0.61 on average), so its distribution is
+# dlib's network is overconfident (it gives its favourite year 0.61 on average), so its distribution is
 # tempered and blurred until it is calibrated. Both constants minimise the negative log likelihood of the true
 # age bands of the first 600 FairFace pictures by name; tests/benchmarks/attributes.py prints it for the
 # others.
@@ -37,29 +31,6 @@ def calibrate(probabilities: Float32) -> Float32:
     tempered = np.power(probabilities, 1 / TEMPERATURE)
     tempered /= tempered.sum(axis=1, keepdims=True)
     return (tempered @ _BLUR).astype(np.float32)
-
-
-def expected_age(probabilities: Float32) -> Float32:
-    """``(N, 81)`` probabilities of the years 0..80 to ``(N,)`` expected years."""
-    return (probabilities @ YEARS).astype(np.float32)
-
-
-def age_range(probabilities: Float32, confidence: float = CONFIDENCE) -> Age:
-    """The shortest range of years around the expectation that holds at least `confidence` of the mass.
-
-    probabilities: ``(81,)``, one face. The range always contains the rounded expectation; of equally short
-    ranges the most probable one is taken. `Age.probability` is the mass inside, never below `confidence`.
-    """
-    years = len(probabilities)
-    centre = min(int(np.floor(probabilities @ YEARS + 0.5)), years - 1)
-    cumulative = np.concatenate([[0.0], np.cumsum(probabilities, dtype=np.float64)])
-    cumulative /= cumulative[-1]
-    lows = np.repeat(np.arange(centre + 1), years - centre)
-    highs = np.tile(np.arange(centre, years), centre + 1)
-    mass = cumulative[highs + 1] - cumulative[lows]
-    width = np.where(mass >= min(confidence, 1 - 1e-9), highs - lows, years)
-    best = np.lexsort((-mass, width))[0]
-    return Age(int(lows[best]), int(highs[best]), float(mass[best]))
 
 
 class DlibAge:
@@ -98,4 +69,15 @@ def _serve(network: AgeEstimator) -> FaceModel:
     return FaceModel.of(network, (network.crop,), network.outputs, network.ages)
 
 
-AGE = FaceAttribute("age", Age, FaceRole("age", {"dlib-age": _dlib}, _serve), called={"compreface": "age"})
+AGE = FaceAttribute(
+    "age",
+    Age,
+    FaceRole(
+        "age",
+        {".onnx": age_gender.own, "dlib-age": _dlib},
+        _serve,
+        own=age_gender.WEIGHTS,
+        own_summary=age_gender.SUMMARY,
+    ),
+    called={"compreface": "age"},
+)

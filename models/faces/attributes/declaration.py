@@ -63,8 +63,9 @@ class FaceRole(Generic[Network]):
     """The place of a model of faces. Its name is that of the override, of the deployment and of the metrics' stage.
 
     networks: artifact of the catalogue, or suffix of an operator's own file -> what opens its weights. serve: a
-    network as a model. own: weights that are part of the project, used unless overridden. stage: in the metrics, where
-    that is not the name. resources: of the deployment, unless the settings give it others.
+    network as a model. own: weights that are part of the project, used unless overridden, or in a pack of
+    InsightFace's that has its own. stage: in the metrics, where that is not the name. resources: of the deployment,
+    unless the settings give it others.
     """
 
     name: str

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from prosopon.models.faces import dlib_chips
+from prosopon.models.faces import age_gender, dlib_chips
 from prosopon.models.faces.attributes.declaration import FaceAttribute, FaceModel, FaceRole
 from prosopon.models.faces.detections import Float32
 from prosopon.models.pictures.crops import CropSpec
@@ -54,5 +54,14 @@ def _serve(network: GenderClassifier) -> FaceModel:
 
 
 GENDER = FaceAttribute(
-    "gender", Gender, FaceRole("gender", {"dlib-gender": _dlib}, _serve), called={"compreface": "gender"}
+    "gender",
+    Gender,
+    FaceRole(
+        "gender",
+        {".onnx": age_gender.own, "dlib-gender": _dlib},
+        _serve,
+        own=age_gender.WEIGHTS,
+        own_summary=age_gender.SUMMARY,
+    ),
+    called={"compreface": "gender"},
 )

@@ -1,0 +1,1 @@
+"""Training the network of age and gender: prepare, train, finish."""

@@ -1,0 +1,217 @@
+"""Training the upper half of the network on what `prepare` wrote, for as long as it is given.
+
+    python -m prosopon.models.training.age_gender.train --data /tmp/ages --run /tmp/ages/run.pt --minutes 35 \\
+        --retail face-reidentification-retail-0095.onnx
+
+The targets are mixed half and half of the labels, softened towards neighbouring bands, and of the probes' answers. The
+loss of ages also compares cumulative distributions (Hou et al. 2017, squared earth mover's distance), since bands have
+an order. Rare groups of race and sex, and children, weigh more. Maps get holes and are mixed in pairs (Zhang et al.
+2018, mixup). The rate falls to nearly nothing with the time; an interrupted run goes on with what it has left.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import onnx
+import torch
+import torch.nn.functional as F
+import typer
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from prosopon.models.faces.age_gender import BANDS
+from prosopon.models.training.age_gender.network import KEPT, AgeGenderNet, start
+from prosopon.models.training.age_gender.prepare import HELD_OUT
+
+BATCH = 64
+RUN = 16
+"""Rows that are read together: they lie together in the file."""
+WARM_UP = 60
+RATE, HEAD_RATE = 2.5e-4, 2e-3
+GENDER_OF_BANDS = torch.tensor([2.0, 1.4, 1, 1, 1, 1, 1, 1.1, 1.5])
+"""Weights of the loss of gender: where faces tell it least."""
+
+
+def softened() -> Tensor:
+    """``(9, 9)``: the target of each band."""
+    target = 0.82 * torch.eye(len(BANDS)) + 0.07 * (
+        torch.diag(torch.ones(len(BANDS) - 1), 1) + torch.diag(torch.ones(len(BANDS) - 1), -1)
+    )
+    return target + (1 - target.sum(dim=1, keepdim=True)) / len(BANDS)
+
+
+def balanced(counted: np.ndarray, power: float) -> Tensor:
+    """``(N,)`` weights of rows by how many share their class, one on average over classes."""
+    counts = np.bincount(counted)
+    return torch.from_numpy((counts.mean() / counts[counted]) ** power).float()
+
+
+@dataclass(frozen=True)
+class Targets:
+    """gender ``(N, 2)``, age ``(N, 9)``: distributions; weights: ``(N, 2)``, of the losses of gender and age."""
+
+    gender: Tensor
+    age: Tensor
+    weights: Tensor
+
+    @classmethod
+    def of(cls, data: Path) -> "Targets":
+        labels = np.load(data / "labels.npz")
+        male, band = torch.from_numpy(labels["male"].astype(np.int64)), torch.from_numpy(labels["band"])
+        soft = torch.from_numpy(np.load(data / "soft.npy"))
+        share = 0.5 * (soft.sum(dim=1, keepdim=True) > 0).float()
+        gender = F.one_hot(male, 2) * 0.96 + 0.02
+        weights = balanced(labels["group"], 0.5) * GENDER_OF_BANDS[band]
+        return cls(
+            (1 - share) * gender + share * soft[:, :2],
+            (1 - share) * softened()[band] + share * soft[:, 2:],
+            torch.stack([weights, balanced(labels["band"], 0.25)], dim=1),
+        )
+
+    def at(self, rows: Tensor) -> "Targets":
+        return Targets(self.gender[rows], self.age[rows], self.weights[rows])
+
+    def mixed(self, share: float, other: Tensor) -> "Targets":
+        """share of each row, the rest of the row that `other` names."""
+
+        def mix(x: Tensor) -> Tensor:
+            return share * x + (1 - share) * x[other]
+
+        return Targets(mix(self.gender), mix(self.age), mix(self.weights))
+
+
+def loss(logits: Tensor, targets: Targets) -> Tensor:
+    gender = -(logits[:, :2].log_softmax(dim=1) * targets.gender).sum(dim=1)
+    age = -(logits[:, 2:].log_softmax(dim=1) * targets.age).sum(dim=1)
+    apart = (logits[:, 2:].softmax(dim=1).cumsum(dim=1) - targets.age.cumsum(dim=1)).square().sum(dim=1)
+    return (1.3 * gender * targets.weights[:, 0] + (age + 0.5 * apart) * targets.weights[:, 1]).mean()
+
+
+def as_batch(maps: np.ndarray) -> Tensor:
+    return torch.from_numpy(maps).float().to(memory_format=torch.channels_last)
+
+
+def batches(data: Path, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """Maps of all variants with the numbers of their rows, without end."""
+    variants = [np.load(path, mmap_mode="r") for path in sorted(data.glob("maps-*.npy"))]
+    jobs = [(maps, first) for maps in variants for first in range(HELD_OUT, len(maps) - RUN + 1, RUN)]
+    while True:
+        order = rng.permutation(len(jobs))
+        for few in order[: len(order) // 32 * 32].reshape(-1, 32):
+            rows = np.concatenate([np.arange(jobs[i][1], jobs[i][1] + RUN) for i in few])
+            maps = np.concatenate([jobs[i][0][jobs[i][1] : jobs[i][1] + RUN] for i in few])
+            for part in rng.permutation(len(rows)).reshape(-1, BATCH):
+                yield as_batch(maps[part]), torch.from_numpy(rows[part])
+
+
+def with_holes(maps: Tensor, rng: np.random.Generator) -> Tensor:
+    """In half of the batches, half of the maps lose a square of 4x4 cells."""
+    if rng.random() < 0.5:
+        return maps
+    kept = torch.ones(len(maps), 1, *maps.shape[2:])
+    for row in range(len(maps)):
+        if rng.random() < 0.5:
+            y, x = rng.integers(-1, maps.shape[-1] - 1, 2)
+            kept[row, :, max(y, 0) : y + 4, max(x, 0) : x + 4] = 0
+    return maps * kept
+
+
+@torch.inference_mode()
+def judged(average: AveragedModel, data: Path) -> str:
+    """How it answers for what is held out."""
+    network = average.module
+    assert isinstance(network, AgeGenderNet)
+    labels, maps = np.load(data / "labels.npz"), np.load(data / "maps-0.npy", mmap_mode="r")
+    network.eval()
+    logits = torch.cat([network.upper(as_batch(maps[i : i + 100])) for i in range(0, HELD_OUT, 100)])
+    male, band, group = (labels[name][:HELD_OUT] for name in ("male", "band", "group"))
+    right = logits[:, :2].argmax(dim=1).numpy() == male
+    worst = min(right[group == number].mean() for number in np.unique(group))
+    genders = F.cross_entropy(logits[:, :2], torch.from_numpy(male.astype(np.int64)))
+    return (
+        f"held out: gender {right.mean():.4f} (worst group {worst:.3f}), loss {genders:.4f}; "
+        f"band {(logits[:, 2:].argmax(dim=1).numpy() == band).mean():.4f}, "
+        f"loss {F.cross_entropy(logits[:, 2:], torch.from_numpy(band)):.4f}"
+    )
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="What models.training.age_gender.prepare wrote")],
+    retail: Annotated[Path, typer.Option(help="face-reidentification-retail-0095 as ONNX")],
+    run: Annotated[Path, typer.Option(help="The checkpoint, read where it is there")],
+    minutes: Annotated[float, typer.Option(help="Of wall time, all runs with this checkpoint together")] = 35,
+) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    network = AgeGenderNet()
+    start(network, onnx.load(retail))
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.trunk.requires_grad_(False)
+    trained = [*network.trunk[KEPT:].parameters(), *network.pool.parameters()]
+    for parameter in trained:
+        parameter.requires_grad_(True)
+    first = np.load(data / "maps-0.npy", mmap_mode="r")[HELD_OUT : HELD_OUT + 1000]
+    network.standardise(as_batch(first))
+    groups = [
+        {"params": trained, "lr": RATE},
+        {"params": list(network.head.parameters()), "lr": HEAD_RATE, "weight_decay": 0.1},
+    ]
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.02, betas=(0.9, 0.99))
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.997))
+    step, spent = 0, 0.0
+    if run.exists():
+        stored = torch.load(run)
+        network.load_state_dict(stored["network"])
+        average.load_state_dict(stored["average"])
+        optimizer.load_state_dict(stored["optimizer"])
+        step, spent = stored["step"], stored["spent"]
+    targets, stream, losses = Targets.of(data), batches(data, rng), list[float]()
+    began = time.monotonic() - spent
+
+    def keep() -> None:
+        stored = {
+            "network": network.state_dict(),
+            "average": average.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "step": step,
+            "spent": time.monotonic() - began,
+        }
+        torch.save(stored, run.with_suffix(".new"))
+        run.with_suffix(".new").replace(run)
+
+    while (part := (time.monotonic() - began) / (60 * minutes)) < 1:
+        network.train()
+        maps, rows = next(stream)
+        maps, wanted = with_holes(maps, rng), targets.at(rows)
+        if rng.random() < 0.5:
+            share, other = float(rng.beta(0.3, 0.3)), torch.randperm(len(maps))
+            maps, wanted = share * maps + (1 - share) * maps[other], wanted.mixed(share, other)
+        found = loss(network.upper(maps, dropout=0.3), wanted)
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(found)
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        factor = min(1.0, (step + 1) / WARM_UP) * (0.98 * (0.5 + 0.5 * math.cos(math.pi * part)) + 0.02)
+        for group, most in zip(optimizer.param_groups, (RATE, HEAD_RATE), strict=True):
+            group["lr"] = most * factor
+        optimizer.step()
+        average.update_parameters(network)
+        step += 1
+        losses.append(float(found.detach()))
+        if step % 50 == 0:
+            print(f"step {step}, {part * minutes:.1f} min: loss {np.mean(losses):.4f}", flush=True)
+            losses.clear()
+        if step % 300 == 0:
+            print(judged(average, data), flush=True)
+            keep()
+    print(judged(average, data), flush=True)
+    keep()
+
+
+if __name__ == "__main__":
+    typer.run(main)
