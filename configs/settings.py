@@ -283,7 +283,7 @@ class ModelSettings(_Strict):
     overrides: role -> artifact name of the registry, or the path of a file.
     generator_class: of a StyleGAN2 file with classes, the one whose faces are made.
     plans: role -> runtime and precision on CPUs, for the roles detector and generator. Unset, the fastest on this
-    machine, by measurement, of those whose answers are as good (docs/performance.md).
+    machine, by measurement, of those in full precision (docs/performance.md).
     """
 
     pack: str = "open"
