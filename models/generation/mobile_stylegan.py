@@ -55,8 +55,8 @@ class MobileStyleGanMapper:
 
 
 def plans(xml: Path, weights: Path, resolution: int, name: str) -> Plans:
-    """How the synthesis network can be run. In bfloat16, by name: pictures differ less than by a JPEG of quality 95, but
-    both resolutions take 0.8 GB more memory.
+    """How the synthesis network can be run. In bfloat16 pictures differ less than by a JPEG of quality 95, but both
+    resolutions take 0.8 GB more memory: it is used where it is named.
     """
 
     def converted() -> bytes:
