@@ -1,8 +1,8 @@
 """Which runtime, in which precision, runs a network on this machine: chosen by measurement, once, and kept.
 
-A model says in which precisions its answers are as good (docs/performance.md tells how that is judged); which of these
-is the fastest differs from processor to processor. Where nothing can be chosen, on a card, on a processor without the
-instructions or without OpenVINO, ONNX Runtime computes in full precision.
+A model says which precisions are used only where they are named, since they cost something (docs/performance.md); which
+of the others is the fastest differs from processor to processor. Where nothing can be chosen, on a card, on a processor
+without the instructions or without OpenVINO, ONNX Runtime computes in full precision.
 """
 
 import hashlib

@@ -111,6 +111,10 @@ def test_the_settings_name_the_plan() -> None:
     assert "+int8" not in found.fingerprint and "bfloat16" not in found.fingerprint
 
 
+def test_a_lower_precision_is_never_chosen_unnamed() -> None:
+    assert {plan.partition("/")[2] for plan in plans_of_centerface_unasked()} == {"float32"}
+
+
 def test_quantised_all_but_the_last_convolutions() -> None:
     model = make_dynamic(weights("centerface").path)
     ranges = read_ranges(RANGES)
@@ -133,3 +137,9 @@ def plans_of_centerface() -> list[plans.PlanName]:
     from prosopon.models.faces.centerface import plans as of_centerface
 
     return of_centerface(weights("centerface").path, "centerface").possible()
+
+
+def plans_of_centerface_unasked() -> list[plans.PlanName]:
+    from prosopon.models.faces.centerface import plans as of_centerface
+
+    return of_centerface(weights("centerface").path, "centerface").unasked()
