@@ -1,7 +1,7 @@
 """From settings to models: which class opens which weights. Modules are imported when they are needed."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -73,6 +73,7 @@ def check_names(settings: Settings, attributes: Attributes = ATTRIBUTES) -> Sett
 
 def load_detector(models: ModelSettings, detection: DetectionSettings, compute: Compute) -> FaceDetector:
     """Raises, as all of these, `ModelUnavailable`, `UnknownModel` or `models.weights.checksums.ChecksumError`."""
+    compute = replace(compute, plan=models.plans.get("detector"))
     if pack := _insightface(models, "detector"):
         from prosopon.models.faces.insightface_pack import load_detector as load
 
@@ -144,6 +145,7 @@ def load_mapper(models: ModelSettings, compute: Compute) -> LatentMapper:
 
 
 def load_generator(models: ModelSettings, compute: Compute) -> FaceGenerator:
+    compute = replace(compute, plan=models.plans.get("generator"))
     return _open(resolve(models, "generator"), _GENERATORS, compute)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from ray import serve
 from ray.util.metrics import Histogram
@@ -18,7 +18,8 @@ Result = TypeVar("Result")
 
 def compute_for(settings: DeploymentSettings) -> Compute:
     """The device and the threads that a replica with these settings may use; OpenCV is held to them too."""
-    compute = Compute("cuda" if settings.num_gpus else "cpu", settings.threads)
+    device: Literal["cpu", "cuda"] = "cuda" if settings.num_gpus else "cpu"
+    compute = Compute(device, settings.threads, settings.concurrent_batches)
     compute.limit_libraries()
     return compute
 

@@ -170,8 +170,9 @@ class InsightFaceDetector:
         least = self.curve.score(score_threshold)
         found: list[Detections | None] = [None] * len(images)
         mean, std = self._conventions.input_mean, self._conventions.input_std
-        for positions, fits, batch in batches(images, det_size or self._detection.max_side):
-            outputs = run(self._session, (batch - np.float32(mean)) / np.float32(std))
+        side = det_size or self._detection.max_side
+        for positions, fits, batch in batches(images, side, mean=mean, std=std):
+            outputs = run(self._session, batch)
             for row, (position, fitted) in enumerate(zip(positions, fits, strict=True)):
                 faces = self._decode(outputs, row, len(positions), batch.shape[2:], least)
                 scale = np.array([fitted.scale_x, fitted.scale_y], np.float32)

@@ -68,12 +68,12 @@ def place(image: RGBImage, fitted: Fit) -> RGBImage:
 
 
 def batches(
-    images: Sequence[RGBImage], max_side: int, bgr: bool = False
+    images: Sequence[RGBImage], max_side: int, bgr: bool = False, mean: float = 0.0, std: float = 1.0
 ) -> Iterator[tuple[list[int], list[Fit], Float32]]:
     """Pictures grouped by the shape of their input.
 
-    Yields positions in `images`, how each was fitted, and their batch ``(N, 3, H, W)`` float32, 0..255, in
-    RGB or BGR order.
+    Yields positions in `images`, how each was fitted, and their batch ``(N, 3, H, W)`` float32 in RGB or BGR order:
+    0..255, less the mean, divided by the standard deviation.
     """
     groups: dict[tuple[int, int], list[tuple[int, Fit]]] = defaultdict(list)
     for position, image in enumerate(images):
@@ -81,6 +81,6 @@ def batches(
         groups[fitted.padded].append((position, fitted))
     for members in groups.values():
         canvases = [place(images[position], fitted) for position, fitted in members]
-        blob: Float32 = cv2.dnn.blobFromImages(canvases, swapRB=bgr)
+        blob: Float32 = cv2.dnn.blobFromImages(canvases, 1 / std, mean=(mean,) * 3, swapRB=bgr)
         positions, fits = [position for position, _ in members], [fitted for _, fitted in members]
         yield positions, fits, np.ascontiguousarray(blob)

@@ -9,6 +9,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from prosopon.configs.settings import PlanName
+
 if TYPE_CHECKING:
     import torch
 
@@ -19,10 +21,16 @@ class DeviceError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """What one replica may use. threads: intra-op threads of a session on the CPU."""
+    """What one replica may use.
+
+    threads: of one run of a network on the CPU; streams: runs that go on side by side. plan: the runtime and the
+    precision of the network that is opened; None is what was measured to be the fastest here.
+    """
 
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int = 1
+    streams: int = 1
+    plan: PlanName | None = None
 
     def limit_libraries(self) -> None:
         """Give OpenCV (and torch, where it is loaded) the same number of threads."""

@@ -154,6 +154,10 @@ def _end(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
+ALLOCATION = {"MALLOC_TRIM_THRESHOLD_": str(128 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
+"""glibc would give the memory of every picture back, to be faulted in and zeroed for the next."""
+
+
 def ray_environment(http: "HttpSettings | None" = None) -> dict[str, str]:
     """How Ray is set up; each can be overridden from outside. http: what HAProxy and Ray Serve's own proxy keep to.
 
@@ -182,9 +186,7 @@ def ray_environment(http: "HttpSettings | None" = None) -> dict[str, str]:
         # ask for it takes a per cent of a core.
         "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
         "LOG_NAME_UPDATE_INTERVAL_S": "86400",
-        # glibc would give the memory of every picture back, to be faulted in and zeroed for the next.
-        "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
-        "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+        **ALLOCATION,
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "prosopon.pipelines.http.front_door.middlewares",
         "PROSOPON_HTTP": (http or HttpSettings()).model_dump_json(),
         "RAY_SERVE_ENABLE_HA_PROXY": "1",

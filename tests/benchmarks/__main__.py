@@ -4,8 +4,12 @@ import os
 import subprocess
 import sys
 
+from prosopon.pipelines.commands.serve import ALLOCATION
+
 BENCHMARKS = (
     "embedder_speed",
+    "precision",
+    "stages",
     "attributes",
     "landmarks",
     "mask",
@@ -16,6 +20,7 @@ BENCHMARKS = (
     "fusion",
     "hops",
     "server",
+    "runtimes",
     "trueface",
     "checkface",
     "inversion",
@@ -38,8 +43,8 @@ def main() -> None:
     failed = []
     for name in names:
         print(f"\n== {name}", flush=True)
-        # One BLAS thread, as Ray gives a replica with a share of a core.
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        # One BLAS thread, as Ray gives a replica with a share of a core, and memory as replicas allocate it.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **ALLOCATION}
         if subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}"], env=environment).returncode:
             failed.append(name)
     if failed:

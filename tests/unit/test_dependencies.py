@@ -36,7 +36,8 @@ def imported() -> set[str]:
         packages["google.protobuf"] = ["protobuf"]
         modules.add("google.protobuf")
     told = {module: BROUGHT.get(module) or UNTOLD.get(module) for module in modules}
-    return {_spelled(told[module] or packages[module][0]) for module in modules}
+    # What is declared for some machines alone may be missing on this one.
+    return {_spelled(told[module] or packages.get(module, [module])[0]) for module in modules}
 
 
 def declared(*extras: str) -> set[str]:

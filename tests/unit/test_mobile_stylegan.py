@@ -12,6 +12,8 @@ from prosopon.models.faces.centerface import CenterFace
 from prosopon.models.generation.mobile_stylegan import MobileStyleGan, MobileStyleGanMapper, to_pixels
 from prosopon.models.generation.mobile_stylegan_network import inverse_haar, load_synthesis
 from prosopon.models.generation.mobile_stylegan_shape import STYLES
+from prosopon.models.runtime.openvino_network import computes_bfloat16
+from prosopon.models.runtime.plans import DEFAULT
 from prosopon.models.runtime.session import Compute
 from tests.weights import weights
 
@@ -25,7 +27,7 @@ def mapper() -> MobileStyleGanMapper:
 
 @pytest.fixture(scope="module")
 def generator() -> MobileStyleGan:
-    return MobileStyleGan(*weights("mobilestylegan-generator").paths, Compute(), 1024)
+    return MobileStyleGan(*weights("mobilestylegan-generator").paths, Compute(plan=DEFAULT), 1024)
 
 
 def faces(mapper: MobileStyleGanMapper, seed: int, count: int, psi: float = 0.7) -> np.ndarray:
@@ -39,8 +41,19 @@ def test_pictures_agree_with_openvino(generator: MobileStyleGan) -> None:
     np.testing.assert_allclose(image[:, ::16, ::16], GOLDEN["image"], atol=1e-4)
 
 
+def test_in_bfloat16_a_picture_differs_less_than_by_a_good_jpeg(mapper, generator) -> None:
+    if not computes_bfloat16():
+        pytest.skip("this processor does not compute in bfloat16")
+    halved = Compute(plan="openvino/bfloat16")
+    quick = MobileStyleGan(*weights("mobilestylegan-generator").paths, halved, 1024)
+    w = faces(mapper, 4, 1)
+    full = generator.generate(w)[0]
+    _, file = cv2.imencode(".jpg", full, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    assert cv2.PSNR(full, quick.generate(w)[0]) > cv2.PSNR(full, cv2.imdecode(file, cv2.IMREAD_COLOR)) + 1
+
+
 def test_half_the_resolution_is_the_mean_of_four_pixels(mapper, generator) -> None:
-    half = MobileStyleGan(*weights("mobilestylegan-generator").paths, Compute(), 512)
+    half = MobileStyleGan(*weights("mobilestylegan-generator").paths, Compute(plan=DEFAULT), 512)
     w = faces(mapper, 1, 1)
     expected = generator.synthesise(w).reshape(1, 3, 512, 2, 512, 2).mean(axis=(3, 5))
     np.testing.assert_allclose(half.synthesise(w), expected, atol=1e-5)

@@ -299,15 +299,49 @@ class FaceRecords:
 
     def resolve(self, ids: set[int], embeddings: bool = False) -> dict[int, tuple[str, UUID, bytes]]:
         """Subject, image id and embedding of faces; one that has been deleted meanwhile is left out."""
-        columns: list[Any] = [_faces.c.id, _subjects.c.name, _faces.c.image_id]
-        columns.append(_faces.c.embedding if embeddings else sa.literal(b"").label("embedding"))
-        query = sa.select(*columns).join(_subjects, _subjects.c.id == _faces.c.subject_id)
         found: dict[int, tuple[str, UUID, bytes]] = {}
         with self.records.read() as db:
             for part in chunks(sorted(ids)):
-                for row in db.execute(query.where(_faces.c.id.in_(part))):
-                    found[row.id] = row.name, row.image_id, row.embedding
+                for id, *face in db.execute(_NAMED[embeddings], {"ids": part}):
+                    found[id] = tuple(face)
         return found
+
+
+def pictured(records: Records, gallery: int, sha256: str) -> str | None:
+    """The subject of the gallery's oldest face whose kept picture has this hash."""
+    query = (
+        sa.select(_subjects.c.name)
+        .join(_faces, _faces.c.subject_id == _subjects.c.id)
+        .where(_faces.c.blob == sha256, _faces.c.gallery_id == gallery)
+        .order_by(_faces.c.id)
+        .limit(1)
+    )
+    with records.read() as db:
+        found: str | None = db.execute(query).scalar_one_or_none()
+    return found
+
+
+def enrolled(records: Records, image_ids: Sequence[UUID]) -> dict[UUID, int]:
+    """Galleries of those faces that there are."""
+    found: dict[UUID, int] = {}
+    with records.read() as db:
+        for part in chunks(image_ids):
+            query = sa.select(_faces.c.image_id, _faces.c.gallery_id).where(_faces.c.image_id.in_(part))
+            found.update((row.image_id, row.gallery_id) for row in db.execute(query))
+    return found
+
+
+def _named(embeddings: bool) -> sa.Select[Any]:
+    embedding = _faces.c.embedding if embeddings else sa.literal(b"").label("embedding")
+    return (
+        sa.select(_faces.c.id, _subjects.c.name, _faces.c.image_id, embedding)
+        .join(_subjects, _subjects.c.id == _faces.c.subject_id)
+        .where(_faces.c.id.in_(sa.bindparam("ids", expanding=True)))
+    )
+
+
+_NAMED = {embeddings: _named(embeddings) for embeddings in (False, True)}
+"""Whose faces these are, with and without embeddings: every search asks, and to build a statement takes as long."""
 
 
 def face_rows() -> sa.Select[Any]:

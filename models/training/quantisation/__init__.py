@@ -1,0 +1,1 @@
+"""What quantised networks are calibrated on."""
