@@ -183,16 +183,20 @@ def test_a_folder_that_is_watched_is_followed(tmp_path: Path, pictures: Path, lo
             assert process.poll() is None and time.monotonic() < deadline, Path(log.name).read_text()
             time.sleep(0.2)
 
+    def said(text: str) -> None:
+        deadline = time.monotonic() + 60
+        while text not in Path(log.name).read_text():
+            assert time.monotonic() < deadline, Path(log.name).read_text()
+            time.sleep(0.2)
+
     try:
         until(7)
-        deadline = time.monotonic() + 60
-        while "watching" not in Path(log.name).read_text():
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        said("watching")
         shutil.copy(london[7], pictures)
         until(8)
         shutil.rmtree(pictures / london[0].stem)
         until(7)
+        said("1 pictures pruned")
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0, Path(log.name).read_text()
     finally:
