@@ -13,7 +13,7 @@ define MAKE_VENV
 $(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 endef
 
-.PHONY: serve test bench lint format install clean
+.PHONY: serve test bench soak lint format install clean
 
 # The virtual environment is complete once the stamp is newer than what it was made from.
 $(VENV)/.serve: pyproject.toml
@@ -41,6 +41,12 @@ test: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/prosopon models pull
 	$(BIN)/python -m tests.benchmarks
+
+# What a server withstands, in an hour or two: a table in the end. `make soak SHARE=0.1` for less of it.
+SHARE ?= 1
+soak: $(VENV)/.test
+	$(BIN)/prosopon models pull
+	$(BIN)/python -m tests.soak --share $(SHARE)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check .

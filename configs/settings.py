@@ -24,34 +24,40 @@ PlanName = Literal[
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    """The text below a setting is its description."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class DeploymentSettings(_Strict):
-    """Resources of one deployment.
-
-    num_cpus and num_gpus are what Ray reserves for a replica; ONNX, OpenCV and torch get as many threads as the
-    share rounds up to. Replicas follow load between min_replicas and max_replicas: one is added for every
-    target_ongoing_requests once load has lasted upscale_seconds, and taken away once it has lacked downscale_seconds.
-    A replica takes at most max_ongoing_requests at once; up to max_queued_requests more wait at each caller and the
-    rest are refused. Requests that wait together form a batch of at most max_batch_size; a replica works on
-    concurrent_batches of them at a time, each with its own threads. log_calls: a line for every call, with the id of
-    the request that it serves.
-    """
+    """Resources of one deployment."""
 
     num_cpus: Annotated[float, Field(gt=0)] = 0.1
+    """CPUs that Ray reserves for a replica. ONNX, OpenCV and torch get as many threads as that rounds up to."""
     num_gpus: Annotated[float, Field(ge=0)] = 0
+    """GPUs that Ray reserves for a replica."""
     min_replicas: Annotated[int, Field(ge=1)] = 1
+    """How many replicas there always are."""
     max_replicas: Annotated[int, Field(ge=1)] = 1
+    """How many there may be: they follow load."""
     target_ongoing_requests: Annotated[float, Field(gt=0)] = 4
+    """Requests of one replica at a time; for every so many there is one."""
     upscale_seconds: Annotated[float, Field(ge=0)] = 10
+    """How long load lasts before replicas are added."""
     downscale_seconds: Annotated[float, Field(ge=0)] = 300
+    """How long load lacks before replicas are taken away."""
     max_ongoing_requests: Annotated[int, Field(ge=1)] = 64
+    """At most so many requests are in a replica at once."""
     max_queued_requests: Annotated[int, Field(ge=-1)] = 256
+    """Up to so many more wait at each caller, and the rest are refused; -1 is any number."""
     max_batch_size: Annotated[int, Field(ge=1)] = 8
+    """At most so many requests that wait together form a batch."""
     batch_wait_ms: Annotated[float, Field(ge=0)] = 0
+    """How long a batch waits to be filled."""
     concurrent_batches: Annotated[int, Field(ge=1)] = 1
+    """Batches that a replica works on at a time, each with threads of its own."""
     log_calls: bool = False
+    """A line for every call, with the id of the request that it serves."""
 
     @model_validator(mode="after")
     def _replicas_in_order(self) -> "DeploymentSettings":
@@ -66,20 +72,21 @@ class DeploymentSettings(_Strict):
 
 
 class DetectionSettings(_Strict):
-    """max_side: pictures are shrunk to this longer side (pixels) before detection, never enlarged. Beyond 1280 they are
-    looked at in tiles of that size, each of which takes as long as three or four ordinary pictures; a request may ask
-    for another size, up to largest_side.
-
-    colocated: the models that the detector's replica runs itself on the faces that it cuts, where they are here; null
-    is all. That spares a picture a hop for each, and a small machine a process for each. The others are deployed by
-    themselves: where models scale apart, name none of them, ``[]``.
-    """
+    """How faces are looked for."""
 
     max_side: Annotated[int, Field(ge=64, le=16384)] = 640
+    """Pictures are shrunk to this longer side (pixels) before detection, never enlarged. Beyond 1280 they are looked at
+    in tiles of that size, each of which takes as long as three or four ordinary pictures."""
     largest_side: Annotated[int, Field(ge=64, le=16384)] = 4096
+    """Up to this size a request may ask for another."""
     score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Least probability of a face."""
     nms_threshold: Annotated[float, Field(gt=0, le=1)] = 0.3
+    """Of two faces that overlap by more (intersection over union), the less probable is dropped."""
     colocated: tuple[Role, ...] | None = None
+    """The models that the detector's replica runs itself on the faces that it cuts, where they are here; null is all.
+    That spares a picture a hop for each, and a small machine a process for each. The others are deployed by
+    themselves: where models scale apart, name none of them, ``[]``."""
 
     def colocates(self, roles: Iterable[Role]) -> list[Role]:
         """Which of the roles of faces the detector's replica runs."""
@@ -87,170 +94,209 @@ class DetectionSettings(_Strict):
 
 
 class GenerationSettings(_Strict):
-    """How faces are made out of latents, and how much of what was made is kept.
-
-    truncation_psi: how far styles go from the mean, for the layers up to truncated_pixels; 1 is all the way. What a
-    generator's pictures lose in variety they gain in quality. cache_bytes: of pictures and films, the least recently
-    used of which are dropped. max_latents: that are kept for clients who registered them, 2 to 50 kB each; beyond that
-    the oldest leave.
-
-    inversion_seconds, inversion_steps: what the search for the latent of a photograph may take, whichever ends first;
-    longer comes closer. inversion_threads: of that search, which gives way to all other work. upload_bytes: of a
-    photograph whose latent is asked for, where that is more than `images.max_bytes`.
-    """
+    """How faces are made out of latents, and how much of what was made is kept."""
 
     truncation_psi: Annotated[float, Field(ge=0, le=1)] = 0.7
+    """How far styles go from the mean; 1 is all the way. What a generator's pictures lose in variety they gain in
+    quality."""
     truncated_pixels: Annotated[int, Field(ge=0)] = 32
+    """Highest resolution, in pixels, of the layers that truncation_psi is for."""
     cache_bytes: Annotated[int, Field(ge=0)] = 2 * 1024**3
+    """Most bytes of pictures and films that are kept; the least recently used are dropped."""
     max_latents: Annotated[int, Field(ge=1)] = 50_000
+    """Most latents that are kept for clients who registered them, 2 to 50 kB each; beyond that the oldest leave."""
     inversion_seconds: Annotated[float, Field(gt=0)] = 30
+    """Longest search for the latent of a photograph; longer comes closer."""
     inversion_steps: Annotated[int, Field(ge=1)] = 150
+    """Most steps of that search, whichever ends first."""
     inversion_threads: Annotated[int, Field(ge=1)] = 2
+    """Threads of that search, which gives way to all other work."""
     upload_bytes: Annotated[int, Field(gt=0)] = 16 * 1024**2
+    """Largest photograph whose latent is asked for, where that is more than `images.max_bytes`."""
 
 
 class SwapSettings(_Strict):
-    """Face swaps, and how much of them is kept.
+    """Face swaps, and how much of them is kept."""
 
-    format: of results; `source` is the format of the picture that was changed, where it can be written. png keeps
-    every pixel outside the faces exactly as it was, jpg does not. max_faces: replaced in one picture. result_hours:
-    for which a result can be fetched, and a failed task be retried; then its pictures are deleted. history_days: for
-    which a task without pictures stays on record. max_waiting: tasks that may be open at once, of one tenant at
-    most max_waiting_per_tenant; more are refused. lease_seconds: after which another worker takes over a task whose
-    worker died. max_attempts: of one task. public_url: how clients reach this server; empty is as they asked for it.
-    """
-
+    method: Literal["best", "regenerate", "warp", "inswapper"] | None = None
+    """`warp` lays the face's own pixels over the other's, in a moment; `inswapper` is InsightFace's network, where the
+    role swapper has it; unset is inswapper there, and else warp. `regenerate` makes the new face with the face
+    generator, in half a minute; `best` is inswapper where it is there, else regenerate for one face in a picture and
+    warp for several."""
+    seconds: Annotated[float, Field(gt=0)] = 30
+    """How long one face may be made anew."""
+    threads: Annotated[int, Field(ge=1)] = 2
+    """Of making one face anew."""
+    least_similarity: Annotated[float, Field(ge=-1, le=1)] = 0.15
+    """By the judge's cosine, of a result to the new face, which must also be more than that to the one it replaces. A
+    result that fails is made by another method, then refused."""
+    most_shift: Annotated[float, Field(gt=0)] = 0.15
+    """Most that landmarks may have moved, in distances of the eyes."""
+    least_eyes: Annotated[float, Field(ge=0)] = 16
+    """Pixels between the eyes of a face that is put in, and of one that is judged."""
+    most_yaw: Annotated[float, Field(gt=0, le=90)] = 60
+    """Degrees that a face that is put in may be turned sideways."""
     format: Literal["png", "webp", "jpg", "source"] = "png"
+    """Format of results; `source` is the format of the picture that was changed, where it can be written. png keeps
+    every pixel outside the faces exactly as it was, jpg does not."""
     max_faces: Annotated[int, Field(ge=1, le=100)] = 16
+    """Most faces that are replaced in one picture."""
     result_hours: Annotated[float, Field(gt=0)] = 24
+    """How long a result can be fetched, and a failed task be retried; then its pictures are deleted."""
     history_days: Annotated[float, Field(gt=0)] = 30
+    """How long a task without pictures stays on record."""
     max_waiting: Annotated[int, Field(ge=1)] = 2000
+    """Tasks that may be open at once; more are refused."""
     max_waiting_per_tenant: Annotated[int, Field(ge=1)] = 500
+    """Tasks of one tenant that may be open at once."""
     lease_seconds: Annotated[float, Field(gt=0)] = 20
+    """Time after which another worker takes over a task whose worker died."""
     max_attempts: Annotated[int, Field(ge=1)] = 5
+    """Attempts before a task is given up."""
     public_url: Annotated[str, Field(pattern=r"^(https?://[^/]+)?$")] = ""
+    """How clients reach this server; empty is as they asked for it."""
 
 
 class WebhookSettings(_Strict):
-    """How webhooks are called. seconds: for one attempt; the pause after it starts at first_pause_seconds and doubles
-    up to max_pause_seconds. concurrency: attempts at once, of which at most per_host go to one host and per_key
-    belong to one key.
-    """
+    """How webhooks are called."""
 
     seconds: Annotated[float, Field(gt=0)] = 10
+    """Longest time of one attempt."""
     max_attempts: Annotated[int, Field(ge=1)] = 12
+    """Attempts before a call is given up."""
     first_pause_seconds: Annotated[float, Field(gt=0)] = 5
+    """Pause after the first attempt; it doubles after each further one."""
     max_pause_seconds: Annotated[float, Field(gt=0)] = 3600
+    """Longest pause."""
     concurrency: Annotated[int, Field(ge=1)] = 64
+    """Attempts at once."""
     per_host: Annotated[int, Field(ge=1)] = 4
+    """At most so many of them go to one host."""
     per_key: Annotated[int, Field(ge=1)] = 16
+    """At most so many of them belong to one key."""
 
 
 class IngestionSettings(_Strict):
-    """How `prosopon ingest` uses the machines.
-
-    num_cpus and num_gpus are a worker's, which gets as many threads as its CPU share rounds up to; workers: None is one
-    for each such share of the cluster. fetchers: processes that fetch URLs, concurrent_fetches at a time each.
-    batch: pictures that are looked at and committed together. writers: processes that write where the vectors are on a
-    Milvus server; a Milvus Lite file has one.
-    """
+    """How `prosopon ingest` uses the machines."""
 
     num_cpus: Annotated[float, Field(gt=0)] = 1
+    """CPUs of a worker, which gets as many threads as that rounds up to."""
     num_gpus: Annotated[float, Field(ge=0)] = 0
+    """GPUs of a worker."""
     workers: Annotated[int | None, Field(ge=1)] = None
+    """Workers; null is one for each such share of the cluster."""
     fetchers: Annotated[int, Field(ge=1)] = 2
+    """Processes that fetch URLs."""
     concurrent_fetches: Annotated[int, Field(ge=1)] = 16
+    """URLs that each of them fetches at a time."""
     batch: Annotated[int, Field(ge=1)] = 16
+    """Pictures that are looked at and committed together."""
     writers: Annotated[int, Field(ge=1)] = 1
+    """Processes that write where the vectors are on a Milvus server; a Milvus Lite file has one."""
 
 
 class CompreFaceSettings(_Strict):
-    """mask_values: the plugin `mask` says `mask_worn_correctly` and `mask_worn_incorrectly`, as CompreFace's document
-    does, or `with_mask` and `mask_weared_incorrect`, as its server does.
-    """
+    """What CompreFace's clients are told."""
 
     mask_values: Literal["document", "server"] = "document"
+    """`document`: the plugin `mask` says `mask_worn_correctly` and `mask_worn_incorrectly`, as CompreFace's document
+    does; `server`: `with_mask` and `mask_weared_incorrect`, as its server does."""
+
+
+class GallerySettings(_Strict):
+    """What a face must be to be enrolled, by any API."""
+
+    least_quality: Annotated[float, Field(ge=0, le=1)] = 0
+    """Faces whose `quality` (0..1; CompreFace's answer tells it as `X-Face-Quality`) is below it are refused; 0 takes
+    all. A sharp portrait has 0.75 or more, a face that is far out of focus less than 0.5."""
 
 
 class FaceCheckSettings(_Strict):
-    """What a search by face costs, and how long it and its pictures are kept.
-
-    search_credits and demo_credits: of one completed search. keep_hours: after the last use of a search; then it is
-    deleted, together with its pictures. max_results: faces in an answer, of those that score at least min_score.
-    concurrent_searches: made at a time by one process; up to max_waiting more wait, of one tenant at most
-    max_waiting_per_tenant, and the rest are refused. Tenants take turns.
-    show_files: whether results name the whole path of a picture that was ingested without a url, which tells clients of
-    this machine's folders; otherwise the file's name alone.
-    null_output: answer ``"output": null`` before there is one, as clients need it that index the answer without
-    asking (the vendor's own example does); the API's OpenAPI document does not allow null: false leaves the field out.
-    """
+    """What a search by face costs, and how long it and its pictures are kept."""
 
     search_credits: Annotated[int, Field(ge=0)] = 3
+    """Price of a completed search."""
     demo_credits: Annotated[int, Field(ge=0)] = 0
+    """Price of a completed search with `demo`."""
     keep_hours: Annotated[float, Field(gt=0)] = 24
+    """How long a search is kept after its last use; then it is deleted, together with its pictures."""
     max_results: Annotated[int, Field(ge=1, le=1000)] = 100
+    """Most faces in an answer."""
     min_score: Annotated[int, Field(ge=0, le=100)] = 50
+    """Least score of a face in an answer."""
     concurrent_searches: Annotated[int, Field(ge=1)] = 4
+    """Searches that one process makes at a time."""
     max_waiting: Annotated[int, Field(ge=0)] = 256
+    """Searches that wait for these in one process; more are refused."""
     max_waiting_per_tenant: Annotated[int, Field(ge=1)] = 64
+    """Most of them of one tenant; tenants take turns."""
     show_files: bool = False
+    """Whether results name the whole path of a picture that was ingested without a url, which tells clients of this
+    machine's folders; otherwise the file's name alone."""
     null_output: bool = True
+    """Answer ``"output": null`` before there is one, as clients need it that index the answer without asking (the
+    vendor's own example does). The API's OpenAPI document does not allow null: false leaves the field out."""
 
 
 class HttpSettings(_Strict):
-    """What strangers may hold of the server while they talk to it.
-
-    body_bytes: of one request, whatever its route allows; held_bytes: of the bodies that one process holds at a time.
-    idle_seconds: between two pieces of a request or of an answer; header_seconds, body_seconds: until its headers and
-    its body are there. connections: at a time, of which connections_per_source are from one address; raise that where
-    many clients come through one proxy. requests_per_second: of one key or, on routes that ask for none, of one
-    address; null is any number. After a pause `burst` of them may come at once. More are answered 429, and each ingress
-    replica counts for itself. trusted_proxies: addresses and networks of the proxies before this server, whose
-    X-Forwarded-For says who asks; everybody else's is replaced by the address that the connection comes from.
-    """
+    """What strangers may hold of the server while they talk to it."""
 
     body_bytes: Annotated[int, Field(ge=1)] = 128 * 1024 * 1024
+    """Largest body of a request, whatever its route allows."""
     held_bytes: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
+    """Most bytes of all bodies that one process holds at a time."""
     idle_seconds: Annotated[float, Field(gt=0)] = 20
+    """Longest pause between two pieces of a request or of an answer."""
     header_seconds: Annotated[float, Field(gt=0)] = 10
+    """Longest time until a request's headers are there."""
     body_seconds: Annotated[float, Field(gt=0)] = 120
+    """Longest time until its body is there."""
     connections: Annotated[int, Field(ge=16)] = 8192
+    """Most connections at a time."""
     connections_per_source: Annotated[int, Field(ge=1)] = 512
+    """Most of these from one address; raise that where many clients come through one proxy."""
     requests_per_second: Annotated[float | None, Field(gt=0)] = None
+    """Most requests of one key or, on routes that ask for none, of one address; null is any number. More are answered
+    429, and each ingress replica counts for itself."""
     burst: Annotated[int, Field(ge=1)] = 20
+    """So many of them may come at once after a pause."""
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+    """Addresses and networks of the proxies before this server, whose X-Forwarded-For says who asks; everybody else's
+    is replaced by the address that the connection comes from."""
 
 
 class ImageLimits(_Strict):
-    """Checked before a picture is decoded. Sizes in bytes and pixels.
-
-    max_segments: parts of a file's header and metadata, such as a JPEG's segments or a PNG's chunks; max_scans: of a
-    progressive JPEG. Pictures that may take long or much memory to decode go to a process of their own, which ends
-    after decode_seconds of a processor's time and cannot take more than decode_bytes of memory; of these at most
-    costly_decodes are at work on a machine, and the others wait.
-    """
+    """Checked before a picture is decoded. Pictures that may take long or much memory to decode go to a process of
+    their own."""
 
     max_bytes: Annotated[int, Field(ge=1)] = 5 * 1024 * 1024
+    """Largest file, in bytes."""
     max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+    """Largest picture: width times height."""
     max_segments: Annotated[int, Field(ge=1)] = 2000
+    """Most parts of a file's header and metadata, such as a JPEG's segments or a PNG's chunks."""
     max_scans: Annotated[int, Field(ge=1)] = 500
+    """Most scans of a progressive JPEG."""
     decode_seconds: Annotated[float, Field(gt=0)] = 10
+    """Processor time after which that process ends."""
     decode_bytes: Annotated[int, Field(ge=1 << 26)] = 1 << 30
+    """Most memory, in bytes, that that process can take."""
     costly_decodes: Annotated[int, Field(ge=1)] = 1
+    """At most so many such pictures are decoded at a time on a machine, and the others wait."""
 
 
 class FetchSettings(_Strict):
-    """What the server may ask of other servers when a client names a URL.
-
-    Addresses that are not public are refused. allow: exceptions, each a host's name (``pictures.internal``,
-    ``*.internal``: whatever it resolves to), an address or a network (``10.1.0.0/16``). seconds: for one request
-    with all of its redirects; connect_seconds: for one connection.
-    """
+    """What the server may ask of other servers when a client names a URL. Addresses that are not public are refused."""
 
     allow: tuple[str, ...] = ()
+    """Exceptions, each a host's name (``pictures.internal``, ``*.internal``: whatever it resolves to), an address or a
+    network (``10.1.0.0/16``)."""
     seconds: Annotated[float, Field(gt=0)] = 20
+    """Longest request, with all of its redirects."""
     connect_seconds: Annotated[float, Field(gt=0)] = 5
+    """Longest wait for a connection."""
     max_redirects: Annotated[int, Field(ge=0)] = 5
+    """Most redirects of one request."""
 
 
 class _Environment(BaseSettings):
@@ -277,39 +323,40 @@ def _mirror() -> Path | None:
 
 
 class ModelSettings(_Strict):
-    """Which weights serve which role.
-
-    pack: `open`, or `insightface/<pack name or folder>`.
-    overrides: role -> artifact name of the registry, or the path of a file.
-    generator_class: of a StyleGAN2 file with classes, the one whose faces are made.
-    plans: role -> runtime and precision on CPUs, for the roles detector and generator. Unset, the fastest on this
-    machine, by measurement, of those in full precision (docs/performance.md).
-    """
+    """Which weights serve which role."""
 
     pack: str = "open"
+    """`open`, or `insightface/<pack name or folder>`."""
     overrides: dict[Role, str] = {}
+    """Role -> artifact name of the registry, or the path of a file."""
     generator_class: Annotated[int, Field(ge=0)] | None = None
+    """Of a StyleGAN2 file with classes, the one whose faces are made."""
     plans: dict[Literal["detector", "generator"], PlanName] = {}
+    """Role -> runtime and precision on CPUs. Unset, the fastest on this machine, by measurement, of those in full
+    precision (docs/performance.md)."""
     directory: Path = Field(default_factory=lambda: _absolute(_Environment().models))
+    """Where weights are kept."""
     mirror: Path | None = Field(default_factory=_mirror)
+    """A folder in which they are looked for first."""
 
 
 class VectorIndexSettings(_Strict):
-    """How a Milvus server indexes embeddings. A Milvus Lite file has no index: searches are answered from memory.
-
-    kind: Milvus' name. build and search: its parameters, where they differ from the defaults in
-    `deployments/state/vectors/index.py`. candidates: so many times more faces than are wanted are asked for, and
-    compared exactly with the records' embeddings. partitions: that galleries are spread over; shards: that writes are
-    spread over; replicas: of the loaded index. These three are chosen when the collection is made.
-    """
+    """How a Milvus server indexes embeddings. A Milvus Lite file has no index: searches are answered from memory."""
 
     kind: Literal["HNSW", "HNSW_SQ", "IVF_FLAT", "IVF_SQ8", "DISKANN"] = "HNSW"
+    """Milvus' name of the index."""
     build: dict[str, int | float | str | bool] = {}
+    """Parameters of the index, where they differ from the defaults in `deployments/state/vectors/index.py`."""
     search: dict[str, int | float | str | bool] = {}
+    """Parameters of a search, in the same way."""
     candidates: Annotated[int, Field(ge=1)] = 4
+    """So many times more faces than are wanted are asked for, and compared exactly with the records' embeddings."""
     partitions: Annotated[int, Field(ge=1, le=1024)] = 64
+    """Partitions that galleries are spread over; chosen when the collection is made."""
     shards: Annotated[int, Field(ge=1)] = 1
+    """Shards that writes are spread over; chosen when the collection is made."""
     replicas: Annotated[int, Field(ge=1)] = 1
+    """Replicas of the loaded index; chosen when the collection is made."""
 
 
 def local_path(url: str) -> str | None:
@@ -323,17 +370,18 @@ def local_path(url: str) -> str | None:
 
 
 class StateSettings(_Strict):
-    """Where state lives. Unset values fall to SQLite, a Milvus Lite file and a directory under `home`.
-
-    database_url: SQLAlchemy URL; blobs_url: fsspec URL of a directory; vectors_uri: a Milvus Lite file or a
-    server's URI (`http://host:19530`), which `vector_index` is for.
-    """
+    """Where state lives. What is not set lies under `home`."""
 
     home: Path = Field(default_factory=lambda: _absolute(_Environment().home))
+    """Folder of what has no place of its own below."""
     database_url: str = Field(default_factory=lambda: _Environment().database_url)
+    """SQLAlchemy's URL of the records."""
     blobs_url: str = Field(default_factory=lambda: _Environment().blobs_url)
+    """fsspec's URL of a directory for images and results."""
     vectors_uri: str = Field(default_factory=lambda: _Environment().vectors_uri)
+    """A Milvus Lite file, or a server's URI (`http://host:19530`)."""
     vectors_token: str = Field(default_factory=lambda: _Environment().vectors_token, repr=False)
+    """Token of a Milvus server."""
     vector_index: VectorIndexSettings = VectorIndexSettings()
 
     @model_validator(mode="before")
@@ -394,26 +442,35 @@ class Deployments(_Strict):
     has said how much it has to do: with a short queue there, most are refused though the replica is idle.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
     __pydantic_extra__: dict[str, DeploymentSettings] = Field(init=False)
 
     ingress: DeploymentSettings = DeploymentSettings(max_ongoing_requests=2048)
+    """Takes the requests."""
     detector: DeploymentSettings = DeploymentSettings(
         num_cpus=0.5, max_batch_size=1, concurrent_batches=2, max_ongoing_requests=80, max_queued_requests=64
     )
+    """Decodes pictures and finds faces."""
     face_index: DeploymentSettings = DeploymentSettings(max_ongoing_requests=256, max_batch_size=64)
+    """Holds galleries."""
     identifier: DeploymentSettings = DeploymentSettings()
+    """Trains and asks the classifiers of collections."""
     generator: DeploymentSettings = DeploymentSettings(
         num_cpus=0.3, max_batch_size=1, concurrent_batches=2, max_ongoing_requests=16, max_queued_requests=32
     )
+    """Makes faces."""
     video_encoder: DeploymentSettings = DeploymentSettings(
         concurrent_batches=2, max_ongoing_requests=2, max_queued_requests=6
     )
+    """Makes films."""
     swap_worker: DeploymentSettings = DeploymentSettings(num_cpus=0.05, concurrent_batches=2)
+    """Swaps faces."""
     courier: DeploymentSettings = DeploymentSettings(num_cpus=0.01)
+    """Calls webhooks."""
     inverter: DeploymentSettings = DeploymentSettings(
         num_cpus=0.02, max_batch_size=1, max_ongoing_requests=4, max_queued_requests=2
     )
+    """Finds latents of photographs."""
 
     @property
     def of_roles(self) -> dict[Role, DeploymentSettings]:
@@ -422,15 +479,10 @@ class Deployments(_Strict):
 
 
 class Settings(_Strict):
-    """The `args` of the application.
-
-    apis: which of the five APIs are served; only the deployments that they need are started.
-    cors: from which origins a browser's pages may call an API (``https://example.org``); ``*``, which is the default,
-    is from all, none from nowhere.
-    development_key: create a key with every scope at the first start and print it.
-    """
+    """The `args` of the application."""
 
     apis: tuple[Api, ...] = ("compreface", "trueface", "facecheck", "checkface", "aifaceswap")
+    """Which of the five APIs are served; only the deployments that they need are started."""
     models: ModelSettings = Field(default_factory=ModelSettings)
     detection: DetectionSettings = DetectionSettings()
     images: ImageLimits = ImageLimits()
@@ -440,12 +492,16 @@ class Settings(_Strict):
     swap: SwapSettings = SwapSettings()
     webhooks: WebhookSettings = WebhookSettings()
     generation: GenerationSettings = GenerationSettings()
+    galleries: GallerySettings = GallerySettings()
     compreface: CompreFaceSettings = CompreFaceSettings()
     facecheck: FaceCheckSettings = FaceCheckSettings()
     state: StateSettings = Field(default_factory=StateSettings)
     deployments: Deployments = Deployments()
     cors: dict[Api, tuple[str, ...]] = {}
+    """From which origins a browser's pages may call an API (``https://example.org``); ``*``, which is the default, is
+    from all, none from nowhere."""
     development_key: bool = True
+    """Create a key with every scope at the first start and print it."""
 
     @model_validator(mode="after")
     def _one_writer(self) -> "Settings":

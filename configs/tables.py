@@ -1,7 +1,7 @@
 """Every setting with its default, as the tables of docs/configuration.md."""
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -9,6 +9,8 @@ from pydantic.fields import FieldInfo
 
 from prosopon.configs.settings import Deployments, DeploymentSettings, Settings
 
+Row = tuple[str, str, str]
+"""A setting, its default, and what it is."""
 ENVIRONMENT = {
     "models.directory": "`PROSOPON_MODELS`, or `~/.cache/prosopon/models`",
     "models.mirror": "`PROSOPON_MODELS_MIRROR`, or none",
@@ -28,25 +30,30 @@ def markdown(faces: Mapping[str, DeploymentSettings]) -> str:
         "Made by `prosopon settings`. In a Serve config file these are the `args` of the application.",
         "",
     ]
-    sections = {name: field for name, field in Settings.model_fields.items() if _is_section(field)}
+    sections = {name: model for name, field in Settings.model_fields.items() if (model := _section(field))}
     lines += _table(
         [_row(name, field) for name, field in Settings.model_fields.items() if name not in sections]
     )
-    for name, field in sections.items():
-        if name == "deployments":
-            continue
-        model = field.annotation
-        assert isinstance(model, type) and issubclass(model, BaseModel)
-        lines += [f"## {name}", "", *_prose(model)]
-        lines += _table([_row(f"{name}.{key}", one) for key, one in model.model_fields.items()])
+    for name, model in sections.items():
+        if model is not Deployments:
+            lines += [f"## {name}", "", *_prose(model), *_table(_rows(name, model))]
     return "\n".join(lines + list(_deployments(faces))).rstrip() + "\n"
+
+
+def _rows(prefix: str, model: type[BaseModel]) -> Iterator[Row]:
+    """Of every setting of a section, and of the sections in it."""
+    for name, field in model.model_fields.items():
+        if inner := _section(field):
+            yield from _rows(f"{prefix}.{name}", inner)
+        else:
+            yield _row(f"{prefix}.{name}", field)
 
 
 def _deployments(faces: Mapping[str, DeploymentSettings]) -> Iterator[str]:
     yield from ("## deployments", "", *_prose(DeploymentSettings), *_prose(Deployments))
     shown = list(DeploymentSettings.model_fields)
     plain = DeploymentSettings()
-    yield from _table([(f"deployments.*.{name}", _shown(getattr(plain, name))) for name in shown])
+    yield from _table(_rows("deployments.*", DeploymentSettings))
     yield "What differs from that by default:"
     yield ""
     rows = []
@@ -55,18 +62,19 @@ def _deployments(faces: Mapping[str, DeploymentSettings]) -> Iterator[str]:
         changes = [
             f"{key} {getattr(own, key):g}" for key in shown if getattr(own, key) != getattr(plain, key)
         ]
-        rows.append((f"deployments.{name}", ", ".join(changes) or "nothing"))
+        told = Deployments.model_fields[name].description if name in fields else "A model of faces."
+        rows.append((f"deployments.{name}", ", ".join(changes) or "nothing", told or ""))
     yield from _table(rows)
 
 
-def _is_section(field: FieldInfo) -> bool:
-    return isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+def _section(field: FieldInfo) -> type[BaseModel] | None:
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
-def _row(name: str, field: FieldInfo) -> tuple[str, str]:
-    if name in ENVIRONMENT:
-        return name, ENVIRONMENT[name]
-    return name, _shown(field.get_default(call_default_factory=True))
+def _row(name: str, field: FieldInfo) -> Row:
+    default = ENVIRONMENT.get(name) or _shown(field.get_default(call_default_factory=True))
+    return name, default, " ".join((field.description or "").split())
 
 
 def _shown(value: Any) -> str:
@@ -83,10 +91,10 @@ def _prose(model: type[BaseModel]) -> list[str]:
     return [*inspect.cleandoc(model.__doc__ or "").splitlines(), ""]
 
 
-def _table(rows: list[tuple[str, str]]) -> list[str]:
+def _table(rows: Iterable[Row]) -> list[str]:
     return [
-        "| setting | default |",
-        "|---|---|",
-        *(f"| `{name}` | {default} |" for name, default in rows),
+        "| setting | default | |",
+        "|---|---|---|",
+        *(f"| `{name}` | {default} | {told} |" for name, default, told in rows),
         "",
     ]

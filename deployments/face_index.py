@@ -17,7 +17,7 @@ from prosopon.deployments.serving.calls import refusals_are_answers
 from prosopon.deployments.serving.gallery_metrics import report_sizes
 from prosopon.deployments.serving.remote import remote
 from prosopon.deployments.state.blobs import Blob
-from prosopon.deployments.state.errors import FingerprintMismatch, StateError
+from prosopon.deployments.state.errors import EmbedderNotInService, FingerprintMismatch, StateError
 from prosopon.deployments.state.galleries.enrollments import EnrolledPicture, EnrollmentStore
 from prosopon.deployments.state.galleries.faces import (
     DeletedSubject,
@@ -61,6 +61,16 @@ class FaceIndex:
 
     @refusals_are_answers
     async def add(self, face: NewFace) -> FaceRecord:
+        return _value(await self._add(face))
+
+    @refusals_are_answers
+    async def add_embedded(self, fingerprint: str, face: NewFace) -> FaceRecord:
+        """`add` of a face that the embedder of that fingerprint saw, in whichever process.
+
+        Raises EmbedderNotInService where it is not the one in service.
+        """
+        if fingerprint != self._store.fingerprint:
+            raise EmbedderNotInService(fingerprint, self._store.fingerprint)
         return _value(await self._add(face))
 
     @refusals_are_answers

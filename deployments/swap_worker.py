@@ -86,7 +86,7 @@ class SwapWorker:
         self._seconds = Histogram(
             "prosopon_swap_seconds",
             "Time of one swap, from its pictures' bytes to the result's.",
-            boundaries=[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10],
+            boundaries=[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 80],
         )
         self._loop = asyncio.create_task(self._take_tasks())
 

@@ -20,6 +20,7 @@ from prosopon.models.roles import (
 )
 from prosopon.models.runtime.session import Compute
 from prosopon.models.swap.types import FaceSwapper
+from prosopon.models.weights.catalogue import CATALOGUE
 from prosopon.models.weights.registry import ModelUnavailable, Registry, UnknownModel, Weights, resolve
 
 __all__ = [
@@ -37,8 +38,11 @@ __all__ = [
     "load_generator",
     "load_landmarks",
     "load_mapper",
+    "load_regenerator",
+    "load_swap_judge",
     "load_swapper",
     "prepare_artifact",
+    "regenerates",
     "sharing",
 ]
 
@@ -167,6 +171,45 @@ def load_swapper(models: ModelSettings, compute: Compute) -> FaceSwapper:
     return _inswapper(weights.path, models, compute)
 
 
+def load_regenerator(models: ModelSettings, compute: Compute, seconds: float) -> FaceSwapper:
+    """The swapper that makes faces anew. seconds: for one. Raises `ModelUnavailable` or `DeviceError`."""
+    from prosopon.models.swap.regeneration.search import Plan
+    from prosopon.models.swap.regeneration.swapper import RegenerateSwapper
+
+    return RegenerateSwapper(models, load_mapper(models, compute), compute, Plan(seconds))
+
+
+def regenerates(models: ModelSettings) -> bool:
+    """Whether faces can be made anew: two networks of identity are needed, since a search fools one alone."""
+    return all(available(models, role) for role in ("mapper", "generator")) and all(
+        _is_here(models, name) for name in _SEARCHED_BY
+    )
+
+
+def load_swap_judge(models: ModelSettings, compute: Compute) -> FaceEmbedder | None:
+    """What swaps are judged by: a network that no search looks through, where there is one; else one that does."""
+    own = models.overrides.get("embedder", "")
+    if _insightface(models, "embedder") or Path(own).suffix:
+        return load_embedder(models, compute)
+    for name in (*_NEVER_SEARCHED, *reversed(_SEARCHED_BY)):
+        if _is_here(models, name):
+            weights = Registry.of(models).weights(CATALOGUE[name])
+            return _open(weights, embedding.ROLE.networks, compute)
+    return None
+
+
+_SEARCHED_BY = ("dlib-resnet29", "face-reidentification-retail-0095")
+_NEVER_SEARCHED = ("mobilefacenet",)
+
+
+def _is_here(models: ModelSettings, name: str) -> bool:
+    try:
+        Registry.of(models).weights(CATALOGUE[name])
+    except ModelUnavailable:
+        return False
+    return True
+
+
 def _warps(models: ModelSettings) -> bool:
     return models.overrides.get("swapper", WARP) == WARP
 
@@ -213,13 +256,9 @@ def _has_weights(models: ModelSettings, role: Role) -> bool:
 
 def inverts(models: ModelSettings) -> bool:
     """Whether photographs can be turned into latents: their faces are compared by dlib's network, in any pack."""
-    from prosopon.models.weights.catalogue import CATALOGUE
-
-    try:
-        Registry.of(models).weights(CATALOGUE["dlib-resnet29"])
-    except ModelUnavailable:
-        return False
-    return all(available(models, role) for role in ("detector", "mapper", "generator"))
+    return _is_here(models, "dlib-resnet29") and all(
+        available(models, role) for role in ("detector", "mapper", "generator")
+    )
 
 
 def prepare_artifact(weights: Weights) -> None:

@@ -1,7 +1,7 @@
 """The command `prosopon`.
 
 A module of `pipelines.commands` is one command, the function of the module's name, or a group of commands,
-the Typer application `app` in it.
+the Typer application `app` in it. `import_` is the command `import`, whose name Python keeps for itself.
 """
 
 import errno
@@ -56,7 +56,7 @@ def _private(
 for _info in (info for info in iter_modules(commands.__path__) if not info.ispkg):
     _module = import_module(f"{commands.__name__}.{_info.name}")
     if hasattr(_module, "app"):
-        app.add_typer(_module.app, name=_info.name)
+        app.add_typer(_module.app, name=_info.name.rstrip("_"))
     else:
         app.command(_info.name)(getattr(_module, _info.name))
 

@@ -99,6 +99,16 @@ def redact(path: str) -> str:
     )
 
 
+def _searches(recognizing: Recognition, settings: Settings, records: Records) -> Searches:
+    """Whose results are told in the words of their one API, which is imported where it is served alone."""
+    from prosopon.pipelines.apis.facecheck.wire import reporter
+
+    report = reporter(settings.facecheck.show_files)
+    return Searches(
+        recognizing.faces, recognizing.galleries, settings, records, report, recognizing.similarity
+    )
+
+
 @serve.deployment
 @serve.ingress()
 class Ingress:
@@ -115,24 +125,17 @@ class Ingress:
         # Those that wait for a lock of the database are cheap, and must not take the threads of those that do not.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "blocking"))
         records = await asyncio.to_thread(Records, settings.state.database)
-        recognizing = await Recognition.connect(recognition, settings, records) if recognition else None
-        searches = None
-        if recognizing and settings.serves("facecheck"):
-            from prosopon.pipelines.apis.facecheck.wire import reporter
-
-            report = reporter(settings.facecheck.show_files)
-            searches = Searches(
-                recognizing.faces, recognizing.galleries, settings, records, report, recognizing.similarity
-            )
-        self._services = Services(
-            settings=settings,
-            records=records,
-            keys=Authenticator(KeyStore(records)),
-            recognition_graph=recognizing,
-            generation_graph=await Generation.connect(generation, settings, records) if generation else None,
-            swaps_graph=await Swaps.connect(swaps, settings, records) if swaps else None,
-            facecheck_searches=searches,
-        )
+        served: list[object] = []
+        if recognition:
+            recognizing = await Recognition.connect(recognition, settings, records)
+            served += [recognizing, recognizing.enrollments]
+            if settings.serves("facecheck"):
+                served.append(_searches(recognizing, settings, records))
+        if generation:
+            served.append(await Generation.connect(generation, settings, records))
+        if swaps:
+            served.append(await Swaps.connect(swaps, settings, records))
+        self._services = Services(settings, records, Authenticator(KeyStore(records)), tuple(served))
 
     def graphs(self) -> Graphs:
         """Everything that `pipelines.python.handles` needs, for those who join the application."""
@@ -143,5 +146,6 @@ class Ingress:
         apps = {api: _application(api, services) for api in _PATHS if services.settings.serves(api)}
         http = services.settings.http
         limit = RateLimit(http.requests_per_second, http.burst)
-        dispatcher = Dispatcher(apps, health.create_app(services.settings, services.keys), limit)
+        aside = health.create_app(services.settings, services.keys, KeyStore(services.records))
+        dispatcher = Dispatcher(apps, aside, limit)
         return FrontDoor(dispatcher, http)

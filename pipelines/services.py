@@ -1,7 +1,7 @@
 """What routes may use: the graphs, the keys and the settings. One set for each ingress process."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 
@@ -17,33 +17,21 @@ from prosopon.pipelines.graphs.searches import Searches
 from prosopon.pipelines.graphs.swaps import Swaps
 from prosopon.pipelines.http.keys import Authenticator
 
+Graph = TypeVar("Graph")
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """A graph that no API of the settings needs is None."""
+    """graphs: one of each kind that the APIs of the settings need."""
 
     settings: Settings
     records: Records
     keys: Authenticator
-    recognition_graph: Recognition | None = None
-    generation_graph: Generation | None = None
-    swaps_graph: Swaps | None = None
-    facecheck_searches: Searches | None = None
+    graphs: tuple[object, ...]
 
     @property
     def recognition(self) -> Recognition:
-        assert self.recognition_graph is not None
-        return self.recognition_graph
-
-    @property
-    def generation(self) -> Generation:
-        assert self.generation_graph is not None
-        return self.generation_graph
-
-    @property
-    def swaps(self) -> Swaps:
-        assert self.swaps_graph is not None
-        return self.swaps_graph
+        return self._graph(Recognition)
 
     @property
     def faces(self) -> FaceAnalyzer:
@@ -59,13 +47,26 @@ class Services:
 
     @property
     def enrollments(self) -> Enrollments:
-        assert self.recognition.enrollments is not None
-        return self.recognition.enrollments
+        return self._graph(Enrollments)
 
     @property
     def searches(self) -> Searches:
-        assert self.facecheck_searches is not None
-        return self.facecheck_searches
+        return self._graph(Searches)
+
+    @property
+    def generation(self) -> Generation:
+        return self._graph(Generation)
+
+    @property
+    def swaps(self) -> Swaps:
+        return self._graph(Swaps)
+
+    def _graph(self, kind: type[Graph]) -> Graph:
+        """Raises LookupError for one that no API of the settings needs."""
+        for graph in self.graphs:
+            if isinstance(graph, kind):
+                return graph
+        raise LookupError(f"no API of the settings needs {kind.__name__}")
 
 
 async def services_of(request: Request) -> Services:

@@ -80,6 +80,23 @@ class KeyStore:
             key = self._insert(db, secret, name, scopes, own if tenant is None else tenant, gallery, credits)
         return key, secret
 
+    def adopt(self, secret: str, name: str, scopes: Collection[Scope]) -> tuple[Key, bool]:
+        """The key of this secret, which was made elsewhere, and whether it is new here: a tenant of its own.
+
+        Raises StateError for a secret that is no UUID, and for a key that was revoked here.
+        """
+        try:
+            uuid.UUID(secret.strip())
+        except ValueError:
+            raise StateError("the key is no UUID") from None
+        with self._records.write() as db:
+            query = sa.select(schema.keys).where(schema.keys.c.sha256 == _digest(secret))
+            if row := db.execute(query).mappings().first():
+                if row["revoked"] is not None:
+                    raise StateError("the key was revoked here")
+                return _key(row), False
+            return self._insert(db, secret, name, scopes, f"key-{uuid.uuid4()}", None, None), True
+
     def ensure_development_key(self) -> str | None:
         """The secret of a key with every scope if the database never held any key; None once there was
         one."""

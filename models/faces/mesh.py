@@ -49,7 +49,7 @@ class FaceMesh:
     def __init__(self, path: Path, compute: Compute) -> None:
         """path: MediaPipe's ``face_landmark.tflite``, converted to ONNX on first use."""
         self.fingerprint = fingerprint(self.name, self.preprocessing, path)
-        self._session = create_session(prepare([path], "onnx", 1, lambda: _convert(path)), compute)
+        self._session = create_session(prepare([path], "onnx", 1, lambda: convert(path)), compute)
 
     def predict(self, chips: Chips) -> Float32:
         """chips ``(N, 256, 256, 3)`` uint8 RGB to ``(N, 468, 3)`` float32: x, y and z in crop pixels.
@@ -88,7 +88,7 @@ class FaceMesh:
         return points.reshape(-1, self.count, 3), 1 / (1 + np.exp(-logits.reshape(-1)))
 
 
-def _convert(path: Path) -> bytes:
+def convert(path: Path) -> bytes:
     from prosopon.models.convert.tflite import read, to_onnx
 
     return to_onnx(read(path), ("chips",), ("points", "logits"))

@@ -34,7 +34,7 @@ class MobileFaceNet:
     def __init__(self, path: Path, compute: Compute) -> None:
         """path: of the TensorFlow Lite file, converted to ONNX on first use. Raises `TfliteError`."""
         self.fingerprint = fingerprint(self.name, self.preprocessing, path)
-        self._session = create_session(prepare([path], "onnx", 1, lambda: _convert(path)), compute)
+        self._session = create_session(prepare([path], "onnx", 1, lambda: convert(path)), compute)
 
     def embed(self, chips: Chips) -> Float32:
         """chips ``(N, 112, 112, 3)`` uint8 RGB, cut as `crop` says, to ``(N, 192)`` float32."""
@@ -43,7 +43,7 @@ class MobileFaceNet:
         return run(self._session, (chips.astype(np.float32) - np.float32(127.5)) / np.float32(128))[0]
 
 
-def _convert(path: Path) -> bytes:
+def convert(path: Path) -> bytes:
     from prosopon.models.convert.tflite import read, to_onnx
 
     return to_onnx(read(path))

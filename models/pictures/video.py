@@ -1,25 +1,30 @@
 """Films: frames to mp4, gif or webp, one frame at a time and the same bytes for the same frames.
 
-FFmpeg does the work (through PyAV), one thread to a film: with several, x264's output depends on their number.
+FFmpeg does the work (through imageio and PyAV), one thread to a film: with several, x264's output depends on their
+number.
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import av
 import av.container
 import av.filter
 import av.video
+import imageio
 import numpy as np
+from imageio.core.request import Request
+from imageio.plugins.pyav import PyAVPlugin
 
 from prosopon.models.faces.detections import FilmFormat, RGBImage
 
 MEDIA_TYPES: dict[FilmFormat, str] = {"mp4": "video/mp4", "gif": "image/gif", "webp": "image/webp"}
 
-VERSION = "films-2-" + "-".join(
+VERSION = f"films-3-imageio-{imageio.__version__}-" + "-".join(
     f"{name}-{'.'.join(map(str, version))}" for name, version in sorted(av.library_versions.items())
 )
 """Changes whenever the same frames may give other bytes."""
@@ -86,15 +91,16 @@ class FilmWriter:
         if format == "gif" and fps > _FASTEST_GIF:
             order, fps = _thinned(order, fps), _FASTEST_GIF
         self._dim, self._fps, self._order = dim, fps, order
+        self._odd = format == "mp4" and dim % 2 == 1
         self._shown = 0
         self._spool = Spool(dim)
         self._folder = tempfile.TemporaryDirectory(prefix="prosopon-film-")
         self._path = Path(self._folder.name) / f"film.{format}"
         self._palette = _Palette(dim) if format == "gif" else None
         open_sink: dict[FilmFormat, Callable[[], _Sink]] = {
-            "mp4": lambda: _mp4(self._path, dim, fps, kbitrate),
-            "gif": lambda: _gif(self._path, dim, fps),
-            "webp": lambda: _webp(self._path, dim, fps),
+            "mp4": lambda: _mp4(self._path, fps, kbitrate),
+            "gif": lambda: _gif(self._path, fps),
+            "webp": lambda: _webp(self._path, fps),
         }
         self._sink = open_sink[format]()
 
@@ -108,11 +114,10 @@ class FilmWriter:
         if self._palette is not None:
             self._palette.add(picture)
             if len(self._spool) == self._pictures:
-                self._sink.palette = self._palette.finish()
+                self._sink.convert_by(_PaletteUse(self._palette.finish()))
                 self._show_spooled()
         else:
-            self._sink.show(picture, self._shown)
-            self._shown += 1
+            self._show(picture)
             if again:
                 self._show_spooled()
 
@@ -126,8 +131,13 @@ class FilmWriter:
     def _show_spooled(self) -> None:
         """Every frame whose picture is there already."""
         while self._shown < len(self._order) and self._order[self._shown] < len(self._spool):
-            self._sink.show(self._spool[self._order[self._shown]], self._shown)
-            self._shown += 1
+            self._show(self._spool[self._order[self._shown]])
+
+    def _show(self, picture: RGBImage) -> None:
+        if self._odd:  # In H.264 two pixels share a colour: one more of the last is what an odd side lacks.
+            picture = np.pad(picture, ((0, 1), (0, 1), (0, 0)), "edge")
+        self._sink.write_frame(picture)
+        self._shown += 1
 
     def __enter__(self) -> "FilmWriter":
         return self
@@ -135,7 +145,7 @@ class FilmWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._sink.abort()
+        self._sink.close()
         self._spool.__exit__(kind, error, trace)
         self._folder.cleanup()
 
@@ -150,130 +160,112 @@ def _thinned(order: Sequence[int], fps: int) -> list[int]:
     return [order[min(len(order) - 1, tick * fps // _FASTEST_GIF)] for tick in range(count)]
 
 
-class _Sink:
-    """A container with one video stream."""
+class _Sink(PyAVPlugin):
+    """imageio's writer of a container with one video stream, with what its interface leaves out: FFmpeg's options of
+    the encoder, and what is done to every frame before it. The protected names are imageio's, as of 2.38."""
 
     def __init__(
         self,
         path: Path,
         format: str,
         codec: str,
-        size: int,
         fps: int,
         *,
         pixels: str,
         codec_options: dict[str, str],
         container_options: dict[str, str],
         bit_rate: int | None = None,
-        time_base: Fraction | None = None,
-        colours: av.video.reformatter.Colorspace = av.video.reformatter.Colorspace.ITU709,
+        convert: "_Conversion | None" = None,
     ) -> None:
-        self._container = av.open(str(path), "w", format=format, options={**_BITEXACT, **container_options})
-        stream = self._container.add_stream(codec, rate=fps, options=codec_options)
+        super().__init__(
+            Request(str(path), "w"), container=format, options={**_BITEXACT, **container_options}
+        )
+        self.init_video_stream(codec, fps=fps, pixel_format=pixels)
+        stream = self._video_stream
         assert isinstance(stream, av.video.VideoStream)
-        self._stream = stream
-        stream.width = stream.height = size
-        stream.pix_fmt = pixels
-        stream.codec_context.thread_count = 1
-        stream.codec_context.flags |= av.codec.context.Flags.bitexact
-        self._tick = time_base or Fraction(1, fps)
-        stream.time_base = stream.codec_context.time_base = self._tick
+        self.context = context = stream.codec_context
+        context.options = codec_options
+        context.time_base = Fraction(1, fps)
+        context.thread_count = 1
+        context.flags |= av.codec.context.Flags.bitexact
         if bit_rate:
-            stream.bit_rate = bit_rate
-        self._fps = fps
-        self._size = size
-        self._colours = colours
+            context.bit_rate = bit_rate
+        if convert is not None:
+            self.convert_by(convert)
         self._open = True
-        self.palette: av.VideoFrame | None = None
-        self._graph: _PaletteUse | None = None
-
-    def show(self, picture: RGBImage, number: int) -> None:
-        frame = av.VideoFrame.from_ndarray(self._padded(picture), format="rgb24")
-        if self.palette is not None:
-            self._graph = self._graph or _PaletteUse(len(picture), self.palette)
-            frame = self._graph(frame)
-        frame.pts = round(Fraction(number, self._fps) / self._tick)
-        frame.time_base = self._tick
-        if self._stream.pix_fmt == "yuv420p":
-            frame = _yuv420(frame, self._colours)
-        self._container.mux(self._stream.encode(frame))
-
-    def _padded(self, picture: RGBImage) -> RGBImage:
-        missing = self._size - len(picture)
-        return np.pad(picture, ((0, missing), (0, missing), (0, 0)), "edge") if missing else picture
 
     def close(self) -> None:
-        self._container.mux(self._stream.encode(None))
-        self._container.close()
-        self._open = False
-
-    def abort(self) -> None:
+        """Once: imageio would collect garbage each time."""
         if self._open:
-            self._container.close()
             self._open = False
+            super().close()
+
+    def convert_by(self, convert: "_Conversion") -> None:
+        """What is done to frames from now on."""
+        self._video_filter = convert  # type: ignore[assignment]  # Its type is what imageio begins with: None.
 
 
-def _yuv420(frame: av.VideoFrame, colours: av.video.reformatter.Colorspace) -> av.VideoFrame:
+class _Conversion(Protocol):
+    """What imageio asks of a filter: a frame for each frame, and what it held back at the end."""
+
+    def send(self, frame: av.VideoFrame) -> av.VideoFrame: ...
+    def __iter__(self) -> Iterator[av.VideoFrame]: ...
+
+
+class _Yuv420:
     """Limited range: what decoders assume."""
-    pts, tick = frame.pts, frame.time_base
-    converted = frame.reformat(
-        format="yuv420p",
-        dst_colorspace=colours,
-        dst_color_range=av.video.reformatter.ColorRange.MPEG,
-    )
-    converted.pts, converted.time_base = pts, tick
-    return converted
+
+    def __init__(self, colours: av.video.reformatter.Colorspace) -> None:
+        self._colours = colours
+
+    def send(self, frame: av.VideoFrame) -> av.VideoFrame:
+        converted = frame.reformat(
+            format="yuv420p",
+            dst_colorspace=self._colours,
+            dst_color_range=av.video.reformatter.ColorRange.MPEG,
+        )
+        converted.pts, converted.time_base = frame.pts, frame.time_base
+        return converted
+
+    def __iter__(self) -> Iterator[av.VideoFrame]:
+        return iter(())
 
 
-def _mp4(path: Path, dim: int, fps: int, kbitrate: int) -> _Sink:
-    """H.264 in yuv420p, BT.709. Two pixels share a colour, so an odd side gets one more of its last pixels."""
+def _mp4(path: Path, fps: int, kbitrate: int) -> _Sink:
+    """H.264 in yuv420p, BT.709."""
     sink = _Sink(
         path,
         "mp4",
         "libx264",
-        dim + dim % 2,
         fps,
         pixels="yuv420p",
-        codec_options={
-            **_X264, "maxrate": f"{2 * kbitrate}k", "bufsize": f"{4 * kbitrate}k",
-        },
+        codec_options={**_X264, "maxrate": f"{2 * kbitrate}k", "bufsize": f"{4 * kbitrate}k"},
         container_options={"movflags": "+faststart"},
         bit_rate=kbitrate * 1000,
-    )  # fmt: skip
-    context = sink._stream.codec_context
+        convert=_Yuv420(av.video.reformatter.Colorspace.ITU709),
+    )
+    context = sink.context
     context.color_primaries = context.color_trc = context.colorspace = 1  # BT.709
     context.color_range = 1  # limited
     return sink
 
 
-def _gif(path: Path, dim: int, fps: int) -> _Sink:
+def _gif(path: Path, fps: int) -> _Sink:
     """Loops for ever. A gif's clock ticks 100 times a second: each frame stays until the next one's rounded time."""
-    return _Sink(
-        path,
-        "gif",
-        "gif",
-        dim,
-        fps,
-        pixels="pal8",
-        codec_options={},
-        container_options={"loop": "0"},
-        time_base=Fraction(1, 100),
-    )
+    return _Sink(path, "gif", "gif", fps, pixels="pal8", codec_options={}, container_options={"loop": "0"})
 
 
-def _webp(path: Path, dim: int, fps: int) -> _Sink:
+def _webp(path: Path, fps: int) -> _Sink:
     """Loops for ever. A webp's colours are those of BT.601 (RFC 9649)."""
     return _Sink(
         path,
         "webp",
         "libwebp_anim",
-        dim,
         fps,
         pixels="yuv420p",
         codec_options=_WEBP,
         container_options={"loop": "0"},
-        time_base=Fraction(1, 1000),
-        colours=av.video.reformatter.Colorspace.ITU601,
+        convert=_Yuv420(av.video.reformatter.Colorspace.ITU601),
     )
 
 
@@ -306,30 +298,39 @@ class _Palette:
 
 
 class _PaletteUse:
-    """Pictures in the colours of one palette, with error diffusion (FFmpeg's paletteuse)."""
+    """Frames in the colours of one palette, with error diffusion (FFmpeg's paletteuse)."""
 
-    def __init__(self, dim: int, palette: av.VideoFrame) -> None:
-        graph = av.filter.Graph()
-        tick = Fraction(1, 100)
-        source = graph.add_buffer(width=dim, height=dim, format=av.VideoFormat("rgb24"), time_base=tick)
+    def __init__(self, palette: av.VideoFrame) -> None:
+        self._palette = palette
+        self._graph: av.filter.Graph | None = None
+
+    def send(self, frame: av.VideoFrame) -> av.VideoFrame:
+        if self._graph is None:
+            self._start(frame)
+        self._source.push(frame)
+        coloured = self._sink.pull()
+        assert isinstance(coloured, av.VideoFrame)
+        coloured.pts, coloured.time_base = frame.pts, frame.time_base
+        return coloured
+
+    def __iter__(self) -> Iterator[av.VideoFrame]:
+        return iter(())
+
+    def _start(self, frame: av.VideoFrame) -> None:
+        self._graph = graph = av.filter.Graph()
+        palette, tick = self._palette, frame.time_base
+        self._source = graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=tick
+        )
         colours = graph.add_buffer(
             width=palette.width, height=palette.height, format=palette.format, time_base=tick
         )
         use = graph.add("paletteuse", f"dither={_GIF_DITHER}")
-        sink = graph.add("buffersink")
-        source.link_to(use, 0, 0)
+        self._sink = graph.add("buffersink")
+        self._source.link_to(use, 0, 0)
         colours.link_to(use, 0, 1)
-        use.link_to(sink)
+        use.link_to(self._sink)
         graph.configure()
         palette.pts, palette.time_base = 0, tick
         colours.push(palette)
         colours.push(None)
-        self._graph, self._source, self._sink, self._count = graph, source, sink, 0
-
-    def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
-        frame.pts, frame.time_base = self._count, Fraction(1, 100)
-        self._count += 1
-        self._source.push(frame)
-        coloured = self._sink.pull()
-        assert isinstance(coloured, av.VideoFrame)
-        return coloured

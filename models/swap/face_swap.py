@@ -1,20 +1,31 @@
 """detect -> swap on whole files: what a swap worker runs, and what its speed is measured against."""
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from prosopon.configs.settings import DetectionSettings, ImageLimits, ModelSettings, SwapSettings
+from prosopon.models.faces.attributes.mask import WEIGHTS as MASK_WEIGHTS
+from prosopon.models.faces.attributes.mask import MaskClassifierNet
 from prosopon.models.faces.detections import Detections, RGBImage
 from prosopon.models.faces.landmarks import has_ibug
-from prosopon.models.load import load_detector, load_landmarks, load_swapper
+from prosopon.models.load import (
+    load_detector,
+    load_landmarks,
+    load_regenerator,
+    load_swap_judge,
+    load_swapper,
+    regenerates,
+)
 from prosopon.models.pictures.decoding import ImageError, check, decode, decode_picture
 from prosopon.models.pictures.picture import Picture
-from prosopon.models.roles import FaceDetector, LandmarkPredictor
+from prosopon.models.roles import FaceDetector, FaceEmbedder, LandmarkPredictor
 from prosopon.models.runtime.session import Compute
+from prosopon.models.swap.geometry import interocular
 from prosopon.models.swap.types import (
     FaceGeometry,
     FaceSwapper,
@@ -22,6 +33,9 @@ from prosopon.models.swap.types import (
     SourceFace,
     face_geometries,
 )
+from prosopon.models.swap.verdict import Verdict, impossible, judged
+from prosopon.models.swap.warp import WarpSwapper
+from prosopon.models.weights.registry import UnknownModel
 
 _LANDMARKS = "mediapipe-face-mesh"
 """Where those of the pack are of another kind."""
@@ -41,8 +55,8 @@ class NoSwap(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class SwappedPicture:
-    """A file. suffix: for its name, with the dot. similarity: 0 to 1, of its faces to those that were put in; method:
-    how it was made; each None where the swapper does not say."""
+    """A file. suffix: for its name, with the dot. similarity: 0 to 1, by the judge's cosine, of the
+    result to the face that was put in, the lowest of several; None where there is no judge. method: what made it."""
 
     data: bytes
     media_type: str
@@ -67,14 +81,20 @@ class FaceSwap:
         self,
         detector: FaceDetector,
         landmarks: LandmarkPredictor,
-        swapper: FaceSwapper,
+        swappers: Mapping[str, Callable[[], FaceSwapper]],
+        judge: FaceEmbedder | None,
         detection: DetectionSettings,
         limits: ImageLimits,
         settings: SwapSettings,
     ) -> None:
-        self._detector, self._landmarks, self._swapper = detector, landmarks, swapper
+        """swappers: what loads each method, the preferred first; the last serves pictures of several faces and is
+        loaded at once. judge: by which results are accepted."""
+        self._detector, self._landmarks, self._judge = detector, landmarks, judge
+        self.methods = tuple(swappers)
+        self._swappers, self._loaded = swappers, {self.methods[-1]: swappers[self.methods[-1]]()}
+        self._loading = threading.Lock()
+        self._masks = MaskClassifierNet(MASK_WEIGHTS, Compute())
         self._threshold, self._limits, self._settings = detection.score_threshold, limits, settings
-        self.name = swapper.name
 
     @classmethod
     def load(
@@ -91,7 +111,9 @@ class FaceSwap:
             overrides = {**models.overrides, "landmarks": _LANDMARKS}
             landmarks = load_landmarks(models.model_copy(update={"overrides": overrides}), compute)
         detector = load_detector(models, detection, compute)
-        return cls(detector, landmarks, load_swapper(models, compute), detection, limits, settings)
+        judge = load_swap_judge(models, compute)
+        swappers = _swappers(models, settings, compute)
+        return cls(detector, landmarks, swappers, judge, detection, limits, settings)
 
     def faces(self, picture: bytes) -> FoundFaces:
         """Raises `ImageError`."""
@@ -110,11 +132,57 @@ class FaceSwap:
             original = decode_picture(picture, self._limits)
         frame = original.over_white()
         targets = self._targets(frame, indices)
+        names = face_names(len(faces))
         replacements = [
             Replacement(target, self._source(face, name))
-            for target, face, name in zip(targets, faces, face_names(len(faces)), strict=True)
+            for target, face, name in zip(targets, faces, names, strict=True)
         ]
-        return self._encode(original.repainted(self._swapper.swap(frame, replacements)), picture)
+        for replacement, name in zip(replacements, names, strict=True):
+            if why := impossible(frame, replacement, self._masks, self._settings):
+                raise NoSwap(f"{name} {why}")
+        made, method, similarity = self._made(frame, replacements, names)
+        return replace(self._encode(original.repainted(made), picture), similarity=similarity, method=method)
+
+    def _made(
+        self, frame: RGBImage, replacements: Sequence[Replacement], names: Sequence[str]
+    ) -> tuple[RGBImage, str, float | None]:
+        """The picture, by the first of the swappers whose result passes, with its name and similarity."""
+        faults: list[str] = []
+        for method in self.methods if len(replacements) == 1 else self.methods[-1:]:
+            swapper = self._swapper(method)
+            result = swapper.swap(frame, replacements)
+            if self._judge is None:
+                return result, method, None
+            verdicts = [self._verdict(frame, replacement, result) for replacement in replacements]
+            # The smallest faces are unlike themselves too.
+            faults = [
+                f"{name}: {fault}"
+                for name, verdict, replacement in zip(names, verdicts, replacements, strict=True)
+                if interocular(replacement.target.dense) >= self._settings.least_eyes
+                and (fault := verdict.fault(self._settings) if verdict else "no face is left in the result")
+            ]
+            if not faults:
+                return (
+                    result,
+                    swapper.name,
+                    max(0.0, min(verdict.similarity for verdict in verdicts if verdict)),
+                )
+        raise NoSwap("; ".join(faults))
+
+    def _verdict(self, frame: RGBImage, replacement: Replacement, result: RGBImage) -> Verdict | None:
+        assert self._judge is not None
+        found = self._detect(result)
+        if not len(found):
+            return None
+        nearest = np.abs(found.boxes - replacement.target.box).sum(axis=1).argmin()
+        face = face_geometries(result, found.take(np.array([nearest])), self._landmarks)[0]
+        return judged(self._judge, frame, replacement, result, face)
+
+    def _swapper(self, method: str) -> FaceSwapper:
+        with self._loading:
+            if method not in self._loaded:
+                self._loaded[method] = self._swappers[method]()
+            return self._loaded[method]
 
     def _targets(self, frame: RGBImage, indices: Sequence[int] | None) -> Sequence[FaceGeometry]:
         found = self._detect(frame)
@@ -144,6 +212,24 @@ class FaceSwap:
             wanted = "png"  # The format holds no longer side.
         suffix, media_type, options = _ENCODINGS[wanted]
         return SwappedPicture(picture.encoded(suffix, options), media_type, suffix)
+
+
+def _swappers(
+    models: ModelSettings, settings: SwapSettings, compute: Compute
+) -> dict[str, Callable[[], FaceSwapper]]:
+    """What `swap.method` stands for. Raises `UnknownModel` where the role swapper has another network."""
+    wanted, own = settings.method, {"warp": WarpSwapper}
+    if wanted == "warp":
+        return {**own}
+    swapper = load_swapper(models, compute)
+    if not isinstance(swapper, WarpSwapper) and wanted != "regenerate":
+        return {"inswapper": lambda: swapper}
+    if wanted == "inswapper":
+        raise UnknownModel("swap.method inswapper: set models.overrides.swapper or a pack of InsightFace's")
+    if wanted is None or (wanted == "best" and not regenerates(models)):
+        return {**own}
+    searching = replace(compute, threads=max(settings.threads, compute.threads))
+    return {"regenerate": lambda: load_regenerator(models, searching, settings.seconds), **own}
 
 
 @contextmanager

@@ -2,10 +2,11 @@
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from prosopon.models.faces.detections import Float32
 from prosopon.models.swap import geometry
-from prosopon.models.swap.filters import blur, disc, smoothstep
+from prosopon.models.swap.filters import blur, disc, gray, smoothstep
 from prosopon.models.swap.skin import Parts
 
 _OPEN_MOUTH = 0.05
@@ -100,6 +101,15 @@ def strange(source_skin: Float32, parts: Parts, place: Float32) -> Float32:
     return np.where(inside, hair, np.float32(0))
 
 
+def beside(drawn_skin: Float32, target_skin: Float32, parts: Parts, place: Float32, unit: float) -> Float32:
+    """``(H, W)`` float32: 1 on hair and background of a drawn face that reach into the target's cheeks and temples."""
+    x, y = np.abs(place[..., 0]), place[..., 1]
+    sides = np.maximum(smoothstep(0.55, 0.7, x), smoothstep(-0.6, -0.8, y))
+    over = (1 - drawn_skin) * target_skin * (1 - parts.features) * sides
+    grown = np.asarray(cv2.dilate(over, disc(0.06 * unit)), np.float32)
+    return smoothstep(0.15, 0.6, blur(grown, 0.04 * unit))
+
+
 def _from_outside(foreign: Float32, place: Float32, unit: float) -> Float32:
     """What lies over the face from beyond its border; a wrinkle or a mole inside is no such thing."""
     size = disc(0.08 * unit)
@@ -114,11 +124,12 @@ def _from_outside(foreign: Float32, place: Float32, unit: float) -> Float32:
     return np.minimum(foreign, grown)
 
 
-def glasses(target_skin: Float32, eyes: Float32, place: Float32, unit: float) -> Float32:
+def glasses(picture: Float32, target_skin: Float32, eyes: Float32, place: Float32, unit: float) -> Float32:
     """``(H, W)`` float32: 1 on the frame of glasses that the target wears, and on lenses that hide the eyes;
     0 everywhere where it wears none.
 
-    A frame crosses the bridge of the nose from side to side; nothing else that is not skin does.
+    picture: ``(H, W, 3)`` float32 RGB 0..255. A frame crosses the bridge of the nose from side to side; nothing else
+    that is not skin does. A rim is a thin line that is darker than both its sides.
     """
     x, y = place[..., 0], place[..., 1]
     other = 1 - target_skin
@@ -134,6 +145,22 @@ def glasses(target_skin: Float32, eyes: Float32, place: Float32, unit: float) ->
     shadow = not sunglasses and float(other[bridge].mean()) > 0.42
     if crossing.mean() < 0.75 or crossing.min() < 0.5 or shadow:
         return np.zeros_like(target_skin)
-    band = smoothstep(-0.55, -0.45, y) * smoothstep(0.75, 0.65, y + 0.35 * (np.abs(x) < 0.32))
-    frame = np.maximum(other, eyes) if sunglasses else other * (1 - eyes)
-    return smoothstep(0.3, 0.7, frame * band)
+    top = (
+        smoothstep(-0.55, -0.45, y) if sunglasses else smoothstep(-0.36, -0.28, y)
+    )  # Brows are above a frame.
+    band = top * smoothstep(0.75, 0.65, y + 0.35 * (np.abs(x) < 0.32))
+    if sunglasses:
+        return smoothstep(0.3, 0.7, np.maximum(other, eyes) * band)
+    # A rim comes near to the eye.
+    inner = np.asarray(cv2.erode(eyes, disc(0.05 * unit)), np.float32)
+    thin = cv2.morphologyEx(gray(picture), cv2.MORPH_BLACKHAT, disc(0.07 * unit))
+    rims = np.maximum(other, smoothstep(10.0, 30.0, thin))
+    return _from_bridge(smoothstep(0.12, 0.4, rims * (1 - inner) * band), bridge)
+
+
+def _from_bridge(frame: Float32, bridge: NDArray[np.bool_]) -> Float32:
+    """What of a frame hangs together with what crosses the bridge of the nose."""
+    _, labels = cv2.connectedComponents((frame > 0.3).astype(np.uint8), connectivity=8)
+    own = np.isin(labels, np.unique(labels[bridge & (labels > 0)]))
+    near = np.asarray(cv2.dilate(own.astype(np.uint8), disc(1)), bool)
+    return np.where(near, frame, np.float32(0))

@@ -55,7 +55,7 @@ def _replace(frame: RGBImage, replacement: Replacement) -> None:
 
     soft = mask.face_mask(points, way.place, way.within(coarse.picture))
     stays = mask.occlusion(target_skin, source_skin, features, way.place, unit)
-    stays = np.maximum(stays, mask.glasses(target_skin, features.eyes, way.place, unit))
+    stays = np.maximum(stays, mask.glasses(small, target_skin, features.eyes, way.place, unit))
     kept = mask.kept_eyes(target[:68], source[:68])
     if mouth:
         kept.append(mouth)

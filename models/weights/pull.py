@@ -14,8 +14,8 @@ from prosopon.models.weights.pins import open_choices
 from prosopon.models.weights.registry import Registry, State, artifact_for, artifacts_for
 
 
-def pull(artifacts: Sequence[Artifact], settings: ModelSettings, console: Console) -> None:
-    """Bring artifacts to this machine.
+def pull(artifacts: Sequence[Artifact], settings: ModelSettings, console: Console) -> int:
+    """Bring artifacts to this machine; the bytes downloaded.
 
     Raises `models.weights.fetch.FetchError` or `models.weights.checksums.ChecksumError`.
     """
@@ -38,10 +38,11 @@ def pull(artifacts: Sequence[Artifact], settings: ModelSettings, console: Consol
         def show(file: File, done: int, total: int) -> None:
             bars.update(tasks[file.name], completed=done, total=total)
 
-        registry.pull(missing, show)
+        received = registry.pull(missing, show)
     for artifact in artifacts:
         with console.status(f"preparing {artifact.name}"):
             prepare_artifact(registry.weights(artifact))
+    return received
 
 
 def pull_missing(settings: Settings, roles: Sequence[Role], console: Console) -> None:
@@ -57,7 +58,7 @@ def pull_missing(settings: Settings, roles: Sequence[Role], console: Console) ->
         pull_pack(models.pack.removeprefix(INSIGHTFACE))
     for role in open_choices(models):
         if role in roles and role not in pins.read(home):
-            pins.write(home, role, pull_first(artifacts_for(models, role), models, console).name)
+            pins.write(home, role, pull_first(artifacts_for(models, role), models, console)[0].name)
     models = pins.with_pins(models, pins.read(home))
     registry = Registry.of(models)
     wanted = (artifact_for(models, role) for role in roles)
@@ -69,19 +70,21 @@ def pull_missing(settings: Settings, roles: Sequence[Role], console: Console) ->
         pull(list(dict.fromkeys(needed)), models, console)
 
 
-def pull_first(artifacts: Sequence[Artifact], models: ModelSettings, console: Console) -> Artifact:
-    """Bring the first that can be had. Raises `FetchError` where none can."""
-    registry, passed = Registry.of(models), list[str]()
+def pull_first(
+    artifacts: Sequence[Artifact], models: ModelSettings, console: Console
+) -> tuple[Artifact, int]:
+    """Bring the first that can be had, and the bytes downloaded. Raises `FetchError` where none can."""
+    registry, passed, received = Registry.of(models), list[str](), 0
     for artifact in artifacts[:-1]:
         try:
             if registry.state(artifact) is not State.READY:
-                pull([artifact], models, console)
+                received = pull([artifact], models, console)
             break
         except FetchError:
             passed.append(artifact.name)
     else:
         artifact = artifacts[-1]
-        pull([artifact], models, console)
+        received = pull([artifact], models, console)
     if passed:
         console.print(
             f"{', '.join(passed)} cannot be had here (no network, nothing in the mirror): {artifact.name} serves as "
@@ -90,4 +93,4 @@ def pull_first(artifacts: Sequence[Artifact], models: ModelSettings, console: Co
             markup=False,
             highlight=False,
         )
-    return artifact
+    return artifact, received

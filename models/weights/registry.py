@@ -103,11 +103,12 @@ class Registry:
                 verify(path, file.digest)
         return Weights(artifact.name, artifact.role, paths, artifact)
 
-    def pull(self, artifacts: Iterable[Artifact], progress: FileProgress = lambda *_: None) -> None:
-        """Fetch what is missing or corrupt. Raises `models.weights.fetch.FetchError`."""
+    def pull(self, artifacts: Iterable[Artifact], progress: FileProgress = lambda *_: None) -> int:
+        """Fetch what is missing or corrupt; the bytes downloaded. Raises `models.weights.fetch.FetchError`."""
         with Fetcher(self._mirror) as fetcher:
             for artifact in artifacts:
                 self._pull_one(fetcher, artifact, progress)
+            return fetcher.received
 
     def _pull_one(self, fetcher: Fetcher, artifact: Artifact, progress: FileProgress) -> None:
         """The release that is here, the one that the mirror holds, or the first that its sources give."""

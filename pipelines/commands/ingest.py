@@ -1,15 +1,14 @@
 """`prosopon ingest`: fill the public index, which FaceCheck searches, from pictures in bulk."""
 
-import json
 import time
-from datetime import datetime
-from itertools import islice
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from prosopon.configs.settings import Settings
     from prosopon.pipelines.ingestion.run import Skipped, Summary
 
 _FAULTS = 3
@@ -39,6 +38,15 @@ def ingest(
     ] = False,
     limit: Annotated[int | None, typer.Option(help="Only the first so many entries.", min=1)] = None,
     dry_run: Annotated[bool, typer.Option(help="Say what would be looked at, and do nothing.")] = False,
+    prune: Annotated[
+        bool,
+        typer.Option(
+            help="Then take pictures out of the index that the source named before and does not any more."
+        ),
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option(help="Then go on, and do it again whenever the folder or the manifest changes.")
+    ] = False,
     address: Annotated[
         str | None,
         typer.Option(help="Of a Ray cluster to run on, as host:port. Default: the running server's."),
@@ -55,52 +63,107 @@ def ingest(
     from prosopon.pipelines.commands.support.configuration import read_settings
     from prosopon.pipelines.ingestion.cluster import prepare
 
+    if prune and limit:
+        raise typer.BadParameter(
+            "with --limit it is not known what the source no longer names: --prune needs all"
+        )
+    if watch and (dry_run or limit):
+        raise typer.BadParameter("--watch is for whole runs")
     settings = settle(read_settings(config))
     prepare(settings, address)
 
     from prosopon.deployments.state.errors import StateError
     from prosopon.models.weights.registry import ModelUnavailable
-    from prosopon.pipelines.commands.support.progress import rate_bar
-    from prosopon.pipelines.ingestion.run import Ingestion, Watch
-    from prosopon.pipelines.ingestion.sources import SourceError, read_source
+    from prosopon.pipelines.commands.support import reports
+    from prosopon.pipelines.ingestion.changes import changes
+    from prosopon.pipelines.ingestion.run import Skipped
+    from prosopon.pipelines.ingestion.sources import SourceError
     from prosopon.pipelines.running import NotRunning
 
-    if report is None:
-        report = settings.state.home / f"ingest-{datetime.now():%Y%m%d-%H%M%S}.jsonl"
-    report.parent.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
+    told, faultless = set[tuple[str, str]](), True
     try:
-        entries = islice(read_source(source, groups), limit)
-        with report.open("w", encoding="utf-8") as lines, rate_bar("ingest", "pictures", "faces") as update:
+        with reports.report(report, settings.state.home, "ingest") as (file, write):
 
-            def show(summary: "Summary") -> None:
-                update(summary.done, summary.total, summary.faces)
+            def skipped(one: Skipped) -> None:
+                """Once, however often a run is repeated."""
+                if (one.place, one.reason) not in told:
+                    told.add((one.place, one.reason))
+                    write(
+                        {name: getattr(one, name) for name in ("place", "url", "group", "reason", "detail")}
+                    )
 
-            watch = Watch(lambda skipped: _write(lines, skipped), show)
-            run = Ingestion(settings, watch, refresh, address)
-            if dry_run:
-                run.summary.total = len(run.plan(entries))
-            else:
-                run.run(entries)
+            def run() -> bool:
+                return _run(settings, source, groups, refresh, limit, dry_run, prune, address, skipped)
+
+            faultless = run()
+            if told:
+                typer.echo(f"what was skipped or pruned, and why: {file}")
+            if watch:
+                typer.echo("watching; Ctrl-C ends it", err=True)
+                for _ in changes(source, settings.state.home):
+                    try:
+                        faultless = run()
+                    except (
+                        SourceError,
+                        StateError,
+                        NotRunning,
+                    ) as error:  # The next change may bring better.
+                        typer.echo(f"{error}", err=True)
     except (SourceError, StateError, ModelUnavailable, NotRunning) as error:
         typer.echo(f"{error}", err=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         typer.echo("stopped; run it again to go on", err=True)
         raise typer.Exit(130) from None
-    _show(run.summary, time.monotonic() - started, dry_run)
-    if run.summary.skipped:
-        typer.echo(f"what was skipped, and why: {report}")
-    else:
-        report.unlink()
-    if not run.summary.faultless:
+    if not faultless:
         raise typer.Exit(_FAULTS)
 
 
-def _write(lines: TextIO, skipped: "Skipped") -> None:
-    row = {name: getattr(skipped, name) for name in ("place", "url", "group", "reason", "detail")}
-    lines.write(json.dumps(row, ensure_ascii=False) + "\n")
-    lines.flush()
+def _run(
+    settings: "Settings",
+    source: str,
+    groups: bool,
+    refresh: bool,
+    limit: int | None,
+    dry_run: bool,
+    prune: bool,
+    address: str | None,
+    skipped: "Callable[[Skipped], None]",
+) -> bool:
+    """Once through the source; whether every picture could be looked at."""
+    from contextlib import closing
+
+    from prosopon.deployments.state.database import Records
+    from prosopon.pipelines.commands.support.progress import progress_bar, rate_bar
+    from prosopon.pipelines.ingestion import pruning
+    from prosopon.pipelines.ingestion.run import Ingestion, Skipped, Watch
+    from prosopon.pipelines.ingestion.sources import first, identity, read_source
+
+    started, name = time.monotonic(), identity(source)
+    with rate_bar("ingest", "pictures", "faces") as update:
+
+        def show(summary: "Summary") -> None:
+            update(summary.done, summary.total, summary.faces)
+
+        ingestion = Ingestion(settings, Watch(skipped, show), name, refresh, address)
+        todo = ingestion.plan(first(read_source(source, groups), limit))
+        update(0, len(todo), 0)
+        if not dry_run:
+            ingestion.look_at(todo)
+    _show(ingestion.summary, time.monotonic() - started, dry_run)
+    if prune:
+        with closing(Records(settings.state.database)) as records:
+            gone = pruning.gone(records, name, ingestion.named, ingestion.unreadable)
+        faces = sum(len(picture.faces) for picture in gone)
+        if gone and not dry_run:
+            with progress_bar("prune") as progress:
+                faces = pruning.prune(settings, gone, progress)
+            for one in gone:
+                detail = f"the source does not name it any more; it had {len(one.faces)} faces"
+                skipped(Skipped(one.place, pruning.PRUNED, detail, one.origin.url, one.origin.group))
+        would = "would be " if dry_run else ""
+        typer.echo(f"{len(gone):,} pictures {would}pruned, {faces:,} faces")
+    return ingestion.summary.faultless
 
 
 def _show(summary: "Summary", seconds: float, dry_run: bool) -> None:

@@ -77,13 +77,15 @@ def pull(
     chosen = _selected(names, None if pack in packs else pack, role or [])
     settings = _settings(directory, mirror)
     try:
-        pull_artifacts([only for only, *others in chosen if not others], settings, console)
+        received = pull_artifacts([only for only, *others in chosen if not others], settings, console)
         for choice in chosen:
-            pull_first(choice, settings, console)
+            received += pull_first(choice, settings, console)[1]
     except (FetchError, ChecksumError) as error:
         console.print(str(error), style="red", markup=False, highlight=False)
         raise typer.Exit(1) from None
-    console.print(f"{len(chosen)} ready in {settings.directory}", highlight=False)
+    console.print(
+        f"{len(chosen)} ready in {settings.directory}, {_megabytes(received)} downloaded", highlight=False
+    )
 
 
 @app.command()

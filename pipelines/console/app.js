@@ -4,6 +4,7 @@ import { el } from "./lib/dom.js";
 import { masked } from "./lib/curl.js";
 import { server, session } from "./lib/session.js";
 import { faces } from "./pages/faces.js";
+import { keys } from "./pages/keys.js";
 import { models } from "./pages/models.js";
 import { people } from "./pages/people.js";
 import { recognise } from "./pages/recognise.js";
@@ -13,9 +14,10 @@ import { swap } from "./pages/swap.js";
 import { usage } from "./pages/usage.js";
 import { verify } from "./pages/verify.js";
 import { welcome } from "./pages/welcome.js";
+import { enrolments } from "./parts/enrolments.js";
 import { requestBar } from "./parts/request_bar.js";
 
-// api: which must be served; open: whether the page is for everybody.
+// api: which must be served; needs: what the key must open; open: whether the page is for everybody.
 const PAGES = [
   { path: "", title: "Welcome", make: welcome, open: true, listed: false },
   { path: "sign-in", title: "Sign in", make: signIn, open: true, listed: false },
@@ -26,6 +28,7 @@ const PAGES = [
   { path: "faces", title: "Faces", make: faces, api: "checkface", open: true },
   { path: "swap", title: "Swap", make: swap, api: "aifaceswap" },
   { path: "models", title: "Models", make: models, open: true, group: "Installation" },
+  { path: "keys", title: "Keys", make: keys, needs: "Administration", group: "Installation" },
   { path: "usage", title: "Usage", make: usage, group: "Installation" },
 ];
 
@@ -35,7 +38,8 @@ const shown = new Map();
 let wanted = "";
 
 const current = () => location.hash.replace(/^#\/?/, "").split("?")[0];
-const served = (page) => !page.api || server.serves(page.api);
+let lastPath = null;
+const served = (page) => (!page.api || server.serves(page.api)) && (!page.needs || session.opens.includes(page.needs));
 
 function drawNavigation(path) {
   const link = (page) =>
@@ -67,7 +71,7 @@ function show(focus = true) {
   const path = current();
   let page = PAGES.find((candidate) => candidate.path === path && served(candidate)) ?? PAGES[0];
   if (!page.open && !session.key) {
-    wanted = page.path;
+    wanted = location.hash.replace(/^#\/?/, "");
     page = PAGES.find((candidate) => candidate.path === "sign-in");
   }
   for (const { element } of shown.values()) element.hidden = true;
@@ -82,10 +86,12 @@ function show(focus = true) {
   document.title = `${page.title} · Prosopon`;
   drawNavigation(page.path);
   openMenu(false);
-  if (focus) {
+  // Another person on the page of people is no other page.
+  if (focus && page.path !== lastPath) {
     main.focus({ preventScroll: true });
     scrollTo(0, 0);
   }
+  lastPath = page.path;
 }
 
 function openMenu(open) {
@@ -143,7 +149,9 @@ async function start() {
     main.append(el("div", { class: "notice bad", role: "alert" }, el("p", {}, `The server cannot be reached (${error.message}).`), el("div", { class: "row" }, again)));
     return;
   }
+  await session.join();
   drawWho();
+  main.prepend(enrolments.element);
   session.addEventListener("change", onSession);
   addEventListener("hashchange", () => show());
   // The link is for the keyboard and must not change which page is shown.

@@ -14,10 +14,11 @@ from prosopon.deployments.serving.remote import remote
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.galleries.faces import Query
 from prosopon.models.faces.attributes.embedding import EMBEDDING
+from prosopon.models.faces.attributes.quality import QUALITY
 from prosopon.models.faces.detections import Float32
 from prosopon.models.matching.calibration import SimilarityCurve, load_similarity
 from prosopon.pipelines.graphs.enrollments import Enrollments
-from prosopon.pipelines.graphs.face_analysis import Attribute, FaceAnalyzer, ModelHandles, Picture
+from prosopon.pipelines.graphs.face_analysis import Attribute, Face, FaceAnalyzer, ModelHandles, Picture
 
 
 class NoFace(ValueError):
@@ -26,6 +27,14 @@ class NoFace(ValueError):
 
 class SeveralFaces(ValueError):
     """More than one face is found where one is wanted."""
+
+
+class LowQuality(ValueError):
+    """A face that is too bad to be enrolled, as the settings have it."""
+
+
+ENROLLED: frozenset[Attribute] = frozenset({EMBEDDING, QUALITY})
+"""What is asked for of a face that is to be enrolled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +57,16 @@ class RecognitionHandles:
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """detect -> embed -> match: what routes use of it. enrollments: None where no API needs them."""
+    """detect -> embed -> match: what routes use of it.
+
+    enrollments: None where no API needs them. least_quality: as `GallerySettings`.
+    """
 
     faces: FaceAnalyzer
     similarity: SimilarityCurve
     galleries: FaceIndexService
     enrollments: Enrollments | None = None
+    least_quality: float = 0
 
     @classmethod
     async def connect(
@@ -67,7 +80,7 @@ class Recognition:
             identifier = remote(handles.identifier, IdentifierService)
             enrollments = Enrollments(index, identifier, settings.state, records)
         curve = load_similarity(settings.models, faces.card(EMBEDDING).fingerprint)
-        return cls(faces, curve, index, enrollments)
+        return cls(faces, curve, index, enrollments, settings.galleries.least_quality)
 
     async def one_face(
         self,
@@ -90,6 +103,15 @@ class Recognition:
         if len(picture.faces) > 1:
             raise SeveralFaces("Found more than one face")
         return picture
+
+    def trusted(self, face: Face) -> Face:
+        """The face, of which `ENROLLED` was asked for. Raises `LowQuality` where it may not be enrolled."""
+        if (quality := face[QUALITY].value) < self.least_quality:
+            raise LowQuality(
+                f"The quality of the face is {quality:.2f}; at least {self.least_quality:.2f} is wanted here: "
+                "send a sharper, larger or better lit picture"
+            )
+        return face
 
     async def candidates(
         self, gallery: int, embeddings: Sequence[Float32], count: int

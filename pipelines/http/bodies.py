@@ -9,7 +9,7 @@ import orjson
 from fastapi import Depends
 from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter, ValidationError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 SMALL = 64 * 1024
 """Bytes of a body that carries names and numbers alone; also what headers of parts and other fields may add to
@@ -39,17 +39,21 @@ async def off_the_loop(size: int, function: Callable[..., Result], *args: Any) -
 
 
 async def bounded(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
-    """The body as it comes. Raises `BodyTooLarge`, where a length is declared before anything is read."""
+    """The body as it comes. Raises `BodyTooLarge`, where a length is declared before anything is read, and `BodyError`
+    for one that is cut off: its sender may still listen."""
     declared = request.headers.get("content-length", "")
     message = f"the request is longer than {limit} bytes"
     if declared.isdecimal() and int(declared[:20]) > limit:
         raise BodyTooLarge(message)
     received = 0
-    async for chunk in request.stream():
-        received += len(chunk)
-        if received > limit:
-            raise BodyTooLarge(message)
-        yield chunk
+    try:
+        async for chunk in request.stream():
+            received += len(chunk)
+            if received > limit:
+                raise BodyTooLarge(message)
+            yield chunk
+    except ClientDisconnect:
+        raise BodyError("the request ended before its body was there") from None
 
 
 async def read_body(request: Request, limit: int) -> bytes:

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prosopon.configs.settings import HttpSettings
+from prosopon.pipelines.http.patience import expect_headers_within
 
 LIMITS = "PROSOPON_HTTP"
 """The environment variable that has the settings as JSON for processes which see no others."""
@@ -36,8 +37,9 @@ _TRIM_SECONDS = 5.0
 
 
 def middlewares() -> list[Middleware]:
-    """For Ray Serve (``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH``)."""
+    """For Ray Serve (``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH``), which calls it before it starts a server."""
     limits = HttpSettings.model_validate_json(os.environ.get(LIMITS, "{}"))
+    expect_headers_within(limits.header_seconds)
     return [Middleware(FrontDoor, limits=limits)]
 
 

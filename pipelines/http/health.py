@@ -1,4 +1,4 @@
-"""What is not an API: liveness, readiness, the console, and a 404 that names what is served."""
+"""What is no API: liveness, readiness, administration of keys, the console, and a 404 that names what is served."""
 
 import asyncio
 
@@ -11,7 +11,9 @@ from starlette.routing import Route
 
 from prosopon.configs.settings import Settings
 from prosopon.deployments.state.errors import StorageFull
+from prosopon.deployments.state.keys import KeyStore
 from prosopon.deployments.state.room import full
+from prosopon.pipelines.http import key_routes
 from prosopon.pipelines.http import pages as console
 from prosopon.pipelines.http.keys import Authenticator
 from prosopon.pipelines.http.metrics import Metrics
@@ -19,7 +21,7 @@ from prosopon.pipelines.http.metrics import Metrics
 _LOOK_SECONDS = 2.0
 
 
-def create_app(settings: Settings, keys: Authenticator) -> Starlette:
+def create_app(settings: Settings, keys: Authenticator, store: KeyStore) -> Starlette:
     """`/healthz` and `/readyz` answer 200 once this process runs, which it does only when every model is warm. Before
     that the front door says that the server is starting.
 
@@ -57,6 +59,7 @@ def create_app(settings: Settings, keys: Authenticator) -> Starlette:
             Route("/healthz", ok),
             Route("/readyz", ready),
             Route("/metrics", Metrics(keys).__call__),
+            *key_routes.routes(keys, store),
             *console.routes(settings),
         ],
         exception_handlers={HTTPException: not_found},

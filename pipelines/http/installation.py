@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from prosopon.configs.settings import Api, DeploymentSettings, Role, Settings
 from prosopon.models.faces.attributes.table import ATTRIBUTES
-from prosopon.models.load import INSIGHTFACE, available
+from prosopon.models.load import INSIGHTFACE, available, regenerates
 from prosopon.models.weights.registry import UnknownModel, artifact_for
 
 ApiTitle = Literal["CompreFace", "Trueface", "FaceCheck", "CheckFace", "aifaceswap"]
@@ -21,6 +21,7 @@ _TITLES: dict[Api, ApiTitle] = {
     "aifaceswap": "aifaceswap",
 }
 _DEPLOYMENT_OF: dict[Role, str] = {"mapper": "generator", "swapper": "swap_worker"}
+_REGENERATE = "faces made anew by the generator; several at once by Prosopon's own warp"
 _WARP = "Prosopon's own warp of faces along landmarks, without weights"
 _RESEARCH_ONLY = "InsightFace's models are for non-commercial research only."
 
@@ -123,6 +124,8 @@ def _model(settings: Settings, role: Role) -> ModelDescription:
     if face and face.own:
         return described(name=role, summary=face.own_summary, licence="that of the project")
     if role == "swapper" and not models.pack.startswith(INSIGHTFACE):
+        if settings.swap.method in ("best", "regenerate") and regenerates(models):
+            return described(name="regenerate", summary=_REGENERATE, licence="that of the generator")
         return described(name="warp", summary=_WARP, licence="that of the project")
     if models.pack.startswith(INSIGHTFACE):
         return described(

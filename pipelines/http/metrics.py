@@ -7,7 +7,8 @@ import ray
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from prosopon.pipelines.http.keys import Authenticator, bearer_token
+from prosopon.pipelines.http.key_routes import may_administer
+from prosopon.pipelines.http.keys import Authenticator
 
 _SECONDS = 10
 
@@ -22,11 +23,8 @@ class Metrics:
 
     async def __call__(self, request: Request) -> Response:
         """The key comes as `x-api-key` or as a bearer token, which is what Prometheus sends."""
-        given = request.headers.get("x-api-key") or bearer_token(request.headers.get("authorization"))
-        key = await self._keys.find(given) if given else None
-        if key is None or not key.allows("admin"):
-            headers = {"WWW-Authenticate": "Bearer"}
-            return JSONResponse({"message": "an API key with the scope admin is needed"}, 401, headers)
+        if refusal := await may_administer(request, self._keys):
+            return refusal
         self._address = self._address or await asyncio.to_thread(_agent)
         try:
             answer = await self._client.get(str(self._address))

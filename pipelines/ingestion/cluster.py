@@ -19,6 +19,8 @@ from prosopon.pipelines.running import (
 
 _OBJECT_STORE_BYTES = 512 << 20
 _SECONDS = 2.0
+_STARTS = 3
+"""Times that a cluster is started, since on a busy machine it may not come up in time."""
 _SPARE = 0.05
 """Of a CPU, left where workers have to share what a server leaves: Ray Data's own actors ask for some."""
 
@@ -69,15 +71,22 @@ def start(settings: Settings) -> Cluster:
     import ray
 
     stay_on_loopback()
-    ray.init(
-        address="local",
-        _node_ip_address=LOOPBACK,
-        job_config=job(),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-        object_store_memory=_OBJECT_STORE_BYTES,
-    )
+    for left in reversed(range(_STARTS)):
+        try:
+            ray.init(
+                address="local",
+                _node_ip_address=LOOPBACK,
+                job_config=job(),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="error",
+                object_store_memory=_OBJECT_STORE_BYTES,
+            )
+            break
+        except Exception as error:  # Ray waits 30 seconds and has no class of its own for that.
+            ray.shutdown()
+            if "timed out" not in str(error) or not left:
+                raise
     ingestion = settings.ingestion
     whole = max(1, int(float(ray.available_resources().get("CPU", 1.0)) // ingestion.num_cpus))
     each = min(ingestion.num_cpus, float(ray.available_resources().get("CPU", 1.0)) / whole) - _SPARE

@@ -1,7 +1,7 @@
 """Deleting faces of any gallery from outside the server: through the running one where there is one."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from uuid import UUID
@@ -33,22 +33,30 @@ def erase(settings: Settings, faces: Sequence[StoredFace], progress: Callable[[i
     by_gallery: dict[int, list[UUID]] = defaultdict(list)
     for face in faces:
         by_gallery[face.gallery].append(face.image_id)
-    deleted = done = 0
     # Before the faces go: a run that is killed in between is repeated by what is left of them.
     records = Records(settings.state.database)
     try:
         sources = forget_sources(records, [face.image_id for face in faces])
     finally:
         records.close()
+    return Erased(delete(settings, by_gallery, progress), sources)
+
+
+def delete(
+    settings: Settings, faces: Mapping[int, Sequence[UUID]], progress: Callable[[int, int], None]
+) -> int:
+    """Delete faces by gallery, with vectors and images; how many were there. Raises `StateError`."""
+    deleted = done = 0
+    total = sum(map(len, faces.values()))
     with ExitStack() as stack:
         sink = _sink(settings, stack)
-        for gallery, ids in by_gallery.items():
+        for gallery, ids in faces.items():
             for start in range(0, len(ids), _AT_ONCE):
                 part = ids[start : start + _AT_ONCE]
                 deleted += sink.delete(gallery, part)
                 done += len(part)
-                progress(done, len(faces))
-    return Erased(deleted, sources)
+                progress(done, total)
+    return deleted
 
 
 def _sink(settings: Settings, stack: ExitStack) -> Sink:

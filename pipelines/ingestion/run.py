@@ -8,6 +8,7 @@ where the vectors are a file, the running server's where there is one, and a sta
 """
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -24,6 +25,7 @@ from prosopon.deployments.state.galleries.source_ledger import REMOVED, digest, 
 from prosopon.models.load import load_embedder
 from prosopon.models.runtime.session import Compute
 from prosopon.pipelines.ingestion.cluster import Cluster, join_running, start
+from prosopon.pipelines.ingestion.folders import LEFT_OUT, UNREADABLE, LeftOut, shown
 from prosopon.pipelines.ingestion.sinks import ServerSink, Sink, StoreSink, Writer, write_table
 from prosopon.pipelines.ingestion.sources import Entry, Item, Malformed
 from prosopon.pipelines.ingestion.workers import NO_FACE, FaceFinder, Fetcher, Todo, to_row
@@ -31,7 +33,7 @@ from prosopon.pipelines.ingestion.workers import NO_FACE, FaceFinder, Fetcher, T
 _ASKED = 2_000
 _BUSY_NICENESS = 10
 MALFORMED, MISSING, TWICE = "malformed", "missing", "named_twice"
-PERMANENT = frozenset((NO_FACE, TWICE))
+PERMANENT = LEFT_OUT | {NO_FACE, TWICE}
 """Reasons that are no fault of the source."""
 
 
@@ -72,30 +74,43 @@ class Watch:
 
 
 class Ingestion:
-    """One run. refresh: also what is known already; address: of a Ray cluster to run on."""
+    """One run. source: what names the pictures, by `sources.identity`; refresh: also what is known already; address: of
+    a Ray cluster to run on.
+
+    named: ids in the ledger of the pictures that the source names and that are there, once they are known; unreadable:
+    folders of which that is not known.
+    """
 
     def __init__(
-        self, settings: Settings, watch: Watch, refresh: bool = False, address: str | None = None
+        self,
+        settings: Settings,
+        watch: Watch,
+        source: str | None = None,
+        refresh: bool = False,
+        address: str | None = None,
     ) -> None:
-        self._settings, self._watch = settings, watch
+        self._settings, self._watch, self._source = settings, watch, source
         self._refresh, self._address = refresh, address
+        self.named, self.unreadable = set[bytes](), list[str]()
         self.summary = Summary()
 
     def run(self, entries: Iterable[Entry]) -> Summary:
         """Take the pictures in. Raises `SourceError`, `StateError`, and what Ray Data raises."""
-        todo = self.plan(entries)
-        self.summary.total = len(todo)
+        return self.look_at(self.plan(entries))
+
+    def look_at(self, todo: list[Todo]) -> Summary:
+        """Take these pictures in; raises as `run`."""
         if todo:
             self._run(todo)
         return self.summary
 
     def plan(self, entries: Iterable[Entry]) -> list[Todo]:
         """The pictures that are to be looked at."""
-        records, seen = Records(self._settings.state.database), set[bytes]()
+        records = Records(self._settings.state.database)
         try:
             entries, todo = iter(entries), list[Todo]()
             while part := list(islice(entries, _ASKED)):
-                stamped = [one for entry in part if (one := self._stamped(entry, seen)) is not None]
+                stamped = [one for entry in part if (one := self._stamped(entry)) is not None]
                 known = known_sources(records, [one.id for one in stamped])
                 if self._refresh:
                     known = {source: there for source, there in known.items() if there.reason == REMOVED}
@@ -107,20 +122,29 @@ class Ingestion:
                         todo.append(one)
         finally:
             records.close()
+        self.summary.total = len(todo)
         return todo
 
-    def _stamped(self, entry: Entry, seen: set[bytes]) -> Todo | None:
+    def _stamped(self, entry: Entry) -> Todo | None:
+        if isinstance(entry, LeftOut):
+            if entry.reason == UNREADABLE:
+                self.unreadable.append(os.path.realpath(entry.path))
+            self._skip(Skipped(shown(entry.path), entry.reason, entry.detail))
+            return None
         if isinstance(entry, Malformed):
             self._skip(Skipped(entry.place, MALFORMED, entry.detail))
             return None
         identity = source_id(entry.location, entry.url)
-        if identity.bytes in seen:
+        if identity.bytes in self.named:
             self._skip(_skipped(entry, TWICE, "the source has named this picture before"))
             return None
-        seen.add(identity.bytes)
+        self.named.add(identity.bytes)
         try:
-            return Todo(identity, _stamp(entry), entry)
+            return Todo(identity, _stamp(entry), entry, self._source)
         except (OSError, ValueError) as error:
+            # A file without its folder may be on a disk that is not mounted.
+            if isinstance(error, FileNotFoundError) and Path(entry.location).parent.is_dir():
+                self.named.remove(identity.bytes)
             self._skip(_skipped(entry, MISSING, str(error)))
             return None
 

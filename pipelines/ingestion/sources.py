@@ -1,5 +1,7 @@
 """Where the pictures of a bulk ingestion are: a folder, a glob, a manifest, or a list of URLs.
 
+Files go by their real paths: a picture, or a folder, that has several names is one.
+
 A manifest has the columns `url` (what results show as the picture's place), `path` (a file, relative to the manifest)
 and `group` (of the same person or page), as CSV with a header, JSON lines or Parquet. Without a path the picture is
 fetched from its url; without a url it is the file's, of which FaceCheck shows the name. A list of URLs is a text file
@@ -9,16 +11,16 @@ with one on each line.
 import csv
 import glob
 import json
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from prosopon.deployments.web.client import MAX_URL
+from prosopon.pipelines.ingestion.folders import PICTURES, LeftOut, is_picture, judged, shown, walk
 
-PICTURES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ico"))
-"""Suffixes of the files that are taken from a folder."""
 MAX_GROUP = 512
 _MAX_LINE = 65_536
 _ROWS = 4_096
@@ -49,7 +51,7 @@ class Malformed:
     detail: str
 
 
-Entry = Item | Malformed
+Entry = Item | Malformed | LeftOut
 Row = Mapping[str, object]
 
 
@@ -66,7 +68,7 @@ def read_source(source: str, folders_are_groups: bool = False) -> Iterator[Entry
     if is_web(source):
         return iter([_item(source, {"url": source}, Path())])
     if path.is_dir():
-        files: Iterator[Path] = (file for file in sorted(path.rglob("*")) if is_picture(file))
+        files = walk(path)
     elif path.is_file() and not is_picture(path):
         reader = _MANIFESTS.get(path.suffix.lower())
         if reader is None:
@@ -77,25 +79,60 @@ def read_source(source: str, folders_are_groups: bool = False) -> Iterator[Entry
     elif path.is_file():
         files = iter([path])
     else:
-        # Magic in a name that exists is taken literally, hence only now. Path.glob takes no absolute pattern.
-        found = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207
-        files = (file for file in map(Path, found) if file.is_file() and is_picture(file))
-    first = next(files, None)
-    if first is None:
+        files = _matching(path)
+    # Until there is a picture, and if there is none there is nothing to say of what lies there instead.
+    first = list[Path | LeftOut]()
+    for file in files:
+        first.append(file)
+        if isinstance(file, Path):
+            break
+    else:
         raise SourceError(f"{source}: no pictures there")
-    return (_file(file.absolute(), folders_are_groups) for file in chain([first], files))
+    return (
+        file if isinstance(file, LeftOut) else _file(file, folders_are_groups) for file in chain(first, files)
+    )
 
 
-def is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURES
+def first(entries: Iterable[Entry], limit: int | None) -> Iterator[Entry]:
+    """Entries with only so many that may be pictures; None is all."""
+    left = limit
+    for entry in entries:
+        if left is not None and not isinstance(entry, LeftOut):
+            if not left:
+                return
+            left -= 1
+        yield entry
+
+
+def identity(source: str) -> str:
+    """What a source is called in the records: a web address as it is, a path without links, a folder's with a slash at
+    its end."""
+    if is_web(source):
+        return source
+    real = os.path.realpath(Path(source).expanduser())
+    return f"{real}{os.sep}" if Path(real).is_dir() else real
+
+
+def _matching(pattern: Path) -> Iterator[Path | LeftOut]:
+    """Magic in a name that exists is taken literally, hence only for what does not exist."""
+    plain = next(
+        index
+        for index, part in enumerate(pattern.parts)
+        if glob.has_magic(part) or index + 1 == len(pattern.parts)
+    )
+    for name in sorted(glob.glob(str(pattern), recursive=True)):  # noqa: PTH207  # Path.glob takes no absolute pattern.
+        if (file := Path(name)).is_file():
+            yield judged(file, file.parts[plain:-1])
 
 
 def _file(path: Path, folder_is_group: bool) -> Entry:
+    """By its real path: a picture that is reached by several names is one."""
+    real = Path(os.path.realpath(path))
     try:
-        str(path).encode()
+        str(real).encode()
     except UnicodeEncodeError:
-        return Malformed(repr(str(path)), "the file's name is not text in UTF-8")
-    return Item(str(path), path.as_uri(), path.parent.name if folder_is_group else None)
+        return Malformed(shown(path), "the file's name is not text in UTF-8")
+    return Item(str(real), real.as_uri(), path.absolute().parent.name if folder_is_group else None)
 
 
 def _read_csv(path: Path) -> Iterator[Entry]:
@@ -220,7 +257,7 @@ def _item(place: str, row: Mapping[str, Any], folder: Path) -> Entry:
     if group and len(group) > MAX_GROUP:
         return Malformed(place, f"the group is longer than {MAX_GROUP} characters")
     if path and not is_web(path):
-        file = folder / path
+        file = Path(os.path.realpath(folder / path))
         return Item(str(file), url or file.as_uri(), group)
     if location := path or url:
         if is_web(location):

@@ -30,7 +30,7 @@ from prosopon.pipelines.ingestion.sources import Item, is_web
 
 TODO = pa.schema(
     [("id", pa.string()), ("stamp", pa.string()), ("location", pa.string()), ("url", pa.string()),
-     ("group", pa.string())]
+     ("group", pa.string()), ("source", pa.string())]
 )  # fmt: skip
 _FETCHED = pa.schema([*TODO, ("data", pa.binary()), ("reason", pa.string()), ("detail", pa.string())])
 LOOKED_AT = pa.schema(
@@ -43,18 +43,19 @@ NO_FACE = "no_face"
 
 @dataclass(frozen=True, slots=True)
 class Todo:
-    """A picture to look at; id and stamp: its identity and state for the ledger."""
+    """A picture to look at; id and stamp: its identity and state for the ledger; source: which names it."""
 
     id: UUID
     stamp: str
     item: Item
+    source: str | None = None
 
 
 def to_row(todo: Todo) -> dict[str, str | None]:
     """As `TODO` describes it."""
     item = todo.item
     row = {"id": str(todo.id), "stamp": todo.stamp, "location": item.location, "url": item.url}
-    return {**row, "group": item.group}
+    return {**row, "group": item.group, "source": todo.source}
 
 
 class Fetcher:
@@ -165,10 +166,16 @@ def to_sources(rows: Sequence[dict[str, Any]]) -> Iterator[SourceFaces]:
             UUID(row["id"]),
             row["stamp"],
             row["version"],
-            ArchivedFace(row["url"], row["group"]),
+            ArchivedFace(row["url"], row["group"], _elsewhere(row["location"], row["url"]), row["source"]),
             tuple(
                 SeenFace(np.frombuffer(embedding, "<f4"), Blob(thumbnail, MEDIA_TYPE))
                 for embedding, thumbnail in faces
             ),
             row["reason"],
         )
+
+
+def _elsewhere(location: str, url: str) -> str | None:
+    """The location where the url does not say it."""
+    said = location if is_web(location) else Path(location).as_uri()
+    return None if said == url else location

@@ -11,7 +11,7 @@ from prosopon.deployments.state.galleries.faces import FacePage, FaceRecord, New
 from prosopon.models.faces.attributes.embedding import EMBEDDING
 from prosopon.models.faces.detections import Float32
 from prosopon.models.pictures.decoding import media_type
-from prosopon.pipelines.graphs.recognition import Candidate, Recognition
+from prosopon.pipelines.graphs.recognition import ENROLLED, Candidate, Recognition
 from prosopon.pipelines.python.answers import Asked, Image, RecognisedFace, analyzed, read
 from prosopon.pipelines.python.connection import Answer
 
@@ -42,16 +42,16 @@ class Gallery:
     def enrol(self, subject: str, image: Image, *, keep_image: bool = True) -> Answer[FaceRecord]:
         """Add the only face of a picture to a subject, which is made if it is not there.
 
-        Raises `NoFace`, `SeveralFaces`.
+        Raises `NoFace`, `SeveralFaces`, `LowQuality`.
         """
         image_id = uuid.uuid4()
 
         async def enrolled() -> FaceRecord:
             recognition, data = self._recognition, await read(image)
-            picture = await recognition.one_face(data, frozenset({EMBEDDING}))
+            face = recognition.trusted((await recognition.one_face(data, ENROLLED)).faces[0])
             blob = Blob(data, media_type(data)) if keep_image else None
-            face = NewFace(await self._id(), subject, image_id, picture.faces[0].embedding, blob)
-            return await recognition.galleries.add(face)
+            new = NewFace(await self._id(), subject, image_id, face.embedding, blob)
+            return await recognition.galleries.add(new)
 
         return self._submit(enrolled)
 

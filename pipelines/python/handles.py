@@ -26,6 +26,7 @@ import asyncio
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -48,7 +49,7 @@ from prosopon.pipelines.graphs.application import Graphs
 from prosopon.pipelines.graphs.face_analysis import Face, Picture
 from prosopon.pipelines.graphs.face_search import SearchHit
 from prosopon.pipelines.graphs.generation import Generation, Inversion
-from prosopon.pipelines.graphs.recognition import Candidate, NoFace, Recognition, SeveralFaces
+from prosopon.pipelines.graphs.recognition import Candidate, LowQuality, NoFace, Recognition, SeveralFaces
 from prosopon.pipelines.graphs.swaps import Swaps
 from prosopon.pipelines.python.answers import (
     Asked,
@@ -72,7 +73,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer", "Candidate", "Closed", "Face", "Gallery", "Image", "ImageError", "Inversion", "LatentError",
-    "ModelFailed", "NoFace", "NoSwap", "NotRunning", "NotServed", "Overloaded", "Picture", "Prosopon",
+    "LowQuality", "ModelFailed", "NoFace", "NoSwap", "NotRunning", "NotServed", "Overloaded", "Picture", "Prosopon",
     "RecognisedFace", "SearchHit", "SeveralFaces", "StateError", "Unavailable", "Verification", "VerifiedFace",
 ]  # fmt: skip
 
@@ -116,7 +117,9 @@ class Prosopon:
         from ray.serve.exceptions import RayServeException
 
         try:
-            return cls(serve.get_app_handle(application), max_in_flight, patience)
+            # A process keeps one handle of an application, and a handle belongs to the loop that it was first used in
+            # (ray 2.60): every connection has a copy, or a second one would wait in the loop of the first.
+            return cls(copy(serve.get_app_handle(application)), max_in_flight, patience)
         except RayServeException as error:
             raise NotRunning(str(error)) from error
 

@@ -82,7 +82,7 @@ class Swap:
     def __init__(self, face: bytes, device: Device = "cpu") -> None:
         compute, self._face = compute_of(device), face
         self._swap = FaceSwap.load(
-            ModelSettings(), DetectionSettings(), ImageLimits(), SwapSettings(), compute
+            ModelSettings(), DetectionSettings(), ImageLimits(), SwapSettings(method="warp"), compute
         )
 
     def __call__(self, picture: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """The page Search does its main job against a running server with an index."""
 
+import json
 import re
 from pathlib import Path
 
@@ -43,6 +44,14 @@ def test_a_person_is_found_first_in_the_highest_band_and_paid_for(
         page.locator(".result").all_inner_texts(), key=lambda text: -int(text.split()[0])
     )
     console.shot("search")
+    best.get_by_role("button").click()
+    dialog = page.get_by_role("dialog")
+    assert dialog.get_by_role("link").get_attribute("href") == f"https://example.org/{london[3].stem}"
+    dialog.get_by_role("button", name="Close").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export as JSON").click()
+    exported = json.loads(Path(download.value.path()).read_text())
+    assert exported[0]["score"] == score and len(exported) == page.locator(".result").count()
 
 
 def test_three_pictures_make_one_search_and_a_fourth_is_refused(

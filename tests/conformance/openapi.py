@@ -24,6 +24,11 @@ def operations(schema: schemathesis.BaseSchema) -> list[str]:
     return [operation.label for operation in _all(schema)]
 
 
+def with_label(schema: schemathesis.BaseSchema, label: str) -> schemathesis.APIOperation:
+    """The operation of that ``METHOD /path``."""
+    return next(operation for operation in _all(schema) if operation.label == label)
+
+
 def _all(schema: schemathesis.BaseSchema) -> Iterable[schemathesis.APIOperation]:
     for result in schema.get_all_operations():
         yield result.ok()
@@ -37,7 +42,7 @@ def check(
     checks: tuple[CheckFunction, ...] = CONFORMANCE,
 ) -> None:
     """Random requests to one operation: no server error, and every answer fits the document."""
-    operation = next(operation for operation in _all(schema) if operation.label == label)
+    operation = with_label(schema, label)
 
     @settings(max_examples=examples, suppress_health_check=list(HealthCheck), database=None)
     @given(case=operation.as_strategy())

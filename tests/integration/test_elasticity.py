@@ -33,6 +33,7 @@ FOLLOWING = {
     "age": "age",
     "gender": "gender",
     "mask": "mask",
+    "quality": "quality",
     "generator": "Generator",
     "video_encoder": "VideoEncoder",
 }
@@ -64,7 +65,7 @@ def test_every_deployment_follows_the_load_up_and_down(
         with httpx.Client(base_url=server.url, timeout=120, headers={"x-api-key": server.key}) as http:
             while not stop.is_set():
                 answer = http.post(
-                    "/api/v1/recognition/recognize?face_plugins=age,gender,mask,pose",
+                    "/api/v1/recognition/recognize?face_plugins=age,gender,mask,pose,quality",
                     files={"file": part(london[number])},
                 )
                 statuses[answer.status_code] += 1

@@ -207,7 +207,9 @@ def test_pixels_are_taken_as_they_are(prosopon: Prosopon, london: list[Path]) ->
         np.testing.assert_array_equal(prosopon.embeddings(file).result()[0], of_file)
 
 
-def test_a_closed_connection_raises_at_once(server: Server, london: list[Path]) -> None:
+def test_a_closed_connection_raises_at_once_and_another_can_be_made(
+    server: Server, london: list[Path]
+) -> None:
     closed = Prosopon.connect(home=server.home)
     people = closed.gallery("closed")
     assert repr(closed).startswith("<Prosopon, open: compreface,") and repr(people) == "<Gallery 'closed'>"
@@ -216,6 +218,8 @@ def test_a_closed_connection_raises_at_once(server: Server, london: list[Path]) 
     for call in (lambda: closed.detect(london[0]), people.subjects, lambda: closed.generate("example")):
         with pytest.raises(Closed):
             call()
+    with Prosopon.connect(home=server.home) as again:
+        assert len(again.detect(london[0]).result().faces) == 1
 
 
 def test_what_a_shell_completes_is_the_api_alone(prosopon: Prosopon) -> None:

@@ -137,6 +137,70 @@ def test_every_face_once_and_the_newest_version_of_a_picture(
     assert [face.subject for face in now - faces] == ["group t1"]
 
 
+def test_pictures_that_are_gone_leave_the_index_and_other_files_are_counted(
+    tmp_path: Path, pictures: Path, london: list[Path]
+) -> None:
+    home, gone = tmp_path / "home", pictures / london[0].stem / london[0].name
+    (pictures / "@eaDir").mkdir()
+    shutil.copy(london[1], pictures / "@eaDir" / "small.jpg")
+    shutil.copy(london[1], pictures / ".hidden.jpg")
+    (pictures / "notes.txt").write_text("ours")
+    first = ingest(home, pictures)
+    assert (first.status, first.skipped) == (0, {"thumbnail": 1, "hidden": 1, "other_format": 1})
+    faces = stored(home)
+    kept = gone.read_bytes()
+    gone.unlink()
+    link = tmp_path / "link"
+    link.symlink_to(pictures)
+    rehearsed = ingest(home, link, "--prune", "--dry-run")
+    assert "1 pictures would be pruned, 1 faces" in rehearsed.output and stored(home) == faces
+    pruned = ingest(home, link, "--prune")
+    assert pruned.status == 0 and "1 pictures pruned, 1 faces" in pruned.output
+    assert pruned.skipped["pruned"] == 1
+    assert {face.subject for face in faces - stored(home)} == {gone.as_uri()}
+    gone.write_bytes(kept)
+    assert "1 pictures looked at" in ingest(home, link).output
+    assert stored(home) == faces
+
+
+@pytest.mark.timeout(600)
+def test_a_folder_that_is_watched_is_followed(tmp_path: Path, pictures: Path, london: list[Path]) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    log = (tmp_path / "log").open("w+")
+    process = subprocess.Popen(
+        command(home, pictures, "--watch", "--prune"),
+        stdout=log,
+        stderr=log,
+        cwd=ROOT,
+        env=environment(home),
+        start_new_session=True,
+    )
+
+    def until(count: int) -> None:
+        deadline = time.monotonic() + 200
+        while written(home) != count:
+            assert process.poll() is None and time.monotonic() < deadline, Path(log.name).read_text()
+            time.sleep(0.2)
+
+    try:
+        until(7)
+        deadline = time.monotonic() + 60
+        while "watching" not in Path(log.name).read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        shutil.copy(london[7], pictures)
+        until(8)
+        shutil.rmtree(pictures / london[0].stem)
+        until(7)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0, Path(log.name).read_text()
+    finally:
+        kill_session(process.pid)
+        log.close()
+    assert len(stored(home)) == 5 + 6 + 1
+
+
 def test_what_is_wrong_with_a_manifest_is_said_and_the_rest_taken(tmp_path: Path, london: list[Path]) -> None:
     malformed, home = require(DATA / "malformed"), tmp_path / "home"
     half = tmp_path / "half.jpg"

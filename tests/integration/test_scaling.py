@@ -30,7 +30,7 @@ QUICK = {
 }  # fmt: skip
 SETTINGS = {
     "apis": ["trueface", "checkface", "aifaceswap"],
-    "detection": {"colocated": ["embedder", "landmarks", "age", "gender", "mask"]},
+    "detection": {"colocated": ["embedder", "landmarks", "age", "gender", "mask", "quality"]},
     "fetch": {"allow": ["127.0.0.1"]},
     "webhooks": {"seconds": 3, "max_attempts": 1},
     "deployments": {

@@ -21,7 +21,9 @@ from tests.integration.task_processes import SWAP, WEBHOOKS
 from tests.loopback import loopback
 from tests.paths import ROOT
 
-TASKS = 200
+TASKS = 60
+KILLS = 12
+"""`make soak` has the long series."""
 POINTS = 1000
 PROCESSES = ("worker", "worker", "courier")
 _RESULTS = "http://server.example/results/"
@@ -33,6 +35,11 @@ def begin(role: str, home: Path) -> subprocess.Popen[bytes]:
 
 
 def test_killed_workers_and_couriers_lose_and_double_nothing(tmp_path: Path) -> None:
+    print(f"\n{kill_workers_and_couriers(tmp_path, TASKS, KILLS)}")
+
+
+def kill_workers_and_couriers(tmp_path: Path, count: int, most_kills: int) -> str:
+    """What was seen. Raises AssertionError for what is lost or doubled."""
     dice = random.Random(0)
     state = StateSettings(home=tmp_path)
     records = Records(state.database)
@@ -47,7 +54,7 @@ def test_killed_workers_and_couriers_lose_and_double_nothing(tmp_path: Path) -> 
         deadline = time.monotonic() + 240
         try:
             while True:
-                if len(made) < TASKS:
+                if len(made) < count:
                     picture = Blob(str(len(made)).encode())
                     new = NewTask(
                         key.tenant, key.id, "faceswap", 2, (TaskInput(blob=picture.sha256),), _RESULTS,
@@ -58,7 +65,7 @@ def test_killed_workers_and_couriers_lose_and_double_nothing(tmp_path: Path) -> 
                     break
                 else:
                     time.sleep(0.05)
-                if time.monotonic() > next_kill and kills < 40:
+                if time.monotonic() > next_kill and kills < most_kills:
                     slot = dice.randrange(len(running))
                     running[slot].send_signal(signal.SIGKILL)
                     running[slot].wait()
@@ -76,7 +83,7 @@ def test_killed_workers_and_couriers_lose_and_double_nothing(tmp_path: Path) -> 
         rows = db.execute(schema.tasks.select()).mappings().all()
         reports = db.execute(schema.deliveries.select()).all()
     assert {row["id"] for row in rows} == set(made)
-    assert len(reports) == TASKS
+    assert len(reports) == count
     failed = {task for task, number in made.items() if number % 3 == 0}
     for row in rows:
         assert row["state"] == ("failed" if row["id"] in failed else "succeeded")
@@ -89,12 +96,12 @@ def test_killed_workers_and_couriers_lose_and_double_nothing(tmp_path: Path) -> 
             name = httpx.URL(told[0].document["result_image"]).path.rsplit("/", 1)[1]
             content = tasks.result(name).data
             assert content == b"%d by %d" % (made[row["id"]], row["attempts"])
-    assert keys.balance(key.id) == POINTS - 2 * (TASKS - len(failed))
+    assert keys.balance(key.id) == POINTS - 2 * (count - len(failed))
     interrupted = sum(row["attempts"] > 1 for row in rows)
     repeated = sum(len(told) > 1 for told in calls.values())
     assert interrupted
     assert repeated
-    print(f"\n{kills} kills; {interrupted} tasks interrupted, {repeated} webhooks repeated")
+    return f"{kills} kills; {interrupted} tasks interrupted, {repeated} webhooks repeated"
 
 
 def owed(records: Records) -> bool:

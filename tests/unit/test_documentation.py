@@ -19,6 +19,16 @@ def test_the_page_of_settings_is_up_to_date() -> None:
     assert page == markdown(ATTRIBUTES.resources), "run `prosopon settings > docs/configuration.md`"
 
 
+def test_every_setting_says_what_it_is() -> None:
+    rows = re.findall(
+        r"^\| `([\w.*]+)` \| .* \|(.*)\|$", (ROOT / "docs" / "configuration.md").read_text(), re.MULTILINE
+    )
+    assert len(rows) > 100
+    assert [name for name, told in rows if not told.strip()] == [], (
+        "a text below the setting in configs/settings.py"
+    )
+
+
 def test_every_command_that_the_readme_names_exists() -> None:
     named = set(re.findall(r"^prosopon (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE))
     commands = {command.name for command in app.registered_commands}

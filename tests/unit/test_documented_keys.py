@@ -76,3 +76,14 @@ def test_no_status_is_documented_that_is_never_answered(create_app: Callable[[An
     }
     assert answered and "422" not in answered
     assert "HTTPValidationError" not in document.get("components", {}).get("schemas", {})
+
+
+@pytest.mark.parametrize("api", [aifaceswap, checkface, compreface, facecheck, trueface])
+def test_every_field_of_the_documents_schemas_is_described(api: Any) -> None:
+    schemas = api.create_app(SERVICES).openapi()["components"]["schemas"]
+    told = {
+        f"{name}.{field}": described.get("description")
+        for name, schema in schemas.items()
+        for field, described in schema.get("properties", {}).items()
+    }
+    assert told and [field for field, text in told.items() if not text] == []

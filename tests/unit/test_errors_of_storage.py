@@ -1,4 +1,4 @@
-"""Storage that is at fault is the server's fault, in each API's own form, and tells no hash."""
+"""What is the server's fault, or too much, is told in each API's own form."""
 
 import json
 import logging
@@ -6,6 +6,7 @@ import logging
 import pytest
 from starlette.responses import JSONResponse, Response
 
+from prosopon.deployments.serving.calls import Overloaded, TooManyRequests
 from prosopon.deployments.state.errors import (
     BlobMissing,
     IndexUnavailable,
@@ -17,11 +18,13 @@ from prosopon.pipelines.apis.aifaceswap.errors import ERRORS as AIFACESWAP
 from prosopon.pipelines.apis.checkface.errors import ERRORS as CHECKFACE
 from prosopon.pipelines.apis.compreface.errors import ERRORS as COMPREFACE
 from prosopon.pipelines.apis.facecheck.errors import errors as facecheck
+from prosopon.pipelines.apis.trueface.errors import ERRORS as TRUEFACE
 from prosopon.pipelines.http.errors import ErrorTable
 
 HASH = "0123456789abcdef" * 4
 TABLES = {
     "compreface": COMPREFACE,
+    "trueface": TRUEFACE,
     "facecheck": facecheck(JSONResponse),
     "checkface": CHECKFACE,
     "aifaceswap": AIFACESWAP,
@@ -52,3 +55,24 @@ def test_a_fault_of_the_storage(
     assert words in json.dumps(json.loads(answer.body)) and HASH not in bytes(answer.body).decode()
     assert ("retry-after" in answer.headers) == (status != 500)
     assert str(error) in caplog.text
+
+
+FORMS = {
+    "compreface": {"message", "code"},
+    "trueface": {"success", "message", "data"},
+    "facecheck": {"error", "code"},
+    "checkface": {"error"},
+    "aifaceswap": {"code", "message", "data"},
+}
+
+
+@pytest.mark.parametrize("api", TABLES)
+@pytest.mark.parametrize(("kind", "status"), [(TooManyRequests, 429), (Overloaded, 503)])
+def test_who_asks_too_much_is_told_when_to_come_back(api: str, kind: type[Overloaded], status: int) -> None:
+    error = kind("more than 5 requests a second")
+    error.retry_after = 7
+    answer = answer_of(TABLES[api], error)
+    # Trueface documents no other status for a server that has no room.
+    assert answer.status_code == (429 if api == "trueface" else status)
+    assert answer.headers["retry-after"] == "7"
+    assert set(json.loads(answer.body)) >= FORMS[api]

@@ -155,6 +155,7 @@ def test_every_attribute_says_what_it_gives() -> None:
         "gender": "Gender",
         "mask": "Mask",
         "liveness": "Liveness",
+        "quality": "Quality",
         "pose": "HeadPose",
         "landmarks": "ndarray",
         "five_landmarks": "ndarray",

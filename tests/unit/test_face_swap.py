@@ -1,6 +1,7 @@
 """Swapping whole files with the real models: which face is replaced, what comes out, and what cannot be done."""
 
 import io
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -9,9 +10,12 @@ import pytest
 from PIL import Image, ImageCms
 
 from prosopon.configs.settings import DetectionSettings, ImageLimits, SwapSettings
+from prosopon.models.load import UnknownModel, load_detector, load_landmarks, load_swap_judge
 from prosopon.models.pictures.decoding import ImageError
 from prosopon.models.runtime.session import Compute
 from prosopon.models.swap.face_swap import FaceSwap, NoSwap
+from prosopon.models.swap.types import FaceSwapper
+from prosopon.models.swap.warp import WarpSwapper
 from tests.weights import model_settings, weights
 
 
@@ -19,7 +23,11 @@ def face_swap(settings: SwapSettings | None = None) -> FaceSwap:
     for name in ("centerface", "mediapipe-face-mesh"):
         weights(name)
     return FaceSwap.load(
-        model_settings(), DetectionSettings(), ImageLimits(), settings or SwapSettings(), Compute()
+        model_settings(),
+        DetectionSettings(),
+        ImageLimits(),
+        settings or SwapSettings(method="warp"),
+        Compute(),
     )
 
 
@@ -100,7 +108,7 @@ def test_results_have_the_format_of_the_settings(
 ) -> None:
     stream = io.BytesIO()
     Image.open(io.BytesIO(face)).save(stream, source)
-    result = face_swap(SwapSettings(format=wanted)).swap(stream.getvalue(), [face], None)  # type: ignore[arg-type]
+    result = face_swap(SwapSettings(method="warp", format=wanted)).swap(stream.getvalue(), [face], None)  # type: ignore[arg-type]
     assert result.media_type == media_type
     with Image.open(io.BytesIO(result.data)) as picture:
         assert Image.MIME[picture.format or ""] == media_type
@@ -124,7 +132,7 @@ def _file(picture: Image.Image, format: str = "PNG", **options: object) -> bytes
 )
 def test_a_profile_stays(wanted: str, source: str, face: bytes) -> None:
     own = Image.open(io.BytesIO(face)).convert("RGB")
-    result = face_swap(SwapSettings(format=wanted)).swap(  # type: ignore[arg-type]
+    result = face_swap(SwapSettings(method="warp", format=wanted)).swap(  # type: ignore[arg-type]
         _file(own, source, icc_profile=_profile()), [face], None
     )
     assert Image.open(io.BytesIO(result.data)).info["icc_profile"] == _profile()
@@ -141,7 +149,7 @@ def test_a_profile_of_another_kind_of_colours_is_left_out(swapping: FaceSwap, fa
 @pytest.mark.parametrize("wanted", ["png", "jpg"])
 def test_a_grey_picture_stays_grey(wanted: str, face: bytes) -> None:
     grey = Image.open(io.BytesIO(face)).convert("L")
-    swapping = face_swap(SwapSettings(format=wanted))  # type: ignore[arg-type]
+    swapping = face_swap(SwapSettings(method="warp", format=wanted))  # type: ignore[arg-type]
     result = Image.open(io.BytesIO(swapping.swap(_file(grey), [face], None).data))
     assert result.mode == "L"
     if wanted == "png":
@@ -157,7 +165,7 @@ def test_what_is_transparent_stays_so(format: str, face: bytes) -> None:
     alpha[:, :30] = 0
     own.putalpha(Image.fromarray(alpha))
     source = _file(own, format, **({"lossless": True, "exact": True} if format == "WEBP" else {}))
-    swapping = face_swap(SwapSettings(format="png"))
+    swapping = face_swap(SwapSettings(method="warp", format="png"))
     result = Image.open(io.BytesIO(swapping.swap(source, [face], None).data))
     assert result.mode == "RGBA"
     after, before = np.asarray(result), np.asarray(own)
@@ -175,3 +183,55 @@ def test_what_is_transparent_stays_so(format: str, face: bytes) -> None:
     # Half transparent pixels can be no darker than black over white is.
     possible = alpha == 255
     assert differences[possible].max() == 0 and differences.mean() < 1
+
+
+class Idle:
+    """Leaves the picture as it is: a swap that failed."""
+
+    name = "idle"
+    fingerprint = "idle"
+
+    def swap(self, frame: np.ndarray, replacements: object) -> np.ndarray:
+        return frame.copy()
+
+
+def judging(**swappers: Callable[[], FaceSwapper]) -> FaceSwap:
+    for name in ("centerface", "mediapipe-face-mesh", "face-reidentification-retail-0095"):
+        weights(name)
+    models, detection = model_settings(), DetectionSettings()
+    judge = load_swap_judge(models, Compute())
+    assert judge is not None
+    return FaceSwap(
+        load_detector(models, detection, Compute()), load_landmarks(models, Compute()), swappers, judge, detection,
+        ImageLimits(), SwapSettings(),
+    )  # fmt: skip
+
+
+def test_a_result_that_fails_is_made_by_the_next_method(london: list[Path], face: bytes) -> None:
+    swapped = judging(idle=Idle, warp=WarpSwapper).swap(london[0].read_bytes(), [face], None)
+    assert swapped.method == "warp"
+    assert swapped.similarity is not None and 0.15 < swapped.similarity <= 1
+
+
+def test_where_every_method_fails_the_task_does_and_says_why(london: list[Path], face: bytes) -> None:
+    with pytest.raises(NoSwap, match="face_image: the result is not like the face that was put in"):
+        judging(idle=Idle, again=Idle).swap(london[0].read_bytes(), [face], None)
+
+
+def test_of_several_faces_only_the_last_method_is_asked(group: bytes, face: bytes) -> None:
+    def never() -> FaceSwapper:
+        raise AssertionError("it takes half a minute for each")
+
+    assert judging(never=never, warp=WarpSwapper).swap(group, [face, face], [4, 1]).method == "warp"
+
+
+def test_the_method_of_the_settings_is_the_one_that_serves() -> None:
+    assert face_swap(SwapSettings(method="warp")).methods == ("warp",)
+    for name in ("dlib-resnet29", "face-reidentification-retail-0095"):
+        weights(name)
+    for name in ("mobilestylegan-mapper", "mobilestylegan-generator"):
+        weights(name)
+    assert face_swap(SwapSettings(method="best")).methods == ("regenerate", "warp")
+    assert face_swap(SwapSettings()).methods == ("warp",)
+    with pytest.raises(UnknownModel, match="inswapper"):
+        face_swap(SwapSettings(method="inswapper"))

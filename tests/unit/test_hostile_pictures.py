@@ -14,6 +14,7 @@ from itertools import repeat
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -39,6 +40,13 @@ REFUSED_WITHIN = 0.25
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def heic(image: Image.Image, **options: object) -> bytes:
+    """By libheif, without teaching Pillow of this process the format."""
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(image).save(buffer, quality=90, **options)
     return buffer.getvalue()
 
 
@@ -141,17 +149,35 @@ def test_rare_formats_are_decoded_apart_to_the_same_pixels(portrait: Image.Image
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_a_phones_heic_is_upright_rgb(portrait: Image.Image, orientation: int) -> None:
     """As phones store it: turned, with the turn in a property of the file (and in its EXIF too)."""
-    pillow_heif = pytest.importorskip("pillow_heif")
     stored = portrait.transpose(Image.Transpose.ROTATE_90) if orientation == 6 else portrait
     exif = Image.Exif()
     exif[0x0112] = orientation
-    buffer = io.BytesIO()
-    pillow_heif.from_pillow(stored).save(buffer, quality=90, exif=exif.tobytes())
-    data = buffer.getvalue()
+    data = heic(stored, exif=exif.tobytes())
     assert media_type(data) == check(data, LIMITS) == "image/heic"
     pixels = decode(data, LIMITS)
     assert pixels.shape == (320, 256, 3)
     assert np.abs(pixels.astype(int) - np.asarray(portrait)).mean() < 4
+
+
+def test_a_heic_that_says_it_is_small_is_judged_by_what_it_holds(portrait: Image.Image) -> None:
+    """The size in the properties (box ``ispe``) is a claim: the stream has its own."""
+    data = bytearray(heic(portrait))
+    at = data.index(b"ispe") + 8
+    assert struct.unpack_from(">II", data, at) == portrait.size
+    struct.pack_into(">II", data, at, 16, 16)
+    limits = LIMITS.model_copy(update={"max_pixels": 32 * 32})
+    try:
+        assert decode(bytes(data), limits).size <= 3 * 32 * 32
+    except ImageError as error:
+        assert error.reason in (RejectionReason.CORRUPT, RejectionReason.TOO_MANY_PIXELS)
+
+
+def test_a_heic_that_says_it_is_huge_is_refused_by_its_header(portrait: Image.Image) -> None:
+    data = bytearray(heic(portrait))
+    struct.pack_into(">II", data, data.index(b"ispe") + 8, 60_000, 60_000)
+    with pytest.raises(ImageError) as caught:
+        check(bytes(data), LIMITS)
+    assert caught.value.reason is RejectionReason.TOO_MANY_PIXELS
 
 
 @pytest.mark.parametrize("format", ["jpeg", "png", "webp", "gif", "bmp", "tiff", "avif"])
@@ -236,9 +262,9 @@ def test_half_a_jpeg_is_none(portrait: Image.Image, progressive: bool, share: fl
 
 
 def test_every_beginning_of_every_format_is_a_picture_or_an_image_error(portrait: Image.Image) -> None:
-    small = portrait.resize((32, 40))
-    for kind in ("jpeg", "png", "webp", "gif", "bmp", "tiff", "ico", "avif"):
-        data = encoded(small, kind)
+    small = portrait.resize((64, 80))
+    for kind in ("jpeg", "png", "webp", "gif", "bmp", "tiff", "ico", "avif", "heic"):
+        data = heic(small) if kind == "heic" else encoded(small, kind)
         for length, limits in zip(range(1, min(len(data), 700)), repeat(LIMITS)):
             try:
                 check(data[:length], limits)

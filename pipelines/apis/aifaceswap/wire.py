@@ -10,19 +10,19 @@ Data = TypeVar("Data", bound=BaseModel)
 
 
 class Envelope(BaseModel, Generic[Data]):
-    code: Literal[200] = 200
-    data: Data
-    message: str = "OK"
+    code: Annotated[Literal[200], Field(description="the HTTP status")] = 200
+    data: Annotated[Data, Field(description="the answer")]
+    message: Annotated[str, Field(description="OK")] = "OK"
 
 
 class Failure(BaseModel):
-    code: int
-    data: dict[str, Any] = {}
-    message: str
+    code: Annotated[int, Field(description="the HTTP status")]
+    data: Annotated[dict[str, Any], Field(description="nothing")] = {}
+    message: Annotated[str, Field(description="what went wrong")]
 
 
 class Accepted(BaseModel):
-    task_id: str
+    task_id: Annotated[str, Field(description="for task/ID")]
     points: Annotated[int, Field(description="what the task costs; given back when it fails")]
 
 
@@ -37,9 +37,11 @@ class Faces(BaseModel):
 class Task(BaseModel):
     """type: 1 for one face, 2 for several. Times are ISO 8601."""
 
-    task_id: str
-    type: Literal[1, 2]
-    status: Literal["waiting", "running", "succeeded", "failed"]
+    task_id: Annotated[str, Field(description="as it was answered")]
+    type: Annotated[Literal[1, 2], Field(description="1 for one face, 2 for several")]
+    status: Annotated[
+        Literal["waiting", "running", "succeeded", "failed"], Field(description="how far it is")
+    ]
     success: Annotated[Literal[0, 1] | None, Field(description="once the task has ended")]
     result_image: Annotated[str | None, Field(description="a URL, until the result expires")]
     similarity: Annotated[
@@ -51,8 +53,8 @@ class Task(BaseModel):
     method: Annotated[str | None, Field(description="how the result was made, where it is known")]
     message: Annotated[str | None, Field(description="why there is no result")]
     points: Annotated[int, Field(description="what the task costs; given back when it fails")]
-    created: str
-    finished: str | None
+    created: Annotated[str, Field(description="ISO 8601")]
+    finished: Annotated[str | None, Field(description="ISO 8601, once it has ended")]
 
 
 def described(record: TaskRecord) -> Task:

@@ -42,7 +42,7 @@ def says(status: int, message: str = "{}") -> Callable[[Exception], Response]:
 
 
 def _later(kind: str) -> Callable[[Overloaded | Unavailable], Response]:
-    return lambda error: failure(503, f"{kind}: try again", error.retry_after)
+    return lambda error: failure(error.status, f"{kind}: try again", error.retry_after)
 
 
 def _invalid(error: RequestValidationError) -> Response:

@@ -34,7 +34,7 @@ def create_app(services: Services) -> ApiApp:
         services=services,
         errors=ERRORS,
         slash=True,
-        responses={status: {"model": Failure} for status in (400, 404, 413, 500, 503)},
+        responses={status: {"model": Failure} for status in (400, 404, 413, 429, 500, 503)},
     )
     app.include_router(status)
     for part in (faces.router, films.router, latents.router, faces.texts):

@@ -13,40 +13,34 @@ from prosopon.models.faces.detections import PictureFormat
 
 
 class Failure(BaseModel):
-    error: str
+    error: Annotated[str, Field(description="what went wrong")]
 
 
 class Queue(BaseModel):
-    """queue: pictures and films that are being made or waited for."""
-
-    queue: int
+    queue: Annotated[int, Field(description="pictures and films that are being made or waited for")]
 
 
 class LatentInZ(BaseModel):
-    """qlatent: 512 numbers in z. seed: where the latent has one."""
-
-    qlatent: list[float]
-    seed: int | None = None
+    qlatent: Annotated[list[float], Field(description="512 numbers in z")]
+    seed: Annotated[int | None, Field(description="where the latent has one")] = None
 
 
 class LatentInW(BaseModel):
-    """dlatent: 512 numbers for each layer of the generator, in w+."""
-
-    dlatent: list[list[float]]
+    dlatent: Annotated[
+        list[list[float]], Field(description="512 numbers for each layer of the generator, in w+")
+    ]
 
 
 class Encoded(BaseModel):
-    """guid: takes part wherever a guid does. did_align: whether the face was looked for, turned and cut out."""
-
-    guid: str
-    did_align: bool
+    guid: Annotated[str, Field(description="takes part wherever a guid does")]
+    did_align: Annotated[bool, Field(description="whether the face was looked for, turned and cut out")]
 
 
 class NewLatent(BaseModel):
-    """A latent to be kept. type: where it comes from, in any words."""
+    """A latent to be kept."""
 
     latent: Annotated[list[Any], Field(description="512 numbers, or 512 for each layer of the generator")]
-    type: StrictStr | None = None
+    type: Annotated[StrictStr | None, Field(description="where it comes from, in any words")] = None
 
 
 # ----------------------------------------------------------------------------------------------------- parameters

@@ -22,7 +22,7 @@ from prosopon.deployments.state.errors import (
     SubjectNotFound,
 )
 from prosopon.models.pictures.decoding import ImageError, RejectionReason
-from prosopon.pipelines.graphs.recognition import NoFace, SeveralFaces
+from prosopon.pipelines.graphs.recognition import LowQuality, NoFace, SeveralFaces
 from prosopon.pipelines.http.application import INTERNAL
 from prosopon.pipelines.http.bodies import BodyError
 from prosopon.pipelines.http.errors import ErrorTable, first_problem, of_storage
@@ -118,6 +118,7 @@ ERRORS: ErrorTable = {
     WrongFileType: says(400, 21),
     ImageError: _image,
     NoFace: says(400, 28),
+    LowQuality: says(400, 28),
     SeveralFaces: says(400, 31, "More than one face in the source image"),
     ExampleNotFound: says(404, 44),
     SubjectNotFound: says(404, 42),

@@ -9,6 +9,7 @@ from pydantic import Field
 from prosopon.deployments.state.blobs import Blob
 from prosopon.deployments.state.errors import InvalidSubject
 from prosopon.deployments.state.galleries.faces import FaceRecord, NewFace
+from prosopon.models.faces.attributes.quality import QUALITY
 from prosopon.models.pictures.decoding import media_type
 from prosopon.pipelines.apis.compreface.errors import ExampleNotFound
 from prosopon.pipelines.apis.compreface.faces import FacesOf
@@ -43,17 +44,20 @@ Ids = Annotated[list[uuid.UUID], Field(max_length=10_000)]
 async def add(
     key: RecognitionKey,
     services: Served,
+    answer: Response,
     file: Annotated[Upload, picture("file")],
     subject: Annotated[str, Query(description="is created where it is not there")],
     det_prob_threshold: Threshold = None,
     det_size: DetSize = None,
 ) -> Example:
-    """Enrol the only face of a picture."""
+    """Enrol the only face of a picture. `X-Face-Quality` tells how far it can be trusted, 0..1."""
     if not subject.strip():
         raise InvalidSubject("Subject name is empty")
-    found = await FacesOf(services, Asked(0, det_prob_threshold, {}, False, det_size)).one(file)
+    asked = Asked(0, det_prob_threshold, {"quality": QUALITY}, False, det_size)
+    found = services.recognition.trusted((await FacesOf(services, asked).one(file)).faces[0])
+    answer.headers["X-Face-Quality"] = f"{found[QUALITY].value:.3f}"
     image = Blob(file.data, await off_the_loop(len(file.data), media_type, file.data))
-    face = NewFace(key.gallery, subject, uuid.uuid4(), found.faces[0].embedding, image)
+    face = NewFace(key.gallery, subject, uuid.uuid4(), found.embedding, image)
     return _example(await services.galleries.add(face))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from prosopon.models.faces.attributes.embedding import EMBEDDING
 from prosopon.models.faces.attributes.liveness import CRAMPED, Liveness
+from prosopon.models.faces.attributes.quality import Quality
 from prosopon.pipelines.apis.compreface.errors import judged_by_content
 from prosopon.pipelines.apis.compreface.parameters import Asked
 from prosopon.pipelines.apis.compreface.wire import Box, LivenessChoice
@@ -95,6 +96,11 @@ def _(value: Liveness) -> LivenessChoice:
     return LivenessChoice(
         probability=max(live, 1 - live), value="real" if live >= 0.5 else "fake", warning=warning
     )
+
+
+@_wire.register
+def _(value: Quality) -> float:
+    return round(value.value, 3)
 
 
 @_wire.register

@@ -6,177 +6,166 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Vectors = Annotated[list[list[float]], Field(min_length=1, description="embeddings of the model in service")]
+Versions = Annotated[dict[str, str] | None, Field(description="models by plugin, where status was asked for")]
+Points = list[tuple[int, int]]
 
 
 class Failure(BaseModel):
-    message: str
-    code: int
+    message: Annotated[str, Field(description="what went wrong, for people")]
+    code: Annotated[int, Field(description="what went wrong, for programs: CompreFace's codes")]
 
 
 class Box(BaseModel):
     """In pixels of the upright picture, inside it."""
 
-    probability: float
-    x_max: int
-    y_max: int
-    x_min: int
-    y_min: int
+    probability: Annotated[float, Field(description="of its being a face")]
+    x_max: Annotated[int, Field(description="right edge")]
+    y_max: Annotated[int, Field(description="lower edge")]
+    x_min: Annotated[int, Field(description="left edge")]
+    y_min: Annotated[int, Field(description="upper edge")]
 
 
 class AgeRange(BaseModel):
-    """high, low: in years."""
-
-    probability: float
-    high: int
-    low: int
+    probability: Annotated[float, Field(description="of the range")]
+    high: Annotated[int, Field(description="in years")]
+    low: Annotated[int, Field(description="in years")]
 
 
 class Choice(BaseModel):
-    probability: float
-    value: str
+    probability: Annotated[float, Field(description="of the value")]
+    value: Annotated[str, Field(description="the likeliest")]
 
 
 class LivenessChoice(Choice):
-    """warning: why the answer is less reliable than others."""
-
-    warning: str | None = None
+    warning: Annotated[str | None, Field(description="why the answer is less reliable than others")] = None
 
 
 class Pose(BaseModel):
     """In degrees."""
 
-    pitch: float
-    roll: float
-    yaw: float
+    pitch: Annotated[float, Field(description="up and down")]
+    roll: Annotated[float, Field(description="to the shoulders")]
+    yaw: Annotated[float, Field(description="to the sides")]
 
 
 class SubjectSimilarity(BaseModel):
-    subject: str
-    similarity: float
+    subject: Annotated[str, Field(description="its name")]
+    similarity: Annotated[float, Field(description="0 to 1; above 0.5 for one person")]
 
 
 class FoundFace(BaseModel):
-    """A face with the plugins that were asked for: those that CompreFace documents, and what else is declared.
-
-    execution_time: milliseconds by plugin.
-    """
+    """A face with the plugins that were asked for: those that CompreFace documents, and what else is declared."""
 
     model_config = ConfigDict(extra="allow")
 
-    age: AgeRange | None = None
-    gender: Choice | None = None
-    mask: Choice | None = None
-    liveness: LivenessChoice | None = None
-    pose: Pose | None = None
-    embedding: list[float] | None = None
-    box: Box
-    landmarks: list[tuple[int, int]] | None = None
-    landmarks2d106: list[tuple[int, int]] | None = None
-    execution_time: dict[str, float] | None = None
+    age: Annotated[AgeRange | None, Field(description="plugin age")] = None
+    gender: Annotated[Choice | None, Field(description="plugin gender")] = None
+    mask: Annotated[Choice | None, Field(description="plugin mask")] = None
+    liveness: Annotated[LivenessChoice | None, Field(description="plugin liveness")] = None
+    pose: Annotated[Pose | None, Field(description="plugin pose")] = None
+    quality: Annotated[
+        float | None, Field(description="plugin quality: 0..1, how far the embedding can be trusted")
+    ] = None
+    embedding: Annotated[list[float] | None, Field(description="plugin calculator")] = None
+    box: Annotated[Box, Field(description="where the face is")]
+    landmarks: Annotated[
+        Points | None,
+        Field(description="plugin landmarks: x and y of eyes, nose and corners of the mouth"),
+    ] = None
+    landmarks2d106: Annotated[
+        Points | None, Field(description="plugin landmarks2d106: x and y of 106 points")
+    ] = None
+    execution_time: Annotated[
+        dict[str, float] | None, Field(description="milliseconds by plugin, where status was asked for")
+    ] = None
 
 
 class RecognizedFace(FoundFace):
-    """subjects: the most similar first."""
-
-    subjects: list[SubjectSimilarity]
+    subjects: Annotated[list[SubjectSimilarity], Field(description="the most similar first")]
 
 
 class ComparedFace(FoundFace):
-    similarity: float
+    similarity: Annotated[float, Field(description="0 to 1; above 0.5 for one person")]
 
 
 class FaceComparedToExample(ComparedFace):
-    """subject: the example's."""
-
-    subject: str
+    subject: Annotated[str, Field(description="the example's")]
 
 
 class Detected(BaseModel):
-    """result: the biggest face first."""
-
-    result: list[FoundFace]
-    plugins_versions: dict[str, str] | None = None
+    result: Annotated[list[FoundFace], Field(description="the biggest face first")]
+    plugins_versions: Versions = None
 
 
 class Recognized(BaseModel):
-    """result: the biggest face first."""
-
-    result: list[RecognizedFace]
-    plugins_versions: dict[str, str] | None = None
+    result: Annotated[list[RecognizedFace], Field(description="the biggest face first")]
+    plugins_versions: Versions = None
 
 
 class ComparedToExample(BaseModel):
-    """result: the biggest face first."""
-
-    result: list[FaceComparedToExample]
-    plugins_versions: dict[str, str] | None = None
+    result: Annotated[list[FaceComparedToExample], Field(description="the biggest face first")]
+    plugins_versions: Versions = None
 
 
 class Verification(BaseModel):
-    """face_matches: faces of the target, the biggest first."""
-
-    source_image_face: FoundFace
-    face_matches: list[ComparedFace]
-    plugins_versions: dict[str, str] | None = None
+    source_image_face: Annotated[FoundFace, Field(description="the only face of the source")]
+    face_matches: Annotated[list[ComparedFace], Field(description="faces of the target, the biggest first")]
+    plugins_versions: Versions = None
 
 
 class Verified(BaseModel):
-    result: list[Verification]
+    result: Annotated[list[Verification], Field(description="one for each source, of which there is one")]
 
 
 class Subject(BaseModel):
-    subject: str
+    subject: Annotated[str, Field(description="its name")]
 
 
 class Subjects(BaseModel):
-    subjects: list[str]
+    subjects: Annotated[list[str], Field(description="their names")]
 
 
 class Updated(BaseModel):
-    updated: bool
+    updated: Annotated[bool, Field(description="false where the name is as it was")]
 
 
 class Deleted(BaseModel):
-    deleted: int
+    deleted: Annotated[int, Field(description="how many")]
 
 
 class Example(BaseModel):
-    image_id: uuid.UUID
-    subject: str
+    image_id: Annotated[uuid.UUID, Field(description="of the example")]
+    subject: Annotated[str, Field(description="whom it shows")]
 
 
 class Examples(BaseModel):
-    faces: list[Example]
-    page_number: int
-    page_size: int
-    total_pages: int
-    total_elements: int
+    faces: Annotated[list[Example], Field(description="of this page")]
+    page_number: Annotated[int, Field(description="counts from 0")]
+    page_size: Annotated[int, Field(description="examples on a full page")]
+    total_pages: Annotated[int, Field(description="of all examples")]
+    total_elements: Annotated[int, Field(description="how many examples there are")]
 
 
 class EmbeddingRecognition(BaseModel):
-    """similarities: the most similar first."""
-
-    embedding: list[float]
-    similarities: list[SubjectSimilarity]
+    embedding: Annotated[list[float], Field(description="as it was sent")]
+    similarities: Annotated[list[SubjectSimilarity], Field(description="the most similar first")]
 
 
 class RecognizedEmbeddings(BaseModel):
-    result: list[EmbeddingRecognition]
+    result: Annotated[list[EmbeddingRecognition], Field(description="in the order of the embeddings")]
 
 
 class EmbeddingSimilarity(BaseModel):
-    embedding: list[float]
-    similarity: float
+    embedding: Annotated[list[float], Field(description="as it was sent")]
+    similarity: Annotated[float, Field(description="0 to 1; above 0.5 for one person")]
 
 
 class ComparedEmbeddings(BaseModel):
-    """result: the most similar first."""
-
-    result: list[EmbeddingSimilarity]
+    result: Annotated[list[EmbeddingSimilarity], Field(description="the most similar first")]
 
 
 class SubjectName(BaseModel):
-    subject: str
+    subject: Annotated[str, Field(description="its name")]
 
 
 class NewSubjectName(SubjectName):
@@ -189,9 +178,9 @@ class NewSubjectName(SubjectName):
 
 
 class Embeddings(BaseModel):
-    embeddings: Vectors
+    embeddings: Annotated[Vectors, Field(description="to be recognised")]
 
 
 class SourceAndTargets(BaseModel):
-    source: Annotated[list[float], Field(min_length=1)]
-    targets: Vectors
+    source: Annotated[list[float], Field(min_length=1, description="an embedding of the model in service")]
+    targets: Annotated[Vectors, Field(description="what it is compared to")]

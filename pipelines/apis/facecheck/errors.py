@@ -86,7 +86,7 @@ def _says(code: Code, message: str = "{}", status: int = 200) -> Callable[[Excep
 
 
 def _later(message: str) -> Callable[[Overloaded | Unavailable], Failure]:
-    return lambda error: Failure(Code.BUSY, message, 503, {"Retry-After": str(error.retry_after)})
+    return lambda error: Failure(Code.BUSY, message, error.status, {"Retry-After": str(error.retry_after)})
 
 
 def _invalid(error: RequestValidationError | ValidationError) -> Failure:

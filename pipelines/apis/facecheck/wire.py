@@ -27,64 +27,71 @@ class _Exact(BaseModel):
 
 
 class SearchData(_Exact):
-    """with_progress: answer at once; otherwise when the search is done. status_only: start nothing. demo: search the
-    first 100,000 faces only. id_captcha is not used."""
-
-    id_search: StrictStr | None = None
-    with_progress: StrictBool | None = None
-    id_captcha: StrictStr | None = None
-    status_only: StrictBool | None = None
-    demo: StrictBool | None = None
+    id_search: Annotated[StrictStr | None, Field(description="of a search with pictures")] = None
+    with_progress: Annotated[
+        StrictBool | None, Field(description="answer at once; otherwise when the search is done")
+    ] = None
+    id_captcha: Annotated[StrictStr | None, Field(description="not used")] = None
+    status_only: Annotated[StrictBool | None, Field(description="start nothing")] = None
+    demo: Annotated[StrictBool | None, Field(description="search the first 100,000 faces only")] = None
 
 
 class InputImage(_Exact):
-    """An uploaded picture. base64: the face that is looked for, webp, as a data URI."""
+    """An uploaded picture."""
 
-    base64: str | None = None
-    id_pic: str | None = None
-    url_source: str | None = None
-    svg_anim: str | None = None
+    base64: Annotated[str | None, Field(description="the face that is looked for, webp, as a data URI")] = (
+        None
+    )
+    id_pic: Annotated[str | None, Field(description="for delete_pic")] = None
+    url_source: Annotated[str | None, Field(description="not used")] = None
+    svg_anim: Annotated[str | None, Field(description="not used")] = None
 
 
 class SearchItem(_Exact):
-    """A face that was found. guid: its id; group: the same for faces of one person or page; index: its place among the
-    items; indexDB: its place in the index; base64: its thumbnail, webp, as a data URI."""
+    """A face that was found."""
 
-    guid: str | None = None
-    score: Int32
-    group: Int32
-    base64: str | None = None
-    url: str | None = None
-    index: Int32
-    indexDB: Int64
+    guid: Annotated[str | None, Field(description="the face's id")] = None
+    score: Annotated[Int32, Field(description="0 to 100")]
+    group: Annotated[Int32, Field(description="the same for faces of one person or page")]
+    base64: Annotated[str | None, Field(description="its thumbnail, webp, as a data URI")] = None
+    url: Annotated[str | None, Field(description="of the page, or a file's name")] = None
+    index: Annotated[Int32, Field(description="its place among the items")]
+    indexDB: Annotated[Int64, Field(description="its place in the index")]
 
 
 class Search_Results(_Exact):
-    """What was found, best first. images_in_bundle: pictures in the probe. freeRam is not told."""
+    """What was found."""
 
-    demo: bool | None = None
-    items: list[SearchItem] | None = None
-    max_score: Annotated[Int32, Field(json_schema_extra={"format": "int32", "readOnly": True})] = 0
-    searchedFaces: Int32 | None = None
-    tookSeconds: Double | None = None
-    tookSecondsQueue: Double | None = None
-    tookSecondsDownload: Double | None = None
-    freeRam: Double | None = None
-    face_per_sec: Annotated[Int32 | None, Field(json_schema_extra={"readOnly": True})] = None
-    performance: Annotated[str | None, Field(json_schema_extra={"readOnly": True})] = None
-    images_in_bundle: Int32 = 0
+    demo: Annotated[bool | None, Field(description="whether of the first faces only")] = None
+    items: Annotated[list[SearchItem] | None, Field(description="best first")] = None
+    max_score: Annotated[
+        Int32,
+        Field(json_schema_extra={"format": "int32", "readOnly": True}, description="of the best, 0 to 100"),
+    ] = 0
+    searchedFaces: Annotated[Int32 | None, Field(description="how many faces were looked at")] = None
+    tookSeconds: Annotated[Double | None, Field(description="from when the search was paid")] = None
+    tookSecondsQueue: Annotated[Double | None, Field(description="until it began")] = None
+    tookSecondsDownload: Annotated[Double | None, Field(description="for the thumbnails")] = None
+    freeRam: Annotated[Double | None, Field(description="not told")] = None
+    face_per_sec: Annotated[
+        Int32 | None, Field(json_schema_extra={"readOnly": True}, description="faces looked at in a second")
+    ] = None
+    performance: Annotated[
+        str | None, Field(json_schema_extra={"readOnly": True}, description="the same, for people")
+    ] = None
+    images_in_bundle: Annotated[Int32, Field(description="pictures in the probe")] = 0
 
 
 class BrowserJsonResponse(_Exact):
-    """The answer of every call but info. error, with its code: what went wrong; progress: 0 to 100."""
+    """The answer of every call but info."""
 
-    id_search: str | None = None
-    message: str | None = None
-    progress: Int32 | None = None
-    error: str | None = None
-    code: str | None = None
-    input: list[InputImage] | None = None
-    output: Search_Results | SkipJsonSchema[None] = None
+    id_search: Annotated[str | None, Field(description="of the search")] = None
+    message: Annotated[str | None, Field(description="what is going on, for people")] = None
+    progress: Annotated[Int32 | None, Field(description="0 to 100")] = None
+    error: Annotated[str | None, Field(description="what went wrong, for people")] = None
+    code: Annotated[str | None, Field(description="what went wrong, for programs")] = None
+    input: Annotated[list[InputImage] | None, Field(description="the pictures of the search")] = None
+    output: Annotated[Search_Results | SkipJsonSchema[None], Field(description="what was found")] = None
 
 
 class WithoutNullOutput(JSONResponse):
@@ -97,12 +104,12 @@ class WithoutNullOutput(JSONResponse):
 
 
 class InfoResponse(_Exact):
-    """faces: in the index. remaining_credits: of the key; the largest number there is for one without limit."""
-
-    faces: Int32 | None = None
-    is_online: bool
-    remaining_credits: Int32
-    has_credits_to_search: bool
+    faces: Annotated[Int32 | None, Field(description="in the index")] = None
+    is_online: Annotated[bool, Field(description="whether the index answers")]
+    remaining_credits: Annotated[
+        Int32, Field(description="of the key; the largest number there is for one without limit")
+    ]
+    has_credits_to_search: Annotated[bool, Field(description="whether they are enough for a search")]
 
 
 def results_of(

@@ -24,7 +24,8 @@ from prosopon.pipelines.http.uploads import MissingPicture, check_size, decode_b
 MAX_PICTURES = 10
 PICTURES = tuple(f"img{number}" for number in range(MAX_PICTURES))
 _PICTURE_FIELD = re.compile(r"img(\d+)")
-_RAW = ("image/jpeg", "image/jpg", "image/png")
+_RAW = "image/"
+"""What the type of a raw picture begins with; which format it is its content says."""
 _JSON = "application/json"
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -78,13 +79,15 @@ def with_pictures(model: type[Body]) -> Any:
 
 async def _raw_or_json(request: Request) -> bytes:
     max_bytes, kind = _max_bytes(request), media_type_of(request)
-    if kind in _RAW:
+    if kind.startswith(_RAW):
         data = await read_body(request, max_bytes)
         if not data:
             raise BodyError("the body is empty")
         return data
     if kind != _JSON:
-        raise WrongContentType("the Content-Type must be image/jpeg, image/png or application/json")
+        raise WrongContentType(
+            "the Content-Type must be image/jpeg, image/png, that of another picture, or application/json"
+        )
     return await _picture("img", await _json_object(request, _room_for(1, max_bytes)), max_bytes)
 
 

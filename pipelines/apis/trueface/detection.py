@@ -37,7 +37,7 @@ async def detect_spoof(
     """
     if not services.faces.available(LIVENESS):
         raise NoModel("no liveness model is in service")
-    face = (await faces_in(services, "img", image, LIVENESS)).faces[0]
+    face = (await faces_in(services, "img", image, frozenset({LIVENESS}))).faces[0]
     live, key, card = face[LIVENESS].probability, uuid.uuid4(), services.faces.card(LIVENESS)
     await asyncio.to_thread(SpoofChecks(services.records).add, caller.tenant, key, live, card.fingerprint)
     response.headers["X-Liveness-Model"] = card.name

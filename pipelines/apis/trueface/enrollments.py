@@ -7,7 +7,6 @@ import numpy as np
 
 from prosopon.deployments.state.blobs import Blob
 from prosopon.deployments.state.galleries.enrollments import EnrolledPicture
-from prosopon.models.faces.attributes.embedding import EMBEDDING
 from prosopon.models.faces.detections import Float32
 from prosopon.models.pictures.decoding import media_type
 from prosopon.pipelines.apis.trueface.bodies import Sent, fields, with_pictures
@@ -19,6 +18,7 @@ from prosopon.pipelines.apis.trueface.wire import (
     Envelope,
     NewEnrollment,
 )
+from prosopon.pipelines.graphs.recognition import ENROLLED, LowQuality
 from prosopon.pipelines.graphs.side_by_side import all_of
 from prosopon.pipelines.http.bodies import off_the_loop
 from prosopon.pipelines.http.routing import api_router
@@ -75,7 +75,11 @@ async def _enrolled(services: Services, images: dict[str, bytes]) -> list[Enroll
     """Every picture's biggest face. Raises the first picture's error, in the order of the fields."""
 
     async def one(field: str, image: bytes) -> EnrolledPicture:
-        face = (await faces_in(services, field, image, EMBEDDING)).faces[0]
+        face = (await faces_in(services, field, image, ENROLLED)).faces[0]
+        try:
+            services.recognition.trusted(face)
+        except LowQuality as error:
+            raise LowQuality(f"'{field}': {error}") from None
         blob = Blob(image, await off_the_loop(len(image), media_type, image))
         return EnrolledPicture(uuid.uuid4(), face.embedding, blob)
 

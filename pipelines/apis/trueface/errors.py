@@ -18,13 +18,14 @@ from prosopon.deployments.state.errors import (
     CollectionUntrained,
     EnrollmentNotFound,
     StateError,
+    StorageFault,
 )
 from prosopon.models.pictures.decoding import ImageError
 from prosopon.pipelines.apis.trueface.wire import Failure
-from prosopon.pipelines.graphs.recognition import NoFace
+from prosopon.pipelines.graphs.recognition import LowQuality, NoFace
 from prosopon.pipelines.http.application import INTERNAL
 from prosopon.pipelines.http.bodies import BodyError
-from prosopon.pipelines.http.errors import ErrorTable, first_problem
+from prosopon.pipelines.http.errors import ErrorTable, first_problem, of_storage
 from prosopon.pipelines.http.keys import KeyRefused, WrongScope
 
 
@@ -69,6 +70,7 @@ ERRORS: ErrorTable = {
     BodyError: says(400),
     ImageError: says(400),
     NoFace: says(400),
+    LowQuality: says(400),
     NoModel: says(503),
     EnrollmentNotFound: says(404, "no enrollment has the id {}"),
     CollectionNotFound: says(404, "no collection has the id {}"),
@@ -81,6 +83,7 @@ ERRORS: ErrorTable = {
         "allow up to 30 seconds",
     ),
     StateError: says(503),
+    StorageFault: lambda error: failure(error.status, of_storage(error), error.retry_after),
     Overloaded: _later(429, "too many requests are waiting"),
     Unavailable: _later(503, "a model is restarting"),
     ModelFailed: says(500, "the model service failed; the server's log says why"),

@@ -13,11 +13,11 @@ Caller = Annotated[Key, caller("trueface")]
 
 
 async def faces_in(
-    services: Services, field: str, image: bytes, attribute: Attribute, limit: int = 1
+    services: Services, field: str, image: bytes, attributes: frozenset[Attribute], limit: int = 1
 ) -> Picture:
     """At least one face, the biggest first. Raises `NoFace`, and what `FaceAnalyzer.analyze` raises."""
     try:
-        picture = await services.faces.analyze(image, frozenset({attribute}), limit=limit)
+        picture = await services.faces.analyze(image, attributes, limit=limit)
     except ImageError as error:
         raise ImageError(error.reason, f"'{field}': {error}") from None
     if not picture.faces:

@@ -21,7 +21,7 @@ async def match(
 ) -> Envelope[dict[str, bool | float]]:
     """How similar the picture's most similar face is to every picture of an enrollment."""
     stored = await services.enrollments.embeddings(caller.tenant, sent.fields.id)
-    picture = await faces_in(services, "img", sent.pictures["img"], EMBEDDING, limit=0)
+    picture = await faces_in(services, "img", sent.pictures["img"], frozenset({EMBEDDING}), limit=0)
     probes = np.stack([face.embedding for face in picture.faces])
     distances = np.linalg.norm(stored[:, np.newaxis] - probes, axis=2).min(axis=1)
     found: dict[str, bool | float] = {}
@@ -37,7 +37,7 @@ async def identify(
 ) -> Envelope[Identification]:
     """Who of a collection the picture's biggest face belongs to, if to anybody."""
     collection = sent.fields.collection_id
-    face = (await faces_in(services, "img", sent.pictures["img"], EMBEDDING)).faces[0]
+    face = (await faces_in(services, "img", sent.pictures["img"], frozenset({EMBEDDING}))).faces[0]
     found = await services.enrollments.identify(caller.tenant, collection, face.embedding)
     if found is None:
         raise CollectionUntrained(str(collection))

@@ -24,72 +24,78 @@ Data = TypeVar("Data")
 
 
 class Envelope(BaseModel, Generic[Data]):
-    data: Data
-    message: str | None = None
-    success: bool = True
+    data: Annotated[Data, Field(description="the answer")]
+    message: Annotated[str | None, Field(description="what came of it, and warnings")] = None
+    success: Annotated[bool, Field(description="true")] = True
 
 
 class Failure(BaseModel):
-    data: None = None
-    message: str
-    success: Literal[False] = False
+    data: Annotated[None, Field(description="nothing")] = None
+    message: Annotated[str, Field(description="what went wrong")]
+    success: Annotated[Literal[False], Field(description="false")] = False
 
 
 class SpoofCheck(BaseModel):
-    """score: probability of the class that is named."""
-
     model_config = ConfigDict(populate_by_name=True)
 
-    class_: Annotated[Literal["real", "fake"], Field(alias="class")]
-    key: str
-    score: float
-    success: bool = True
+    class_: Annotated[Literal["real", "fake"], Field(alias="class", description="whether the face is live")]
+    key: Annotated[str, Field(description="of this check")]
+    score: Annotated[float, Field(description="probability of the class that is named")]
+    success: Annotated[bool, Field(description="true")] = True
 
 
 class FoundFace(BaseModel):
-    """bounding_box: x1 y1 x2 y2 confidence. points: the five x, then the five y, of left eye, right eye, nose, left
-    and right mouth corner. raw_landmarks: 68 in the iBUG order. All in pixels."""
+    """In pixels."""
 
-    bounding_box: tuple[float, float, float, float, float]
-    points: Annotated[list[int], Field(min_length=10, max_length=10)]
+    bounding_box: Annotated[
+        tuple[float, float, float, float, float], Field(description="x1 y1 x2 y2 confidence")
+    ]
+    points: Annotated[
+        list[int],
+        Field(
+            min_length=10,
+            max_length=10,
+            description="the five x, then the five y, of left eye, right eye, nose, left and right mouth corner",
+        ),
+    ]
 
 
 class FoundFaceWithLandmarks(FoundFace):
-    raw_landmarks: list[tuple[int, int]]
+    raw_landmarks: Annotated[list[tuple[int, int]], Field(description="68 in the iBUG order")]
 
 
 class FoundFaces(BaseModel):
-    faces: Sequence[FoundFaceWithLandmarks | FoundFace]
+    faces: Annotated[Sequence[FoundFaceWithLandmarks | FoundFace], Field(description="the biggest first")]
 
 
 class EnrollmentId(BaseModel):
-    enrollment_id: str
+    enrollment_id: Annotated[str, Field(description="opaque")]
 
 
 class CollectionId(BaseModel):
-    collection_id: str
+    collection_id: Annotated[str, Field(description="opaque")]
 
 
 class CollectionDescription(BaseModel):
     """Times are in UTC and do not say so, as documented."""
 
-    classifier_url: str
-    created: str
-    enrollments: list[str]
-    id: str
-    label_encoder: str
-    name: str
-    owner: str
-    unknown: bool
-    updated: str
+    classifier_url: Annotated[
+        str, Field(description="names the classifier in service; empty before there is one")
+    ]
+    created: Annotated[str, Field(description="ISO 8601")]
+    enrollments: Annotated[list[str], Field(description="ids of its members")]
+    id: Annotated[str, Field(description="opaque")]
+    label_encoder: Annotated[str, Field(description="stored with the classifier")]
+    name: Annotated[str, Field(description="as it was given")]
+    owner: Annotated[str, Field(description="the tenant")]
+    unknown: Annotated[bool, Field(description="whether its classifier learns a class of strangers")]
+    updated: Annotated[str, Field(description="ISO 8601")]
 
 
 class Identification(BaseModel):
-    """Of a stranger, name and key are null and confidence is that of the most similar member."""
-
-    name: str | None
-    key: str | None
-    confidence: float
+    name: Annotated[str | None, Field(description="of the enrollment; null of a stranger")]
+    key: Annotated[str | None, Field(description="the enrollment's id; null of a stranger")]
+    confidence: Annotated[float, Field(description="of a stranger that of the most similar member")]
 
 
 # ------------------------------------------------------------------------------------------------------- requests
@@ -147,45 +153,53 @@ Threshold = Annotated[
 class NewEnrollment(BaseModel):
     """With img0 to img9: base64 pictures, one or more."""
 
-    name: Name | None = None
-    collection_id: Annotated[_CollectionId | None, _SPELLINGS] = None
+    name: Annotated[Name | None, Field(description="of the person")] = None
+    collection_id: Annotated[
+        _CollectionId | None, _SPELLINGS, Field(description="where the enrollment becomes a member")
+    ] = None
 
 
 class ChangedEnrollment(BaseModel):
     """With img0 to img9: base64 pictures, one or more."""
 
-    enrollment_id: EnrollmentRef
+    enrollment_id: Annotated[EnrollmentRef, Field(description="whose pictures these are too")]
 
 
 class EnrollmentToDelete(BaseModel):
-    enrollment_id: EnrollmentRef
+    enrollment_id: Annotated[EnrollmentRef, Field(description="of whom nothing is kept")]
 
 
 class NewCollection(BaseModel):
-    name: Name
-    unknowns: Annotated[bool, BeforeValidator(_or(False))] = False
+    name: Annotated[Name, Field(description="of the collection")]
+    unknowns: Annotated[
+        bool,
+        BeforeValidator(_or(False)),
+        Field(description="whether its classifier learns a class of strangers"),
+    ] = False
 
 
 class ChangedCollection(BaseModel):
-    enrollment_id: EnrollmentRef
-    collection_id: CollectionRef
+    enrollment_id: Annotated[EnrollmentRef, Field(description="the new member")]
+    collection_id: Annotated[CollectionRef, Field(description="that it is added to")]
 
 
 class NamedCollection(BaseModel):
-    collection_id: CollectionRef
+    collection_id: Annotated[CollectionRef, Field(description="of which collection")]
 
 
 class ToMatch(BaseModel):
-    """img: a base64 picture; id: of an enrollment."""
+    """img: a base64 picture."""
 
-    id: EnrollmentRef
-    threshold: Threshold = DEFAULT_THRESHOLD
+    id: Annotated[EnrollmentRef, Field(description="of an enrollment")]
+    threshold: Annotated[
+        Threshold, Field(description="similarity from which it is a match, a number or one as text")
+    ] = DEFAULT_THRESHOLD
 
 
 class ToIdentify(BaseModel):
     """img: a base64 picture."""
 
-    collection_id: CollectionRef
+    collection_id: Annotated[CollectionRef, Field(description="of those who are looked for")]
 
 
 class OnlyPicture(BaseModel):

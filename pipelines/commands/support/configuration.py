@@ -32,7 +32,7 @@ def read_document(config: Path | None) -> dict[str, Any]:
     """A Serve config file with an application; the template without one. Raises `ConfigurationError`."""
     path = config or TEMPLATE
     try:
-        document = yaml.safe_load(path.read_text())
+        document: Any = yaml.safe_load(path.read_text())
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path}: is no text") from None
     except yaml.MarkedYAMLError as error:
@@ -41,13 +41,14 @@ def read_document(config: Path | None) -> dict[str, Any]:
         raise ConfigurationError(f"{where}: is no YAML: {error.problem or error.context}") from None
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{path}: is no YAML: {str(error).splitlines()[0]}") from None
-    applications = document.get("applications") if isinstance(document, dict) else None
+    named: dict[str, Any] = document if isinstance(document, dict) else {}
+    applications = named.get("applications")
     if not isinstance(applications, list) or not applications or not isinstance(applications[0], dict):
         raise ConfigurationError(
             f"{path}: names no application: a Serve config file has `applications`, a list, whose first entry's `args`"
             f" are the settings; `prosopon init` writes one"
         )
-    return document
+    return named
 
 
 def read_address(config: Path | None) -> tuple[str, int]:

@@ -9,6 +9,7 @@ const MAX_CALLS = 500;
 const AUTHORIZATION = {
   compreface: (key) => ({ "x-api-key": key }),
   trueface: (key) => ({ "x-api-key": key }),
+  admin: (key) => ({ "x-api-key": key }),
   facecheck: (key) => ({ Authorization: key }),
   aifaceswap: (key) => ({ Authorization: `Bearer ${key}` }),
   checkface: () => ({}),
@@ -19,6 +20,9 @@ class Calls extends EventTarget {
   list = [];
 
   add(call) {
+    // What was answered is kept of the newest alone: answers may be large.
+    const told = this.list.find(({ answer }) => answer);
+    if (told && call.answer) told.answer = null;
     this.list.unshift(call);
     this.list.length = Math.min(this.list.length, MAX_CALLS);
     this.dispatchEvent(new CustomEvent("call", { detail: call }));
@@ -58,11 +62,13 @@ export async function call({ api, method = "GET", path, query = {}, form, json, 
   const started = performance.now();
   let status = 0;
   let size = 0;
+  let answered = null;
   try {
     const answer = await fetch(url, options);
     ({ status } = answer);
     const blob = await answer.blob();
     ({ size } = blob);
+    answered = quiet ? null : blob;
     return await read(api, answer, blob, as);
   } catch (error) {
     if (error instanceof ApiError || error.name === "AbortError") throw error;
@@ -78,6 +84,7 @@ export async function call({ api, method = "GET", path, query = {}, form, json, 
         size,
         milliseconds: performance.now() - started,
         quiet: Boolean(quiet),
+        answer: answered,
         shown: curlLine(request, secret, masked(secret)),
         curl: curlLine(request),
       });

@@ -101,6 +101,20 @@ export function confirm(title, text, action) {
   });
 }
 
+/** Something to look at in a window of its own, until it is closed. */
+export function show(title, content) {
+  const heading = freshId("dialog");
+  const dialog = el(
+    "dialog",
+    { "aria-labelledby": heading, onclose: () => dialog.remove() },
+    el("h2", { id: heading }, title),
+    content,
+    el("div", { class: "row end" }, el("button", { type: "button", onclick: () => dialog.close() }, "Close")),
+  );
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
 export function saveAs(blob, name) {
   const link = el("a", { href: URL.createObjectURL(blob), download: name });
   link.click();

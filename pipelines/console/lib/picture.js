@@ -31,6 +31,18 @@ export function drawn(bitmap, label) {
   return canvas;
 }
 
+/** A box of a picture with a margin around it (1: as wide as the box is), in full size, as a JPEG of this name. */
+export async function cropped(picture, [x1, y1, x2, y2], margin, name) {
+  const full = await createImageBitmap(picture.file, { imageOrientation: "from-image" });
+  const wider = margin * Math.max(x2 - x1, y2 - y1);
+  const left = Math.max(0, Math.floor(x1 - wider));
+  const top = Math.max(0, Math.floor(y1 - wider));
+  const canvas = new OffscreenCanvas(Math.min(full.width, Math.ceil(x2 + wider)) - left, Math.min(full.height, Math.ceil(y2 + wider)) - top);
+  canvas.getContext("2d").drawImage(full, -left, -top);
+  full.close();
+  return new File([await canvas.convertToBlob({ type: "image/jpeg", quality: 0.95 })], name, { type: "image/jpeg" });
+}
+
 /** A square canvas with a box of the picture, a little wider than the box. */
 export function cut(picture, [x1, y1, x2, y2], label, side = 96) {
   if (!picture.bitmap) return null;

@@ -1,9 +1,43 @@
-// Who uses the console: the key, in this tab alone, and what it opens.
+// Who uses the console: the key, and what it opens. Kept by each tab for itself and never on disk; a tab that is opened
+// beside others asks them.
 
 const KEY = "prosopon.key";
 const OPENS = "prosopon.opens";
 
+/** How long a new tab waits for another's answer. */
+const ANSWER_MILLISECONDS = 250;
+
 class Session extends EventTarget {
+  #others = new BroadcastChannel("prosopon.session");
+
+  constructor() {
+    super();
+    this.#others.addEventListener("message", ({ data }) => {
+      if (data.asked && this.key) this.#others.postMessage({ key: this.key, opens: this.opens });
+      else if (data.left) this.#forget();
+    });
+  }
+
+  /** Signs in as another tab of this console is. */
+  async join() {
+    if (this.key) return;
+    await new Promise((resolve) => {
+      const take = ({ data }) => {
+        if (!data.key) return;
+        if (!this.key) this.#keep(data.key, data.opens);
+        done();
+      };
+      const done = () => {
+        this.#others.removeEventListener("message", take);
+        clearTimeout(timer);
+        resolve();
+      };
+      const timer = setTimeout(done, ANSWER_MILLISECONDS);
+      this.#others.addEventListener("message", take);
+      this.#others.postMessage({ asked: true });
+    });
+  }
+
   /** Points that swaps of this page were charged and that were not given back. */
   points = 0;
 
@@ -18,12 +52,22 @@ class Session extends EventTarget {
 
   enter(key, opens) {
     this.points = 0;
-    sessionStorage.setItem(KEY, key);
-    sessionStorage.setItem(OPENS, JSON.stringify(opens));
+    this.#keep(key, opens);
     this.dispatchEvent(new Event("change"));
   }
 
+  /** In every tab. */
   leave() {
+    this.#others.postMessage({ left: true });
+    this.#forget();
+  }
+
+  #keep(key, opens) {
+    sessionStorage.setItem(KEY, key);
+    sessionStorage.setItem(OPENS, JSON.stringify(opens));
+  }
+
+  #forget() {
     this.points = 0;
     sessionStorage.removeItem(KEY);
     sessionStorage.removeItem(OPENS);

@@ -17,6 +17,11 @@ export function faces() {
   const from = new FaceEnd("From", "example", () => morph.change());
   const to = new FaceEnd("To", "yeet", () => morph.change());
   morph.between(from, to);
+  // The address names what is shown: it can be kept, and sent to others.
+  morph.onmove = () => {
+    const address = `#/faces?${new URLSearchParams({ from: from.address, to: to.address, at: morph.position })}`;
+    if (!element.hidden && address !== location.hash) history.replaceState(null, "", address);
+  };
   const film = filming(from, to);
   const inversion = inverting((guid, end) => ({ from, to })[end].set("guid", guid));
   const element = el(
@@ -29,8 +34,12 @@ export function faces() {
   );
   let started = false;
   const onshow = () => {
-    if (started) return;
+    const named = new URLSearchParams(location.hash.split("?")[1] ?? "");
+    if (started && ![...named.keys()].length) return;
     started = true;
+    from.address = named.get("from");
+    to.address = named.get("to");
+    morph.position = named.get("at");
     from.show().then(() => to.show());
   };
   return { element, onshow };
@@ -39,6 +48,7 @@ export function faces() {
 function morphing() {
   const picture = el("img", { class: "face", alt: "", hidden: true });
   const problem = el("p", { class: "hint", role: "alert" });
+  const rough = el("canvas", { class: "face rough", width: MORPH_SIDE, height: MORPH_SIDE, hidden: true, "aria-hidden": "true" });
   const frames = new OneAtATime();
   let ends = null;
   const position = slider(
@@ -47,8 +57,22 @@ function morphing() {
     { show: (value) => `${Math.round((value / (MORPH_STEPS - 1)) * 100)} %`, onInput: () => change() },
   );
 
+  /** Both faces, one through the other, at once: the face between them takes the generator a moment. */
+  function sketch() {
+    const amount = position.value / (MORPH_STEPS - 1);
+    const pen = rough.getContext("2d");
+    for (const [end, alpha] of [[ends[0], 1], [ends[1], amount]]) {
+      pen.globalAlpha = alpha;
+      pen.drawImage(end.picture, 0, 0, MORPH_SIDE, MORPH_SIDE);
+    }
+    rough.hidden = false;
+    picture.hidden = true;
+  }
+
   function change() {
     if (ends.some((end) => end.picture.hidden)) return;
+    made.onmove();
+    sketch();
     // Frames that were begun are finished and kept by the server: the way back is quick.
     frames.run(async () => {
       const [from, to] = ends;
@@ -58,7 +82,9 @@ function morphing() {
         if (picture.src) URL.revokeObjectURL(picture.src);
         picture.src = URL.createObjectURL(blob);
         picture.alt = `The face at ${position.control.getAttribute("aria-valuetext")} of the way`;
+        await picture.decode();
         picture.hidden = false;
+        rough.hidden = true;
         problem.textContent = "";
       } catch (error) {
         problem.textContent = error.message;
@@ -66,11 +92,21 @@ function morphing() {
     });
   }
 
-  return {
-    element: el("div", { class: "card morph" }, picture, position.element, problem),
+  const made = {
+    element: el("div", { class: "card morph" }, rough, picture, position.element, problem),
     between: (...both) => (ends = both),
     change,
+    onmove: () => {},
+    get position() {
+      return position.value;
+    },
+    set position(value) {
+      if (value === null) return;
+      position.control.value = value;
+      position.control.tell();
+    },
   };
+  return made;
 }
 
 function filming(from, to) {

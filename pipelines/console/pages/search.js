@@ -1,7 +1,7 @@
 // A face among all that were indexed.
 
 import { call } from "../lib/api.js";
-import { announce, checkbox, el, pageHead } from "../lib/dom.js";
+import { announce, checkbox, el, pageHead, prose, saveAs, show } from "../lib/dom.js";
 import { count, unlimited } from "../lib/words.js";
 import { PictureInput } from "../parts/picture_input.js";
 import { wait } from "../parts/wait.js";
@@ -19,7 +19,8 @@ const BANDS = [
 export function search() {
   const work = new Work();
   const balance = el("p", { class: "hint" });
-  const demo = checkbox("Only the first 100,000 faces");
+  const demo = checkbox("A demo: free, and only among the first 100,000 faces");
+  const empty = el("p", { class: "notice", hidden: true }, prose("No face is indexed yet, so nothing can be found. On the server's machine, `prosopon ingest FOLDER` adds every face of a folder's pictures; searches see them at once."));
   const previews = el("div", { class: "chosen" });
   const outcome = el("div");
   const input = new PictureInput("Pictures of one person", { max: 3, hint: "Several make a better search than one.", onchange: () => changed() });
@@ -38,6 +39,7 @@ export function search() {
   async function info() {
     try {
       const { faces, remaining_credits: credits, has_credits_to_search: enough, is_online: online } = await ask({ path: "/api/info", quiet: true });
+      empty.hidden = Boolean(faces);
       balance.textContent = [
         `${(faces ?? 0).toLocaleString("en")} faces are indexed.`,
         enough ? (unlimited(credits) ? "This key searches without limit." : `${count(credits, "credit")} left.`) : "No credits are left for a search.",
@@ -99,7 +101,7 @@ export function search() {
       );
     });
     outcome.replaceChildren(
-      el("div", { class: "card" }, el("h2", {}, items.length ? count(items.length, "result") : "Nothing alike was found"), el("p", { class: "muted" }, `${facts}.`), ...bands.filter(Boolean)),
+      el("div", { class: "card" }, el("div", { class: "row" }, el("h2", {}, items.length ? count(items.length, "result") : "Nothing alike was found"), el("span", { class: "spring" }), items.length ? exporting(items) : null), el("p", { class: "muted" }, `${facts}.`), ...bands.filter(Boolean)),
     );
     announce(`${count(items.length, "result")}, the best ${output.max_score ?? 0} of 100.`);
   }
@@ -108,6 +110,7 @@ export function search() {
     "section",
     {},
     pageHead("Search", "One to three pictures of a person, among every face that was indexed."),
+    empty,
     el(
       "div",
       { class: "card fields" },
@@ -122,18 +125,34 @@ export function search() {
   return { element, onshow: info };
 }
 
-function result({ score, base64, url, group }, index) {
-  const web = /^https?:\/\//i.test(url ?? "");
+function exporting(items) {
+  const plain = items.map(({ guid, score, group, url }) => ({ guid, score, group, url }));
+  const json = () => saveAs(new Blob([JSON.stringify(plain, null, 2)], { type: "application/json" }), "results.json");
+  return el("button", { type: "button", class: "small", onclick: json }, "Export as JSON");
+}
+
+function result(item, index) {
+  const { score, base64, url } = item;
+  const name = `Result ${index + 1}, ${score} of 100`;
+  const picture = base64
+    ? el("button", { type: "button", class: "open", "aria-label": `${name}: show it large`, onclick: () => show(name, large(item)) }, el("img", { src: base64, alt: name, loading: "lazy" }))
+    : el("div", { class: "face" });
+  return el("li", { class: "result" }, picture, el("div", {}, el("b", {}, String(score)), place(url)));
+}
+
+function large({ base64, url, group }) {
   return el(
-    "li",
-    { class: "result" },
-    base64 ? el("img", { src: base64, alt: `Result ${index + 1}, ${score} of 100`, loading: "lazy" }) : el("div", { class: "face" }),
-    el(
-      "div",
-      {},
-      el("b", {}, String(score)),
-      el("span", { class: "muted" }, ` · group ${group}`),
-      web ? el("a", { href: url, target: "_blank", rel: "noopener noreferrer", title: url }, new URL(url).host) : el("span", { class: "where", title: url ?? "" }, url ?? ""),
-    ),
+    "div",
+    { class: "stack" },
+    el("img", { src: base64, alt: "", class: "large" }),
+    el("p", {}, place(url, url)),
+    el("p", { class: "muted" }, `From the group ${group} of the index: results of one group come from one place, such as an album.`),
   );
+}
+
+function place(url, shown = null) {
+  const web = /^https?:\/\//i.test(url ?? "");
+  return web
+    ? el("a", { href: url, target: "_blank", rel: "noopener noreferrer", title: url }, shown ?? new URL(url).host)
+    : el("span", { class: "where", title: url ?? "" }, url ?? "");
 }

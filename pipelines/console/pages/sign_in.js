@@ -54,6 +54,10 @@ export function signIn() {
     const found = await work.run("Trying the key…", (signal) => Promise.all(doors.map((door) => opens(door, key, signal))));
     if (!found) return undefined;
     const names = found.some(Boolean) ? found.filter(Boolean) : await othersThatOpen(key);
+    if (names.length) {
+      const { scopes } = await call({ api: "admin", path: "/admin/key", key, quiet: true }).catch(() => ({ scopes: [] }));
+      if (scopes.includes("admin")) names.push("Administration");
+    }
     if (!names.length) {
       work.fail(new Error("No service here accepts this key. Look whether it is complete and not revoked: `prosopon keys list`."));
       return input.focus();
@@ -67,7 +71,7 @@ export function signIn() {
   const element = el(
     "section",
     {},
-    pageHead("Sign in", "The key stays in this tab and is forgotten when the tab is closed."),
+    pageHead("Sign in", "The key stays in the tabs of this console and is forgotten when the last of them is closed."),
     el(
       "form",
       { class: "card signin fields", onsubmit: enter },

@@ -17,14 +17,14 @@ export function verify() {
     button.disabled = !(one.picture && other.picture);
     if (!button.disabled) run();
   };
-  const one = new PictureInput("The person", { shown: false, hint: "Exactly one face.", onchange: () => ready() });
-  const other = new PictureInput("To compare with", { shown: false, hint: "One face or several.", onchange: () => ready() });
+  const one = new PictureInput("The person", { shown: false, camera: true, hint: "Exactly one face.", onchange: () => ready() });
+  const other = new PictureInput("To compare with", { shown: false, camera: true, hint: "One face or several.", onchange: () => ready() });
   const left = el("div", { class: "stack" });
   const right = el("div", { class: "stack" });
   const same = slider(
     "One person from similarity",
     { min: 0, max: 1, step: 0.01, value: 0.5 },
-    { show: (value) => value.toFixed(2), hint: "0.5 takes one pair of strangers in a thousand for one person.", onInput: () => last && draw(last) },
+    { show: (value) => value.toFixed(2), hint: "0.5 takes one pair of strangers in a hundred for one person, 0.9 one in a thousand.", onInput: () => last && draw(last) },
   );
   const button = el("button", { type: "button", class: "primary", disabled: true, onclick: () => run() }, "Compare");
   const outcome = el("div", { "aria-live": "polite" });
@@ -70,9 +70,11 @@ export function verify() {
     "section",
     {},
     pageHead("Verify", "The one face of the first picture is compared with every face of the second."),
-    el("div", { class: "halves pictures" }, el("div", { class: "card" }, one.element, left), el("div", { class: "card" }, other.element, right)),
+    // What was found stands above the pictures, where it is seen without scrolling.
     outcome,
-    el("div", { class: "card stack" }, same.element, el("div", { class: "row" }, button), work.element),
+    work.element,
+    el("div", { class: "halves pictures" }, el("div", { class: "card" }, one.element, left), el("div", { class: "card" }, other.element, right)),
+    el("div", { class: "card stack" }, same.element, el("div", { class: "row" }, button)),
   );
   return { element };
 }

@@ -38,6 +38,18 @@ export class FaceEnd {
     return { [prefix + this.kind.value]: this.text.value };
   }
 
+  /** The same as one word, for the address of the page. */
+  get address() {
+    return `${this.kind.value}:${this.text.value}`;
+  }
+
+  set address(word) {
+    const [, kind, text] = /^(value|seed|guid):(.*)$/s.exec(word ?? "") ?? [];
+    if (!kind) return;
+    this.kind.value = kind;
+    this.text.value = text;
+  }
+
   async show() {
     const query = { ...this.query(), dim: SIDE, format: "webp" };
     const found = await this.latest.run(async (signal) => {

@@ -4,6 +4,7 @@ import { announce, el, freshId } from "../lib/dom.js";
 import { drawn, loadPicture } from "../lib/picture.js";
 import { server } from "../lib/session.js";
 import { bytes } from "../lib/words.js";
+import { hasCamera, takePicture } from "./camera.js";
 
 const ACCEPTED = "image/*,.jpg,.jpeg,.png,.webp,.bmp,.gif,.tif,.tiff,.ico";
 const inputs = new Set();
@@ -11,8 +12,9 @@ const inputs = new Set();
 export class PictureInput {
   #adding = Promise.resolve();
 
-  /** max: how many pictures; shown: whether the input shows what was chosen itself; onchange(pictures): after each change. */
-  constructor(label, { max = 1, hint = null, compact = false, shown = true, onchange = () => {} } = {}) {
+  /** max: how many pictures; shown: whether the input shows what was chosen itself; camera: whether one may be taken;
+   *  onchange(pictures): after each change. */
+  constructor(label, { max = 1, hint = null, compact = false, shown = true, camera = false, onchange = () => {} } = {}) {
     Object.assign(this, { max, onchange, shown });
     this.pictures = [];
     const id = freshId("pictures");
@@ -31,7 +33,8 @@ export class PictureInput {
     );
     this.problem = el("div", { class: "work" });
     this.chosen = el("div", { class: "chosen" });
-    this.element = el("div", { class: "picture-input" }, this.drop, this.problem, this.chosen);
+    const take = camera && hasCamera() && el("button", { type: "button", class: "quiet small", onclick: () => this.#photograph() }, "Use the camera");
+    this.element = el("div", { class: "picture-input" }, this.drop, take, this.problem, this.chosen);
     for (const name of ["dragenter", "dragover"]) this.drop.addEventListener(name, () => this.drop.classList.add("over"));
     for (const name of ["dragleave", "drop"]) this.drop.addEventListener(name, () => this.drop.classList.remove("over"));
     this.drop.addEventListener("dragover", (event) => event.preventDefault());
@@ -75,6 +78,16 @@ export class PictureInput {
     this.#show();
     announce(`${loaded.map(({ file }) => file.name).join(", ")} chosen`);
     this.onchange(this.pictures);
+  }
+
+  async #photograph() {
+    this.problem.replaceChildren();
+    try {
+      const file = await takePicture();
+      if (file) await this.add([file]);
+    } catch (error) {
+      this.#refuse(`There is no camera that this page may use (${error.message}).`);
+    }
   }
 
   clear() {

@@ -9,6 +9,7 @@ const SIDE = 240;
 export class Thumbnails {
   #waiting = [];
   #running = 0;
+  #finders = new Map();
   #controller = new AbortController();
   #observer = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
@@ -19,8 +20,10 @@ export class Thumbnails {
     }
   });
 
-  show(path, label) {
-    const place = el("div", { class: "blank", role: "img", "aria-label": label, dataset: { path } });
+  /** A place for a picture. find(signal): resolves to its path, or to null where there is none, once it is in view. */
+  show(find, label) {
+    const place = el("div", { class: "blank", role: "img", "aria-label": label });
+    this.#finders.set(place, find);
     this.#observer.observe(place);
     return place;
   }
@@ -34,16 +37,20 @@ export class Thumbnails {
     if (this.#running >= AT_ONCE || !this.#waiting.length) return;
     this.#running += 1;
     const place = this.#waiting.shift();
+    const { signal } = this.#controller;
     try {
-      const blob = await call({ api: "compreface", path: place.dataset.path, as: "blob", quiet: true, signal: this.#controller.signal });
-      const bitmap = await square(blob);
-      const canvas = el("canvas", { width: SIDE, height: SIDE, role: "img", "aria-label": place.getAttribute("aria-label") });
-      canvas.getContext("2d").drawImage(bitmap, 0, 0);
-      bitmap.close();
-      place.replaceWith(canvas);
+      const path = await this.#finders.get(place)(signal);
+      if (path) {
+        const bitmap = await square(await call({ api: "compreface", path, as: "blob", quiet: true, signal }));
+        const canvas = el("canvas", { width: SIDE, height: SIDE, role: "img", "aria-label": place.getAttribute("aria-label") });
+        canvas.getContext("2d").drawImage(bitmap, 0, 0);
+        bitmap.close();
+        place.replaceWith(canvas);
+      }
     } catch {
       place.textContent = "no preview";
     } finally {
+      this.#finders.delete(place);
       this.#running -= 1;
       this.#next();
     }

@@ -7,13 +7,11 @@ import { session } from "../lib/session.js";
 export class Work {
   #controller = null;
   #timer = null;
+  /** Whether the last run went wrong, and was not stopped. */
+  failed = false;
 
   constructor() {
     this.element = el("div", { class: "work" });
-  }
-
-  get busy() {
-    return this.#controller !== null;
   }
 
   stop() {
@@ -27,6 +25,7 @@ export class Work {
     this.stop();
     const controller = new AbortController();
     this.#controller = controller;
+    this.failed = false;
     const progress = this.#show(title, controller);
     try {
       const result = await task(controller.signal, progress);
@@ -53,11 +52,12 @@ export class Work {
     const retry = again && el("button", { type: "button", class: "small", onclick: again }, "Try again");
     const signIn = error.wrongKey && el("a", { class: "button small", href: "#/sign-in", onclick: () => session.leave() }, "Use another key");
     clearInterval(this.#timer);
+    this.failed = true;
     this.element.replaceChildren(
       el(
         "div",
         { class: "notice bad", role: "alert" },
-        el("p", {}, el("b", {}, prose(what))),
+        el("p", {}, el("b", {}, error.file && `${error.file}: `, prose(what))),
         todo && el("p", {}, prose(todo)),
         detail && el("details", {}, el("summary", {}, "What the server said"), el("code", {}, detail)),
         el("div", { class: "row" }, signIn || retry),

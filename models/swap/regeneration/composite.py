@@ -1,0 +1,102 @@
+"""Putting a face that was made in an aligned chip back into the frame: it alone, in the frame's light and grain."""
+
+import cv2
+import numpy as np
+
+from prosopon.models.faces.detections import Float32, RGBImage
+from prosopon.models.swap import geometry, light, mask, skin
+from prosopon.models.swap.filters import disc, gray, smoothstep, spread
+from prosopon.models.swap.paint import Window, paint
+from prosopon.models.swap.region import Region, region_around
+from prosopon.models.swap.types import FaceGeometry
+
+_FAR = 0.45
+"""Over which part of the distance between the eyes light is averaged."""
+_DARK = 12.0
+_GREY = 4.0
+"""Mean difference of channels, of 255, under which a face has no colour."""
+_LEAST_GAIN, _MOST_GAIN = 0.55, 1.8
+
+
+def put_back(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Float32) -> None:
+    """Blend a face ``(S, S, 3)`` uint8 RGB into the frame, in place.
+
+    matrix: ``(2, 3)`` from pixels of the frame to pixels of the face. What lies before the target's face stays.
+    """
+    vertices = geometry.with_forehead(target.dense)
+    region = region_around(vertices, 0.35 * geometry.interocular(vertices), frame)
+    if region is None:
+        return
+    small = region.shrunk(frame)
+    points = region.to_small(vertices)
+    unit = geometry.interocular(points)
+    places = places_of(region, matrix)
+    drawn = sampled(face, places)
+
+    place, inside = geometry.interpolate(points, geometry.mean_face()[:, :2], region.small)
+    features = skin.parts(points, region.small)
+    target_skin = skin.likelihood(small, points, features.features)
+    drawn_skin = skin.likelihood(drawn, points, features.features)
+    stays = _large(mask.occlusion(target_skin, drawn_skin, features, place, unit), unit)
+    stays = np.maximum(stays, mask.beside(drawn_skin, target_skin, features, place, unit))
+    stays = np.maximum(stays, mask.glasses(small, target_skin, features.eyes, place, unit))
+    alpha = (mask.face_mask(points, place, inside.astype(np.float32)) * (1 - stays)).astype(np.float32)
+
+    bare = (1 - features.features) * (alpha > 0.02)
+    gain = _gain(small, drawn, target_skin * bare, drawn_skin * bare, unit)
+    saturation = _saturation(small, alpha)
+
+    def lit(picture: Float32, gains: Float32) -> Float32:
+        picture = np.asarray((np.maximum(picture, 0) + _DARK) * gains - _DARK, np.float32)
+        if saturation == 1:
+            return picture
+        luma = gray(picture)[..., None]
+        return np.asarray(luma + saturation * (picture - luma), np.float32)
+
+    offset = light.seam(small, lit(drawn, gain), target_skin * drawn_skin * bare, alpha, unit)
+
+    def rendered(window: Window, scale: float) -> Float32:
+        picture = lit(
+            sampled(face, region.enlarged(places, window, scale)), region.enlarged(gain, window, scale)
+        )
+        return picture + region.enlarged(offset, window, scale)
+
+    zoom = float(np.sqrt(abs(np.linalg.det(matrix[:, :2].astype(np.float64)))))
+    paint(frame, region, alpha, rendered, min(1.0, 1.25 * zoom))
+
+
+def _large(stays: Float32, unit: float) -> Float32:
+    """What stays, without spots: shadows and moles of the old face, which have no place on the new one."""
+    kept = cv2.morphologyEx(stays, cv2.MORPH_OPEN, disc(0.10 * unit), borderType=cv2.BORDER_REPLICATE)
+    return np.minimum(stays, np.asarray(cv2.dilate(kept, disc(0.10 * unit)), np.float32))
+
+
+def _gain(target: Float32, face: Float32, target_skin: Float32, skin_: Float32, unit: float) -> Float32:
+    """``(H, W, 3)``: what gives the face's bare skin the local mean of the target's."""
+    wanted, given = spread(target, target_skin, _FAR * unit), spread(face, skin_, _FAR * unit)
+    return np.asarray(np.clip((wanted + _DARK) / (given + _DARK), _LEAST_GAIN, _MOST_GAIN), np.float32)
+
+
+def _saturation(target: Float32, alpha: Float32) -> float:
+    """0 where the target's face is grey, else 1."""
+    chosen = target[alpha > 0.5]
+    if not len(chosen):
+        return 1.0
+    colour = float((chosen.max(axis=1) - chosen.min(axis=1)).mean())
+    return float(smoothstep(_GREY, 3 * _GREY, colour))
+
+
+def places_of(region: Region, matrix: Float32) -> Float32:
+    """``(H, W, 2)`` float32: for each small pixel of the region, the pixel of the chip that it shows."""
+    height, width = region.small
+    x, y = np.meshgrid(
+        (np.arange(width) + 0.5) / region.ratio[0] - 0.5 + region.x,
+        (np.arange(height) + 0.5) / region.ratio[1] - 0.5 + region.y,
+    )
+    return np.asarray(np.stack([x, y], axis=-1) @ matrix[:, :2].T + matrix[:, 2], np.float32)
+
+
+def sampled(face: RGBImage, places: Float32) -> Float32:
+    """``(H, W, 3)`` float32 of a chip at places in its pixels."""
+    x, y = places[..., 0], places[..., 1]
+    return np.asarray(cv2.remap(face, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.float32)

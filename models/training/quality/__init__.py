@@ -1,0 +1,1 @@
+"""How `models/weights/quality.onnx` was made: what spoiling a picture does to the embedding of its face."""

@@ -1,0 +1,53 @@
+"""The page of keys: for administrators, and what is made there opens the console."""
+
+import uuid
+
+import pytest
+
+from prosopon.deployments.state.keys import API_SCOPES, SCOPES
+from tests.benchmarks.serving import Server
+from tests.browser.conftest import OpenConsole
+from tests.browser.console import PHONE
+from tests.conformance.client import new_key
+
+
+@pytest.mark.parametrize("context", [{"color_scheme": "dark"}, {"viewport": PHONE}], ids=["dark", "phone"])
+def test_a_key_is_made_topped_up_and_revoked(
+    open_console: OpenConsole, server: Server, context: dict[str, object]
+) -> None:
+    console = open_console(**context)
+    page = console.page
+    console.sign_in(new_key(server, *SCOPES))
+    console.visit("Keys")
+    name = f"shop {uuid.uuid4()}"
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_label("Credits", exact=True).fill("5")
+    page.get_by_role("button", name="Make the key").click()
+    notice = page.get_by_text("it is not shown again").locator("..")
+    notice.wait_for()
+    secret = notice.locator("code").inner_text()
+    assert secret not in page.locator("#request-bar").inner_text()
+    row = page.get_by_role("row").filter(has_text=name)
+    assert "5" in row.inner_text()
+    row.get_by_role("button", name="Top up").click()
+    page.get_by_label(f"Credits for {name}").fill("37")
+    page.get_by_role("dialog").get_by_role("button", name="Add").click()
+    row.get_by_text("42").wait_for()
+    assert not console.overflows()
+    console.shot(f"keys_{'phone' if 'viewport' in context else 'dark'}")
+
+    client = open_console()
+    client.sign_in(secret)
+    assert client.page.get_by_role("link", name="Keys", exact=True).count() == 0, "it is no administrator's"
+
+    row.get_by_role("button", name="Revoke").click()
+    page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+    row.get_by_text("revoked").wait_for()
+
+
+def test_a_client_sees_no_page_of_keys(open_console: OpenConsole, server: Server) -> None:
+    console = open_console()
+    console.sign_in(new_key(server, *API_SCOPES))
+    console.page.goto(f"{server.url}/console#/keys")
+    console.page.get_by_role("heading", level=1).wait_for()
+    assert console.page.get_by_role("button", name="Make the key").count() == 0

@@ -1,0 +1,1 @@
+"""What a server withstands: strangers' requests, floods, hostile pictures, and kills at random moments."""

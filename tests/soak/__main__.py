@@ -1,0 +1,149 @@
+"""`make soak`: an hour of what a server must withstand, and a table of what came of it.
+
+``python -m tests.soak [--share 0.1] [PART...]`` runs some of it: fuzz, kills, floods, memory.
+"""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from prosopon.configs.settings import ImageLimits
+from tests.benchmarks.serving import serving
+from tests.conformance.client import new_key
+from tests.integration.test_tasks_killed import kill_workers_and_couriers
+from tests.paths import DATA, MIRROR, require
+from tests.soak.floods import flood
+from tests.soak.fuzz import LONGEST_SECONDS, fuzz
+from tests.soak.kills import survive
+from tests.soak.memory import held, hostile_pictures_at_once
+
+REQUESTS = 10_000
+KILLS = 100
+INSTANCES = 10
+GROWTH = 0.10
+Row = tuple[str, str, str, bool]
+"""What was measured, what came of it, what was to come of it, and whether it did."""
+console = Console(width=150)
+
+
+def portraits() -> list[bytes]:
+    return [path.read_bytes() for path in sorted(require(DATA / "london").glob("*_neutral.jpg"))[:8]]
+
+
+def fuzzed(share: float) -> Iterable[Row]:
+    with serving({"generation": {"inversion_seconds": 2}}) as server:
+        fuzz(server, round(REQUESTS * share / 10), seed=1)  # Threads, pools and caches are there afterwards.
+        before = held(server)
+        found = fuzz(server, round(REQUESTS * share))
+        after = held(server)
+    for api in found:
+        statuses = ", ".join(f"{status}: {count}" for status, count in sorted(api.statuses.items()))
+        for fault in api.faults[:10]:
+            console.print(f"[red]{api.api}[/red] {fault}", markup=True, highlight=False)
+        yield f"{api.count} requests to {api.api}", statuses, "none of 5xx but 503", not api.faults
+        yield (
+            f"slowest of {api.api}",
+            f"{api.slowest:.1f} s",
+            f"{LONGEST_SECONDS} s",
+            api.slowest <= LONGEST_SECONDS,
+        )
+    growth = after / before - 1
+    yield (
+        "memory before and after",
+        f"{before / 2**20:.0f} and {after / 2**20:.0f} MiB: {growth:+.1%}",
+        f"at most {GROWTH:+.0%}",
+        growth <= GROWTH,
+    )
+
+
+def killed(share: float) -> Iterable[Row]:
+    instances = max(1, round(INSTANCES * share))
+    with tempfile.TemporaryDirectory() as home:
+        survived = survive(Path(home), portraits(), round(KILLS * share) - instances, instances)
+    total = survived.killed.total()
+    yield f"{total} kills", f"{dict(survived.killed)}", "nothing lost, nothing doubled", True
+    yield "writes acknowledged meanwhile", f"{survived.acknowledged}", "of every API", True
+    yield (
+        "swaps interrupted",
+        f"{survived.interrupted}",
+        "some, of 100 kills",
+        survived.interrupted > 0 or total < 50,
+    )
+    with tempfile.TemporaryDirectory() as home:
+        seen = kill_workers_and_couriers(Path(home), max(20, round(200 * share)), max(4, round(40 * share)))
+    yield "workers and couriers without models", seen, "nothing lost, nothing doubled", True
+    yield "restarts", ", ".join(f"{seconds:.1f} s" for seconds in survived.restarts), "", True
+
+
+def flooded(share: float) -> Iterable[Row]:
+    with serving() as server:
+        for it in flood(server, portraits()[0], seconds=max(3.0, 20 * share)):
+            refused = [status for status, _ in it.answers if status != 200]
+            yield (
+                f"another key under a flood of {it.flood} {it.what}",
+                f"{len(it.answers) - len(refused)} of {len(it.answers)} served, {it.median:.2f} s each in the median, "
+                f"{it.alone:.2f} s without the flood",
+                "all served",
+                not refused,
+            )
+            if it.refused_in is not None:
+                quick = sum(seconds < 0.1 for seconds in it.refusals) / len(it.refusals)
+                yield (
+                    f"the flood's refusals ({len(it.refusals)})",
+                    f"{it.refused_in * 1000:.0f} ms in the median, {quick:.0%} within 100 ms",
+                    "100 ms in the median",
+                    it.refused_in < 0.1,
+                )
+
+
+def hostile(share: float) -> Iterable[Row]:
+    limits = ImageLimits()
+    with serving({"apis": ["compreface"]}) as server:
+        key = new_key(server, "detection")
+        found = hostile_pictures_at_once(server, key, limits)
+    for name, statuses in found.statuses.items():
+        yield (
+            f"{len(statuses)} of {name} at once",
+            f"{statuses}",
+            "400 or 503",
+            set(statuses) <= {200, 400, 503},
+        )
+    yield (
+        "memory of all processes",
+        f"{found.idle / 2**20:.0f} MiB, at most {found.peak / 2**20:.0f} MiB",
+        f"{found.bound / 2**20:.0f} MiB (images.decode_bytes)",
+        found.peak <= found.bound,
+    )
+
+
+PARTS: dict[str, Callable[[float], Iterable[Row]]] = {
+    "fuzz": fuzzed, "kills": killed, "floods": flooded, "memory": hostile,
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS])
+    parser.add_argument("--share", type=float, default=1.0, help="of the requests and kills")
+    asked = parser.parse_args()
+    if MIRROR.exists():
+        os.environ.setdefault("PROSOPON_MODELS_MIRROR", str(MIRROR))
+    table = Table("what", "came of it", "bound", "")
+    failed = False
+    for part in asked.parts or PARTS:
+        for what, came, bound, held_ in PARTS[part](asked.share):
+            failed |= not held_
+            console.print(f"{what}: {came}", highlight=False, markup=False)
+            table.add_row(what, came, bound, "[green]holds[/green]" if held_ else "[red]does not hold[/red]")
+    console.print(table)
+    if failed:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""Faces made anew: what a search sees, what of the frame it may change, and what is refused."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from prosopon.configs.settings import SwapSettings
+from prosopon.models.faces.attributes.mask import WEIGHTS, MaskClassifierNet
+from prosopon.models.faces.detections import RGBImage
+from prosopon.models.faces.mobilefacenet import MobileFaceNet
+from prosopon.models.inversion.ffhq_alignment import ffhq_chip, ffhq_matrix
+from prosopon.models.load import load_mapper, regenerates
+from prosopon.models.pictures.crops import similarity_transform
+from prosopon.models.runtime.session import Compute
+from prosopon.models.swap.regeneration import views
+from prosopon.models.swap.regeneration.composite import put_back
+from prosopon.models.swap.regeneration.loss import OVAL, RegenerationLoss, Weights
+from prosopon.models.swap.regeneration.networks import load_identities, load_mesh
+from prosopon.models.swap.regeneration.scene import scene
+from prosopon.models.swap.regeneration.search import Plan
+from prosopon.models.swap.regeneration.swapper import RegenerateSwapper
+from prosopon.models.swap.types import Replacement, SourceFace
+from prosopon.models.swap.verdict import Verdict, impossible, judged
+from tests.faces import around, face_near, faces_of, portrait, predictor, read
+from tests.paths import DATA, require
+from tests.weights import model_settings, weights
+
+CPU = torch.device("cpu")
+
+
+def test_a_chip_of_a_picture_is_what_opencv_cuts() -> None:
+    picture = ffhq_chip(*_of("london/002_neutral.jpg"), 512)
+    matrix = similarity_transform(
+        np.array([[190, 240], [322, 240], [256, 320], [200, 370], [312, 370]], np.float32),
+        np.array([[80, 100], [176, 100], [128, 155], [88, 190], [168, 190]], np.float32),
+    )
+    whole = torch.from_numpy(picture).permute(2, 0, 1).float()[None]
+    own = views.sample(whole, views.grid(matrix, 512, 256))[0].permute(1, 2, 0).numpy()
+    wanted = cv2.warpAffine(picture, matrix, (256, 256), flags=cv2.INTER_LINEAR)
+    assert np.abs(own - wanted).mean() < 1.0
+
+
+def test_only_the_face_changes_and_a_grey_picture_stays_grey() -> None:
+    picture, face = portrait("london/017_smiling.jpg")
+    grey = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    made = ffhq_chip(*_of("faker/male_0.jpg"), 512)
+    for frame in (picture, grey):
+        result = frame.copy()
+        put_back(result, face, made, ffhq_matrix(face.dense, 512))
+        changed = (result != frame).any(axis=2)
+        assert changed.any() and not changed[~around(face, frame.shape)].any()
+    assert int(np.ptp(result.astype(int), axis=2).max()) <= 2
+
+
+def test_the_target_itself_costs_nothing_in_shape_and_light_and_another_face_does() -> None:
+    settings = model_settings()
+    (
+        weights("face-reidentification-retail-0095"),
+        weights("dlib-resnet29"),
+        weights("mobilestylegan-generator"),
+    )
+    weights("mobilestylegan-mapper")
+    assert regenerates(settings)
+    picture, face = portrait("london/002_neutral.jpg")
+    seen = scene(picture, face, predictor(), CPU)
+    identities = load_identities(settings, CPU)
+    own = [identity.of(seen.chip, [identity.matrix(seen.landmarks)], 512).detach() for identity in identities]
+    loss = RegenerationLoss(
+        seen, own, identities, load_mesh(settings, CPU), Weights(), np.random.default_rng(0)
+    )
+    other = torch.from_numpy(ffhq_chip(*_of("faker/male_0.jpg"), 512)).permute(2, 0, 1)[None] / 127.5 - 1
+    with torch.no_grad():
+        _, kept = loss(seen.chip)
+        _, changed = loss(other)
+    assert all(kept[name] < 1e-6 for name in ("light", "around", "inner"))
+    assert kept["mesh"] < 0.3 * changed["mesh"] and kept["gaps"] < changed["gaps"]
+    assert all(changed[name] > 0.03 for name in ("mesh", "light", "around"))
+    assert kept["identity"] < 0.5 < changed["identity"]
+    assert len(set(OVAL)) == len(OVAL)
+
+
+def test_after_a_few_steps_the_face_is_nearer_to_the_new_one() -> None:
+    """By a network that the search does not look through."""
+    judge = MobileFaceNet(weights("mobilefacenet").path, Compute())
+    settings = model_settings()
+    picture, face = portrait("london/002_neutral.jpg")
+    source = SourceFace(*portrait("faker/female_22.jpg"))
+    plan = Plan(3600.0, ((128, 8, 1.0),))
+    swapper = RegenerateSwapper(settings, load_mapper(settings, Compute()), Compute(), plan)
+    result = swapper.swap(picture, [Replacement(face, source)])
+    verdict = judged(judge, picture, Replacement(face, source), result, face_near(result, face))
+    assert verdict.similarity > verdict.between + 0.2 and verdict.similarity > verdict.replaced
+    assert verdict.shift < 0.06
+    assert not (result != picture).any(axis=2)[~around(face, picture.shape)].any()
+
+
+def test_what_cannot_come_out_well_is_refused_with_the_reason() -> None:
+    masks, settings = MaskClassifierNet(WEIGHTS, Compute()), SwapSettings()
+    frame, target = portrait("london/002_neutral.jpg")
+    source = SourceFace(*portrait("faker/male_0.jpg"))
+    assert impossible(frame, Replacement(target, source), masks, settings) == ""
+    small = replace(source.geometry, dense=source.geometry.dense * np.float32(0.02))
+    tiny = replace(source, geometry=small)
+    assert "too small" in impossible(frame, Replacement(target, tiny), masks, settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [("175.jpg", True), ("2889.jpg", False), ("4473.jpg", False)],
+)
+def test_a_profile_is_told_from_a_face(name: str, side: bool) -> None:
+    picture, face = portrait(f"fairface/{name}")
+    frame, target = portrait("london/002_neutral.jpg")
+    masks, settings = MaskClassifierNet(WEIGHTS, Compute()), SwapSettings(least_eyes=0)
+    why = impossible(frame, Replacement(target, SourceFace(picture, face)), masks, settings)
+    assert ("from the side" in why) == side
+
+
+def test_masked_faces_are_refused_on_either_side() -> None:
+    masks, settings = MaskClassifierNet(WEIGHTS, Compute()), SwapSettings(least_eyes=0)
+    frame, target = portrait("london/002_neutral.jpg")
+    bare, refused, seen = SourceFace(frame, target), 0, 0
+    for path in sorted(require(DATA / "mask" / "with_mask").iterdir())[:12]:
+        picture = read(path)
+        for masked in faces_of(picture)[:1]:
+            there = impossible(picture, Replacement(masked, bare), masks, settings)
+            here = impossible(frame, Replacement(target, SourceFace(picture, masked)), masks, settings)
+            refused += ("covered by a mask" in there) + bool(here)
+            seen += 2
+    assert seen >= 16 and refused >= 0.8 * seen
+
+
+@pytest.mark.parametrize(
+    ("verdict", "fault"),
+    [
+        (Verdict(0.6, 0.1, 0.0, 0.02), ""),
+        (Verdict(0.1, 0.0, 0.0, 0.02), "not like"),
+        (Verdict(0.3, 0.4, 0.1, 0.02), "not like"),
+        (Verdict(0.9, 0.95, 0.9, 0.02), ""),
+        (Verdict(0.6, 0.1, 0.0, 0.4), "pose"),
+    ],
+)
+def test_results_are_judged_by_likeness_and_place(verdict: Verdict, fault: str) -> None:
+    found = verdict.fault(SwapSettings())
+    assert (fault in found) if fault else not found
+
+
+def _of(name: str) -> tuple[RGBImage, np.ndarray]:
+    picture, face = portrait(name)
+    return picture, face.dense

