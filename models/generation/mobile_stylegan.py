@@ -68,7 +68,8 @@ def plans(xml: Path, weights: Path, resolution: int, name: str) -> Plans:
         return prepare([xml, weights], f"synthesis{resolution}", 1, converted)
 
     forms: dict[Precision, Form] = {"float32": whole, "bfloat16": whole}
-    return Plans(f"{name}-{resolution}", forms, (1, STYLES, W_DIM), xml.parent, by_name=("bfloat16",))
+    by_name: tuple[Precision, ...] = ("bfloat16",)
+    return Plans(f"{name}-{resolution}", forms, (1, STYLES, W_DIM), xml.parent, by_name=by_name)
 
 
 class MobileStyleGan:
