@@ -455,7 +455,7 @@ def test_models_names_every_role_with_its_licence(open_console: OpenConsole) -> 
     console = open_console()
     console.open("models")
     table = console.page.get_by_role("region", name="Models by role").inner_text()
-    for words in ("embedder", default_embedder(), "CC0-1.0", "not for commercial use", "CPU"):
+    for words in ("embedder", default_embedder(), "Apache-2.0", "not for commercial use", "CPU"):
         assert words in table
     console.shot("models")
 
