@@ -150,15 +150,18 @@ def test_pictures_go_on_while_somebody_else_is_looked_at(
     people.page.reload()
     choose_person(people, "Ada")
     # Each picture waits until somebody else, and then another page, is shown.
-    held: list[Any] = []
-    people.page.route("**/recognition/faces?subject=Ada", lambda route: held.append(route))
+    held: list[Any] | None = []
+    people.page.route(
+        "**/recognition/faces?subject=Ada",
+        lambda route: route.continue_() if held is None else held.append(route),
+    )
     people.choose("Add pictures of this person", london[0], smiling(london[0]), london[0])
     people.until("() => !document.querySelector('.tray').hidden")
     choose_person(people, "Grace")
     people.visit("Verify")
-    people.page.unroute("**/recognition/faces?subject=Ada")
-    people.page.wait_for_timeout(200)
-    for route in held:
+    waiting, held = held, None
+    assert waiting
+    for route in waiting:
         route.continue_()
     tray = people.page.get_by_role("region", name="Pictures that are added")
     tray.wait_for(state="hidden")
