@@ -31,7 +31,6 @@ FOLLOWING = {
     "embedder": "embedder",
     "landmarks": "landmarks",
     "age": "age",
-    "gender": "gender",
     "mask": "mask",
     "quality": "quality",
     "generator": "Generator",
@@ -41,7 +40,8 @@ SETTINGS = {
     "apis": ["compreface", "checkface"],
     "detection": {"colocated": []},
     "deployments": {
-        **{role: {**QUICK, "max_batch_size": 1} for role in FOLLOWING},
+        # Gender is told by the network of ages, which is deployed once.
+        **{role: {**QUICK, "max_batch_size": 1} for role in (*FOLLOWING, "gender")},
         "ingress": {"num_cpus": 0.1, "min_replicas": 2, "max_replicas": 2},
         "liveness": {"num_cpus": 0.01},
         "face_index": {"num_cpus": 0.05, "log_calls": True},

@@ -16,7 +16,7 @@ from tests.benchmarks.elasticity import pids_of
 from tests.benchmarks.serving import Server, launch, stop
 from tests.conformance.client import new_client, part
 
-HELD = ("Detector", "age", "gender", "mask", "FaceIndex")
+HELD = ("Detector", "age", "quality", "mask", "FaceIndex")
 """Of the deployments of a CompreFace server, those whose processes are made to stand still while they start."""
 PATHS = ("/healthz", "/readyz")
 _SECONDS = 120
