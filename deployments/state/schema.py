@@ -151,7 +151,7 @@ collections = sa.Table(
     sa.Column("classifier", sa.String(64), sa.ForeignKey("blobs.sha256")),
     sa.Column("fingerprint", sa.String(255), comment="of the embedder that the classifier is for"),
     sa.Column("cohort", sa.String(255), comment="of the strangers it knows; null if it knows none"),
-    sa.Column("claimed", Time(), comment="until when a trainer is at work, or was"),
+    sa.Column("claimed", Time(), comment="until when a trainer is at work"),
     sa.Column("claimant", sa.Uuid),
     sa.Index(None, "gallery_id", "created"),
     sa.Index(None, "classifier"),

@@ -73,6 +73,7 @@ def test_the_wheel_is_one_package_without_what_trains(environment: Path, trap: P
         "models",
         "deployments",
         "pipelines",
+        "serve_config.yaml",  # What `prosopon init` writes.
     }
     assert not (packages / "prosopon" / "models" / "training").exists()
     listing = subprocess.run(

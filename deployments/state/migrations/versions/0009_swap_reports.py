@@ -8,8 +8,11 @@ down_revision = "0008"
 
 
 def upgrade() -> None:
-    op.add_column("tasks", sa.Column("similarity", sa.Float))
-    op.add_column("tasks", sa.Column("method", sa.String(32)))
+    similarity = "of the result's faces to those put in; null where nobody measured"
+    op.add_column("tasks", sa.Column("similarity", sa.Float, comment=similarity))
+    op.add_column(
+        "tasks", sa.Column("method", sa.String(32), comment="how the result was made; null where nobody said")
+    )
 
 
 def downgrade() -> None:
