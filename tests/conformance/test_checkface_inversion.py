@@ -61,6 +61,15 @@ def test_the_latent_has_512_numbers_for_each_layer(api: httpx.Client, guid: str)
     assert latent.ndim == 2 and latent.shape[1] == 512 and np.isfinite(latent).all()
 
 
+@pytest.mark.parametrize(("size", "status"), [(12 << 20, 200), ((16 << 20) + 1, 413)])
+def test_photographs_come_as_phones_take_them(
+    api: httpx.Client, photograph: bytes, size: int, status: int
+) -> None:
+    padded = photograph + bytes(size - len(photograph))
+    answer = api.post("/api/recoverlatent/", content=padded, headers={"content-type": "image/jpeg"})
+    assert answer.status_code == status, answer.text
+
+
 def test_its_face_is_nearer_to_the_photograph_than_another_is(
     server: Server, api: httpx.Client, guid: str, photograph: bytes
 ) -> None:
