@@ -8,7 +8,6 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from insightface.model_zoo.inswapper import INSwapper
 
@@ -22,7 +21,7 @@ from prosopon.models.runtime.session import Compute, create_session
 from prosopon.models.swap import geometry, light, mask, skin
 from prosopon.models.swap.filters import smoothstep
 from prosopon.models.swap.paint import Window, paint
-from prosopon.models.swap.region import Region, region_around
+from prosopon.models.swap.region import region_around, sampled
 from prosopon.models.swap.types import FaceGeometry, Replacement, SourceFace, check_frame
 from prosopon.models.weights.registry import UnknownModel
 
@@ -100,9 +99,9 @@ def paste(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Float32
     small = region.shrunk(frame)
     points = region.to_small(vertices)
     unit = geometry.interocular(points)
-    places = _places(region, matrix)
+    places = region.places(matrix)
     size = len(face)
-    drawn = _sample(face, places)
+    drawn = sampled(face, places)
 
     flat = geometry.mean_face()[:, :2]
     place, inside = geometry.interpolate(points, flat, region.small)
@@ -116,22 +115,7 @@ def paste(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Float32
     offset = light.seam(small, drawn, target_skin * drawn_skin * bare, alpha, unit)
 
     def rendered(window: Window, scale: float) -> Float32:
-        return _sample(face, region.enlarged(places, window, scale)) + region.enlarged(offset, window, scale)
+        return sampled(face, region.enlarged(places, window, scale)) + region.enlarged(offset, window, scale)
 
     zoom = float(np.sqrt(abs(np.linalg.det(matrix[:, :2].astype(np.float64)))))
     paint(frame, region, np.asarray(alpha, np.float32), rendered, min(1.0, 1.25 * zoom))
-
-
-def _places(region: Region, matrix: Float32) -> Float32:
-    """``(H, W, 2)`` float32: for each small pixel of the region, the pixel of the crop that it shows."""
-    height, width = region.small
-    x, y = np.meshgrid(
-        (np.arange(width) + 0.5) / region.ratio[0] - 0.5 + region.x,
-        (np.arange(height) + 0.5) / region.ratio[1] - 0.5 + region.y,
-    )
-    return np.asarray(np.stack([x, y], axis=-1) @ matrix[:, :2].T + matrix[:, 2], np.float32)
-
-
-def _sample(face: RGBImage, places: Float32) -> Float32:
-    x, y = places[..., 0], places[..., 1]
-    return np.asarray(cv2.remap(face, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.float32)

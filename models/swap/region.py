@@ -39,6 +39,18 @@ class Region:
         small = cv2.resize(self.of(frame), self.small[::-1], interpolation=cv2.INTER_AREA)
         return np.asarray(small, np.float32)
 
+    def places(self, matrix: Float32) -> Float32:
+        """``(H, W, 2)`` float32: for each small pixel, the pixel of a chip that it shows.
+
+        matrix: ``(2, 3)`` from the frame's pixels to the chip's.
+        """
+        height, width = self.small
+        x, y = np.meshgrid(
+            (np.arange(width) + 0.5) / self.ratio[0] - 0.5 + self.x,
+            (np.arange(height) + 0.5) / self.ratio[1] - 0.5 + self.y,
+        )
+        return np.asarray(np.stack([x, y], axis=-1) @ matrix[:, :2].T + matrix[:, 2], np.float32)
+
     def enlarged(self, raster: Float32, window: tuple[int, int, int, int], scale: float = 1.0) -> Float32:
         """A small raster in the frame's resolution times `scale`.
 
@@ -81,3 +93,9 @@ def region_around(points: Float32, margin: float, frame: RGBImage) -> Region | N
     scale = min(1.0, ANALYSED / max(x2 - x1, y2 - y1))
     small = (max(2, round((y2 - y1) * scale)), max(2, round((x2 - x1) * scale)))
     return Region(int(x1), int(y1), int(x2 - x1), int(y2 - y1), small)
+
+
+def sampled(face: RGBImage, places: Float32) -> Float32:
+    """``(H, W, 3)`` float32 of a chip at places ``(H, W, 2)`` in its pixels."""
+    x, y = places[..., 0], places[..., 1]
+    return np.asarray(cv2.remap(face, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.float32)

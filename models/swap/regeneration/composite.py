@@ -7,7 +7,7 @@ from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.swap import geometry, light, mask, skin
 from prosopon.models.swap.filters import disc, gray, smoothstep, spread
 from prosopon.models.swap.paint import Window, paint
-from prosopon.models.swap.region import Region, region_around
+from prosopon.models.swap.region import region_around, sampled
 from prosopon.models.swap.types import FaceGeometry
 
 _FAR = 0.45
@@ -30,7 +30,7 @@ def put_back(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Floa
     small = region.shrunk(frame)
     points = region.to_small(vertices)
     unit = geometry.interocular(points)
-    places = places_of(region, matrix)
+    places = region.places(matrix)
     drawn = sampled(face, places)
 
     place, inside = geometry.interpolate(points, geometry.mean_face()[:, :2], region.small)
@@ -84,19 +84,3 @@ def _saturation(target: Float32, alpha: Float32) -> float:
         return 1.0
     colour = float((chosen.max(axis=1) - chosen.min(axis=1)).mean())
     return float(smoothstep(_GREY, 3 * _GREY, colour))
-
-
-def places_of(region: Region, matrix: Float32) -> Float32:
-    """``(H, W, 2)`` float32: for each small pixel of the region, the pixel of the chip that it shows."""
-    height, width = region.small
-    x, y = np.meshgrid(
-        (np.arange(width) + 0.5) / region.ratio[0] - 0.5 + region.x,
-        (np.arange(height) + 0.5) / region.ratio[1] - 0.5 + region.y,
-    )
-    return np.asarray(np.stack([x, y], axis=-1) @ matrix[:, :2].T + matrix[:, 2], np.float32)
-
-
-def sampled(face: RGBImage, places: Float32) -> Float32:
-    """``(H, W, 3)`` float32 of a chip at places in its pixels."""
-    x, y = places[..., 0], places[..., 1]
-    return np.asarray(cv2.remap(face, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.float32)
