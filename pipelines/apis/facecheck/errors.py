@@ -24,8 +24,7 @@ from prosopon.deployments.state.errors import (
     StorageFault,
     TooManySearchPictures,
 )
-from prosopon.deployments.state.jobs.search_runs import GIVEN_UP
-from prosopon.deployments.state.jobs.searches import MAX_PICTURES
+from prosopon.deployments.state.jobs.searches import GIVEN_UP, MAX_PICTURES
 from prosopon.models.pictures.decoding import ImageError, RejectionReason
 from prosopon.pipelines.apis.facecheck.wire import BrowserJsonResponse
 from prosopon.pipelines.graphs.searches import NoFace
