@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from prosopon.deployments.state import schema
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records, now
-from prosopon.deployments.state.errors import FingerprintMismatch, GalleryNotFound, StateError
+from prosopon.deployments.state.errors import FingerprintMismatch, GalleryNotFound, StateError, SubjectExists
 from prosopon.deployments.state.galleries.faces import FaceRecord, NewFace
 from prosopon.deployments.state.galleries.names import PEOPLE, folded, unstorable
 from prosopon.models.faces.detections import Float32
@@ -48,6 +48,15 @@ class Row:
     record: FaceRecord
     subject_id: int
     blob: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """rows: faces; subjects: names of those that went with them; unreferenced: hashes of blobs to sweep."""
+
+    rows: Sequence[Row] = ()
+    subjects: Sequence[str] = ()
+    unreferenced: Sequence[str] = ()
 
 
 class FaceRecords:
@@ -139,18 +148,16 @@ class FaceRecords:
         self,
         db: sa.Connection,
         faces: Sequence[tuple[NewFace, Float32]],
-        images: dict[str, Blob],
-        kept: set[str],
-    ) -> dict[UUID, Float32]:
-        """Insert the faces whose image id is new; their embeddings by image id. kept: hashes of blobs in
-        use."""
+        images: Mapping[str, Blob],
+    ) -> tuple[dict[UUID, Float32], frozenset[str]]:
+        """Insert the faces whose image id is new: their embeddings by image id, and the hashes of their images."""
         there = self._enrolled(db, [face.image_id for face, _ in faces])
         new: dict[UUID, tuple[NewFace, Float32]] = {}
         for face, embedding in faces:
             if face.image_id not in there:
                 new.setdefault(face.image_id, (face, embedding))
         if not new:
-            return {}
+            return {}, frozenset()
         time = now()
         names = list(dict.fromkeys((face.gallery, face.subject) for face, _ in new.values()))
         subjects = self._subject_ids(db, names)
@@ -162,7 +169,6 @@ class FaceRecords:
             subjects |= self._subject_ids(db, missing)
         counts = Counter(face.image.sha256 for face, _ in new.values() if face.image)
         self.blobs.reference(db, counts, images)
-        kept.update(counts)
         rows = [
             {
                 "image_id": image_id,
@@ -182,7 +188,7 @@ class FaceRecords:
             .where(_galleries.c.id.in_({face.gallery for face, _ in new.values()}))
             .values(fingerprint=self.fingerprint)
         )
-        return {image_id: embedding for image_id, (_, embedding) in new.items()}
+        return {image_id: embedding for image_id, (_, embedding) in new.items()}, frozenset(counts)
 
     def _subject_ids(self, db: sa.Connection, names: Sequence[tuple[int, str]]) -> dict[tuple[int, str], int]:
         """Those that are there. Of people's names that differ in case alone the same one, else the oldest."""
@@ -217,16 +223,41 @@ class FaceRecords:
             self._people[gallery] = db.execute(kind).scalar_one() == PEOPLE
         return self._people[gallery]
 
-    def delete(self, db: sa.Connection, rows: Sequence[Row]) -> tuple[int, list[str]]:
-        """Delete faces, and the subjects that have none left; how many subjects these are, and blobs to sweep."""
+    def delete(self, db: sa.Connection, rows: Sequence[Row]) -> Deleted:
+        """Delete faces, and the subjects that have none left."""
         for part in chunks([row.record.id for row in rows]):
             db.execute(sa.delete(_faces).where(_faces.c.id.in_(part)))
-        emptied = 0
+        emptied: list[str] = []
         has_faces = sa.exists().where(_faces.c.subject_id == _subjects.c.id)
         for part in chunks(sorted({row.subject_id for row in rows})):
             gone = sa.delete(_subjects).where(_subjects.c.id.in_(part), ~has_faces)
-            emptied += db.execute(gone).rowcount
-        return emptied, self.blobs.release(db, (row.blob for row in rows if row.blob))
+            emptied += db.execute(gone.returning(_subjects.c.name)).scalars()
+        return Deleted(rows, emptied, self.blobs.release(db, (row.blob for row in rows if row.blob)))
+
+    def clear(self, db: sa.Connection, gallery: int, subject: int | None = None) -> Deleted:
+        """Delete a subject, or all of a gallery, with their faces; also those that have none."""
+        faces, subjects = _faces.c.gallery_id == gallery, _subjects.c.gallery_id == gallery
+        if subject is not None:
+            faces, subjects = _faces.c.subject_id == subject, _subjects.c.id == subject
+        deleted = self.delete(db, [row_of(row) for row in db.execute(face_rows().where(faces))])
+        rest = db.execute(sa.delete(_subjects).where(subjects).returning(_subjects.c.name)).scalars()
+        return Deleted(deleted.rows, [*deleted.subjects, *rest], deleted.unreferenced)
+
+    def create_subject(self, db: sa.Connection, gallery: int, name: str) -> None:
+        """Raises SubjectExists."""
+        if self.subject(db, gallery, name) is not None:
+            raise SubjectExists(f"Subject {name} already exists")
+        self.records.insert_missing(db, _subjects, [self.new_subject(db, gallery, name, explicit=True)])
+
+    def rename(self, db: sa.Connection, gallery: int, subject: int, name: str) -> None:
+        """Give a subject a name that no other has."""
+        key = folded(name) if self.is_of_people(db, gallery) else None
+        db.execute(sa.update(_subjects).where(_subjects.c.id == subject).values(name=name, folded=key))
+
+    def merge(self, db: sa.Connection, source: int, target: int) -> None:
+        """Make the faces of a subject another's, and delete it."""
+        db.execute(sa.update(_faces).where(_faces.c.subject_id == source).values(subject_id=target))
+        db.execute(sa.delete(_subjects).where(_subjects.c.id == source))
 
     def replace(self, db: sa.Connection, embeddings: Mapping[int, Float32]) -> Added | None:
         """Give those of the faces that another embedder saw these embeddings, by id; None where there are none."""

@@ -182,7 +182,7 @@ class Jobs(Generic[Payload]):
     ) -> sa.Row[Any] | None:
         kind = self.kind
         last = kind.ended(self._now()) if kind.ended else {}
-        row = self._lease.end(db, job.id, job.claimant, **{**last, **values})
+        row = self._lease.end(db, job.id, job.claimant, None, **{**last, **values})
         if row is None:
             return None
         if output is not None and kind.output is not None:
