@@ -41,17 +41,17 @@ class DeploymentSettings(_Strict):
     max_replicas: Annotated[int, Field(ge=1)] = 1
     """How many there may be: they follow load."""
     target_ongoing_requests: Annotated[float, Field(gt=0)] = 4
-    """Requests of one replica at a time; for every so many there is one."""
+    """Requests of one replica at a time: there is one replica for each that many."""
     upscale_seconds: Annotated[float, Field(ge=0)] = 10
     """How long load lasts before replicas are added."""
     downscale_seconds: Annotated[float, Field(ge=0)] = 300
     """How long load lacks before replicas are taken away."""
     max_ongoing_requests: Annotated[int, Field(ge=1)] = 64
-    """At most so many requests are in a replica at once."""
+    """How many requests are in a replica at once, at most."""
     max_queued_requests: Annotated[int, Field(ge=-1)] = 256
-    """Up to so many more wait at each caller, and the rest are refused; -1 is any number."""
+    """How many more wait at each caller; the rest are refused. -1 is any number."""
     max_batch_size: Annotated[int, Field(ge=1)] = 8
-    """At most so many requests that wait together form a batch."""
+    """How many requests that wait together form a batch, at most."""
     batch_wait_ms: Annotated[float, Field(ge=0)] = 0
     """How long a batch waits to be filled."""
     concurrent_batches: Annotated[int, Field(ge=1)] = 1
@@ -171,9 +171,9 @@ class WebhookSettings(_Strict):
     concurrency: Annotated[int, Field(ge=1)] = 64
     """Attempts at once."""
     per_host: Annotated[int, Field(ge=1)] = 4
-    """At most so many of them go to one host."""
+    """How many of them go to one host, at most."""
     per_key: Annotated[int, Field(ge=1)] = 16
-    """At most so many of them belong to one key."""
+    """How many of them belong to one key, at most."""
 
 
 class IngestionSettings(_Strict):
@@ -282,7 +282,7 @@ class ImageLimits(_Strict):
     decode_bytes: Annotated[int, Field(ge=1 << 26)] = 1 << 30
     """Most memory, in bytes, that that process can take."""
     costly_decodes: Annotated[int, Field(ge=1)] = 1
-    """At most so many such pictures are decoded at a time on a machine, and the others wait."""
+    """How many such pictures are decoded at a time on a machine, at most; the others wait."""
 
 
 class FetchSettings(_Strict):

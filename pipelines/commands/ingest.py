@@ -36,12 +36,12 @@ def ingest(
     refresh: Annotated[
         bool, typer.Option(help="Look again at pictures that seem unchanged, and fetch known URLs again.")
     ] = False,
-    limit: Annotated[int | None, typer.Option(help="Only the first so many entries.", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(help="Only this many entries, the first ones.", min=1)] = None,
     dry_run: Annotated[bool, typer.Option(help="Say what would be looked at, and do nothing.")] = False,
     prune: Annotated[
         bool,
         typer.Option(
-            help="Then take pictures out of the index that the source named before and does not any more."
+            help="Then take pictures out of the index that the source used to name and no longer does."
         ),
     ] = False,
     watch: Annotated[
@@ -159,7 +159,7 @@ def _run(
             with progress_bar("prune") as progress:
                 faces = pruning.prune(settings, gone, progress)
             for one in gone:
-                detail = f"the source does not name it any more; it had {len(one.faces)} faces"
+                detail = f"the source no longer names it; it had {len(one.faces)} faces"
                 skipped(Skipped(one.place, pruning.PRUNED, detail, one.origin.url, one.origin.group))
         would = "would be " if dry_run else ""
         typer.echo(f"{len(gone):,} pictures {would}pruned, {faces:,} faces")

@@ -18,6 +18,7 @@ from prosopon.deployments.state import schema
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records, now
 from prosopon.deployments.state.errors import (
+    BlobMissing,
     SearchNotFound,
     SearchPictureNotFound,
     SearchRunning,
@@ -105,7 +106,8 @@ class SearchStore:
 
     def output(self, search: Search) -> bytes:
         """What a search that is done has found. Raises BlobMissing and BlobCorrupt."""
-        assert search.output is not None
+        if search.output is None:
+            raise BlobMissing(f"search {search.id} has no output")
         return self._blobs.read(search.output)
 
     def add_pictures(

@@ -22,6 +22,7 @@ from prosopon.deployments.state import schema
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records, now
 from prosopon.deployments.state.errors import (
+    BlobMissing,
     CannotRetry,
     NotEnoughCredits,
     ResultExpired,
@@ -203,7 +204,8 @@ class TaskStore:
 
     def read(self, item: TaskInput) -> bytes:
         """The bytes of an input that is a blob. Raises BlobMissing and BlobCorrupt."""
-        assert item.blob is not None
+        if item.blob is None:
+            raise BlobMissing("the input is no blob")
         return self._blobs.read(item.blob)
 
     def succeed(self, task: ClaimedTask, result: TaskResult) -> bool:
