@@ -12,10 +12,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
 import numpy as np
+from ray.serve.handle import DeploymentHandle
 
 from prosopon.configs.settings import Settings
 from prosopon.deployments.state.blobs import Blob
@@ -102,7 +103,7 @@ class Galleries(Protocol):
 class ServerGalleries(RunningIndex):
     """`Galleries` of the running application. fingerprint: of the embedder that the faces are from."""
 
-    def __init__(self, index: Any, fingerprint: str) -> None:
+    def __init__(self, index: DeploymentHandle, fingerprint: str) -> None:
         super().__init__(index)
         self._fingerprint = fingerprint
 
@@ -111,13 +112,12 @@ class ServerGalleries(RunningIndex):
 
     def _add(self, face: NewFace) -> FaceRecord | StateError:
         try:
-            record: FaceRecord = self.ask("add_embedded", self._fingerprint, face)
+            return self.ask(lambda index: index.add_embedded(self._fingerprint, face))
         except (ImageIdTaken, InvalidEmbedding, InvalidSubject) as error:
             return error
-        return record
 
     def create_subject(self, gallery: int, name: str) -> None:
-        self.ask("create_subject", gallery, name)
+        self.ask(lambda index: index.create_subject(gallery, name))
 
 
 class FaceReader:

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from prosopon.deployments.state import schema
 from prosopon.deployments.state.blobs import Blob, BlobStore
-from prosopon.deployments.state.database import Records, now
+from prosopon.deployments.state.database import Records, chunks, now
 from prosopon.deployments.state.errors import (
     CollectionEmpty,
     CollectionNotFound,
@@ -34,7 +34,6 @@ CLAIM_SECONDS = 20.0
 
 _collections, _members = schema.collections, schema.collection_members
 _enrollments, _faces, _subjects = schema.enrollments, schema.faces, schema.subjects
-_IN_LIST = 5_000
 _CLASSIFIER_TYPE = "application/x-npz"
 
 
@@ -80,8 +79,8 @@ def _training_set(fingerprint: str, db: sa.Connection, row: sa.Row[Any]) -> Trai
     names = list(order)
     found = [
         (face.name, face.embedding)
-        for start in range(0, len(names), _IN_LIST)
-        for face in db.execute(faces.where(_subjects.c.name.in_(names[start : start + _IN_LIST])))
+        for part in chunks(names)
+        for face in db.execute(faces.where(_subjects.c.name.in_(part)))
     ]
     found.sort(key=lambda face: order[face[0]])
     labels = tuple(UUID(name) for name, _ in found)

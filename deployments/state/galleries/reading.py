@@ -31,7 +31,7 @@ class GalleryReader:
             self._db.require(db, gallery)
             condition = _faces.c.gallery_id == gallery
             if subject is not None:
-                found = self._db.subject(db, gallery, subject)
+                found = self._db.subjects.find(db, gallery, subject)
                 if found is None:
                     return FacePage([], page, size, 0)
                 condition = _faces.c.subject_id == found

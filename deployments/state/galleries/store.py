@@ -255,7 +255,7 @@ class GalleryStore(GalleryReader):
 
         def write(db: sa.Connection) -> Written:
             self._db.lock(db, {gallery}, required=True)
-            self._db.create_subject(db, gallery, name)
+            self._db.subjects.create(db, gallery, name)
             return Written()
 
         self._writes.subjects(write)
@@ -269,15 +269,18 @@ class GalleryStore(GalleryReader):
 
         def write(db: sa.Connection) -> Written:
             self._db.lock(db, {gallery}, required=True)
-            source, target = self._db.subject(db, gallery, name), self._db.subject(db, gallery, new_name)
+            source, target = (
+                self._db.subjects.find(db, gallery, name),
+                self._db.subjects.find(db, gallery, new_name),
+            )
             if source is None:
                 raise SubjectNotFound(f"Subject {name} not found")
             if name == new_name:
                 return Written()
             if target is None or target == source:
-                self._db.rename(db, gallery, source, new_name)
+                self._db.subjects.rename(db, gallery, source, new_name)
                 return Written()
-            self._db.merge(db, source, target)
+            self._db.subjects.merge(db, source, target)
             return Written(moved=Moved(gallery, source, target))
 
         self._writes.subjects(write)
@@ -310,7 +313,7 @@ class GalleryStore(GalleryReader):
             self._db.lock(db, {gallery}, required=True)
             if also is not None:
                 also(db)
-            found = None if subject is None else self._db.subject(db, gallery, subject)
+            found = None if subject is None else self._db.subjects.find(db, gallery, subject)
             if subject is not None and found is None:
                 raise SubjectNotFound(f"Subject {subject} not found")
             return Written(deleted=self._db.clear(db, gallery, found))
