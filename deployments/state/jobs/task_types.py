@@ -25,7 +25,8 @@ class TaskInput:
 @dataclass(frozen=True, slots=True)
 class NewTask:
     """inputs: the picture to change, then the faces to put in. indices: which face each of these replaces, None for
-    the biggest. uploads: the bytes of the inputs' blobs. results_url: under which results are found by their name."""
+    the biggest. film_points: of the points, those for a film's length, where it is known. uploads: the bytes of the
+    inputs' blobs. results_url: under which results are found by their name."""
 
     tenant: int
     key: int
@@ -34,6 +35,7 @@ class NewTask:
     inputs: tuple[TaskInput, ...]
     results_url: str
     indices: tuple[int, ...] | None = None
+    film_points: int = 0
     webhook: str | None = None
     uploads: Mapping[str, Blob] = field(default_factory=dict)
 
@@ -63,7 +65,8 @@ class TaskResult:
 
 @dataclass(frozen=True, slots=True)
 class TaskRecord:
-    """result_url: None before there is a result and after it expired. similarity, method: as `TaskResult`."""
+    """result_url: None before there is a result and after it expired. similarity, method: as `TaskResult`. progress: 0
+    to 1, of a film that is being made; None of a picture."""
 
     id: UUID
     tenant: int
@@ -77,6 +80,7 @@ class TaskRecord:
     result_url: str | None
     similarity: float | None
     method: str | None
+    progress: float | None
     expires: datetime | None
     created: datetime
     finished: datetime | None
