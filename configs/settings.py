@@ -115,6 +115,22 @@ class GenerationSettings(_Strict):
     """Largest photograph whose latent is asked for, where that is more than `images.max_bytes`."""
 
 
+class FilmLimits(_Strict):
+    """Films (gif, animated webp, mp4) in which faces are swapped. They are decoded in a process of their own, which has
+    `images.decode_bytes` of memory and, for every second of the film and one more, `images.decode_seconds`."""
+
+    max_bytes: Annotated[int, Field(ge=1)] = 16 * 1024**2
+    """Largest file, in bytes."""
+    max_seconds: Annotated[float, Field(ge=0)] = 15
+    """Longest film; 0 takes none."""
+    max_frames: Annotated[int, Field(ge=2)] = 450
+    """Most frames."""
+    max_pixels: Annotated[int, Field(ge=1)] = 1920 * 1080
+    """Largest frame: width times height."""
+    points_per_second: Annotated[int, Field(ge=0)] = 2
+    """What each second that has begun costs for each face, beside the price of a picture."""
+
+
 class SwapSettings(_Strict):
     """Face swaps, and how much of them is kept."""
 
@@ -155,6 +171,7 @@ class SwapSettings(_Strict):
     """Attempts before a task is given up."""
     public_url: Annotated[str, Field(pattern=r"^(https?://[^/]+)?$")] = ""
     """How clients reach this server; empty is as they asked for it."""
+    films: FilmLimits = FilmLimits()
 
 
 class WebhookSettings(_Strict):

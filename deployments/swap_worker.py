@@ -28,12 +28,19 @@ from prosopon.deployments.serving.remote import remote
 from prosopon.deployments.serving.working import Failure, see_through
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records
-from prosopon.deployments.state.errors import BlobCorrupt, BlobMissing
+from prosopon.deployments.state.errors import BlobCorrupt, BlobMissing, NotEnoughCredits
 from prosopon.deployments.state.jobs.task_types import ClaimedTask, Notice, TaskInput, TaskResult
 from prosopon.deployments.state.jobs.tasks import TaskStore
 from prosopon.deployments.web.client import Unreachable, WebClient, WebError
 from prosopon.models.pictures.decoding import ImageError
-from prosopon.models.swap.face_swap import FaceSwap, FoundFaces, NoSwap, SwappedPicture, face_names
+from prosopon.models.swap.face_swap import (
+    FaceSwap,
+    FoundFaces,
+    NoSwap,
+    SwappedPicture,
+    face_names,
+    film_points,
+)
 
 logger = logging.getLogger("ray.serve")
 
@@ -43,10 +50,16 @@ _MAX_FETCHING = 32
 _AHEAD = 1
 """Tasks whose pictures are there already while others are being swapped."""
 _UNREACHABLE_ATTEMPTS = 3
+_TELL_SECONDS = 1.0
+"""How often the progress of a film is put on record."""
 _DRAIN_SECONDS = 7.0
 """Within what Serve gives a replica to stop."""
 
 Result = TypeVar("Result")
+
+
+class _Lost(Exception):
+    """Another worker has the task, whose work is cancelled here already."""
 
 
 @serve.deployment
@@ -179,12 +192,28 @@ class SwapWorker:
                 return Failure(str(error))
             case BlobMissing() | BlobCorrupt():
                 return Failure("a picture of the task is lost")
+            case _Lost():  # What is recorded of it now is nobody's.
+                return Failure("taken over by another worker")
         logger.error("a task failed", exc_info=error)
         return Failure("internal error; the server's log has the details", self._settings.max_attempts)
 
     def _timed(self, task: ClaimedTask, picture: bytes, faces: list[bytes]) -> SwappedPicture:
         started = time.perf_counter()
-        swapped = self._swap.swap(picture, faces, task.indices)
+        told = started - _TELL_SECONDS
+
+        def progress(share: float) -> None:
+            nonlocal told
+            if time.perf_counter() - told >= _TELL_SECONDS:
+                told = time.perf_counter()
+                if not self._tasks.advance(task, round(share, 3)):
+                    raise _Lost
+
+        if points := film_points(picture, len(faces), self._settings.films):
+            try:
+                self._tasks.charge_film(task, points)
+            except NotEnoughCredits:
+                raise NoSwap(f"source_image is a film: {points} points for its length are missing") from None
+        swapped = self._swap.swap(picture, faces, task.indices, progress)
         self._seconds.observe(time.perf_counter() - started)
         return swapped
 
@@ -193,17 +222,22 @@ class SwapWorker:
         names = ["source_image", *face_names(len(task.inputs) - 1)]
         self._fetching.add(task)
         try:
-            asked = (self._input(item, name) for item, name in zip(task.inputs, names, strict=True))
+            asked = (
+                self._input(item, name, film=not index)
+                for index, (item, name) in enumerate(zip(task.inputs, names, strict=True))
+            )
             return await asyncio.gather(*asked)
         finally:
             self._fetching.discard(task)
             self._fetched.add(task)
             self._wakeable.wake()
 
-    async def _input(self, item: TaskInput, name: str) -> bytes:
+    async def _input(self, item: TaskInput, name: str, *, film: bool) -> bytes:
         if item.url is None:
             return await self._in(self._state, self._tasks.read, item)
         try:
+            if film:
+                return (await self._client.get_film(item.url, self._limits, self._settings.films)).data
             return (await self._client.get_picture(item.url, self._limits.max_bytes)).data
         except WebError as error:
             raise type(error)(f"{name}: {error}") from None

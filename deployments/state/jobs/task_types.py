@@ -23,7 +23,8 @@ class TaskInput:
 @dataclass(frozen=True, slots=True)
 class NewTask:
     """inputs: the picture to change, then the faces to put in. indices: which face each of these replaces, None for
-    the biggest. uploads: the bytes of the inputs' blobs. results_url: under which results are found by their name."""
+    the biggest. film_points: of the points, those for a film's length, where it is known. uploads: the bytes of the
+    inputs' blobs. results_url: under which results are found by their name."""
 
     tenant: int
     key: int
@@ -32,6 +33,7 @@ class NewTask:
     inputs: tuple[TaskInput, ...]
     results_url: str
     indices: tuple[int, ...] | None = None
+    film_points: int = 0
     webhook: str | None = None
     uploads: Mapping[str, Blob] = field(default_factory=dict)
 
@@ -61,7 +63,8 @@ class TaskResult:
 
 @dataclass(frozen=True, slots=True)
 class TaskRecord:
-    """result_url: None before there is a result and after it expired. similarity, method: as `TaskResult`."""
+    """result_url: None before there is a result and after it expired. similarity, method: as `TaskResult`. progress: 0
+    to 1, of a film that is being made; None of a picture."""
 
     id: UUID
     tenant: int
@@ -75,6 +78,7 @@ class TaskRecord:
     result_url: str | None
     similarity: float | None
     method: str | None
+    progress: float | None
     expires: datetime | None
     created: datetime
     finished: datetime | None

@@ -134,7 +134,7 @@ class TaskStore:
             "tenant_id": task.tenant,
             "key_id": task.key,
             "kind": task.kind,
-            "parameters": {"indices": task.indices},
+            "parameters": {"indices": task.indices, "film_points": task.film_points},
             "points": task.points,
             "webhook": task.webhook,
             "results_url": task.results_url,
@@ -193,6 +193,25 @@ class TaskStore:
     def renew(self, task: ClaimedTask) -> bool:
         """To be called well within the lease while the work goes on. False where the claim is lost."""
         return self._jobs.renew(task)
+
+    def advance(self, task: ClaimedTask, progress: float) -> bool:
+        """Put on record how much of a film is done, 0 to 1. False where the claim is lost."""
+        with self._records.write() as db:
+            told = db.execute(sa.update(_tasks).where(self._jobs.held(task)).values(progress=progress))
+        return told.rowcount == 1
+
+    def charge_film(self, task: ClaimedTask, points: int) -> None:
+        """Charge for a film's length what has not been charged already: of a film from elsewhere it is known only once
+        it is here. Raises NotEnoughCredits."""
+        with self._records.write() as db:
+            row = db.execute(sa.select(_tasks).where(self._jobs.held(task)).with_for_update()).one_or_none()
+            if row is None:  # Whoever has it now charges it.
+                return
+            owed = points - row.parameters.get("film_points", 0)
+            if owed > 0:
+                take_credits(db, row.key_id, owed)
+                paid = {"points": row.points + owed, "parameters": {**row.parameters, "film_points": points}}
+                db.execute(sa.update(_tasks).where(_tasks.c.id == task.id).values(paid))
 
     def postpone(self, task: ClaimedTask, pause: timedelta, message: str) -> None:
         """Give the claim up; the task is due again after the pause."""
@@ -307,6 +326,7 @@ def _record(row: sa.RowMapping) -> TaskRecord:
         result_url=url,
         similarity=row["similarity"],
         method=row["method"],
+        progress=row["progress"],
         expires=row["expires"],
         created=row["created"],
         finished=row["finished"],
