@@ -95,8 +95,9 @@ def sent(*names: str, files: int | None = None) -> Any:
 
     async def read(request: Request, services: Served) -> Fields:
         most = files or services.settings.swap.max_faces + 1
-        whole = min(most, _MAX_WHOLE_PICTURES)
-        return await read_fields(request, whole * 2 * services.settings.images.max_bytes, most + 1)
+        whole, settings = min(most, _MAX_WHOLE_PICTURES), services.settings
+        most_bytes = 2 * (whole * settings.images.max_bytes + settings.swap.films.max_bytes)
+        return await read_fields(request, most_bytes, most + 1)
 
     return documented(read, _content(*names))
 

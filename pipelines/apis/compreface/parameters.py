@@ -26,7 +26,7 @@ VerificationKey = Annotated[Key, caller("verification")]
 
 ImageId = Annotated[uuid.UUID, Path()]
 Limit = Annotated[
-    int, Query(ge=0, le=_LARGEST, description="at most so many faces, the biggest first; 0 is all")
+    int, Query(ge=0, le=_LARGEST, description="how many faces at most, the biggest first; 0 is all")
 ]
 PredictionCount = Annotated[int, Query(ge=1, le=_LARGEST, description="subjects per face")]
 Threshold = Annotated[
