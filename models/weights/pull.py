@@ -8,7 +8,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from prosopon.configs.settings import ModelSettings, Role, Settings
 from prosopon.models.load import INSIGHTFACE, prepare_artifact
 from prosopon.models.weights import pins
-from prosopon.models.weights.catalogue import CATALOGUE, INVERSION, PACKS, Artifact, File
+from prosopon.models.weights.catalogue import CATALOGUE, IDENTITIES, PACKS, Artifact, File
 from prosopon.models.weights.fetch import FetchError
 from prosopon.models.weights.pins import open_choices
 from prosopon.models.weights.registry import Registry, State, artifact_for, artifacts_for
@@ -63,11 +63,27 @@ def pull_missing(settings: Settings, roles: Sequence[Role], console: Console) ->
     registry = Registry.of(models)
     wanted = (artifact_for(models, role) for role in roles)
     needed = [artifact for artifact in wanted if artifact and registry.state(artifact) is not State.READY]
-    inverts = settings.serves("checkface") and models.pack in PACKS
-    if inverts and registry.state(CATALOGUE[INVERSION]) is not State.READY:
-        needed.append(CATALOGUE[INVERSION])
     if needed:
         pull(list(dict.fromkeys(needed)), models, console)
+    if models.pack in PACKS:
+        _pull_identities(settings, registry, console)
+
+
+def _pull_identities(settings: Settings, registry: Registry, console: Console) -> None:
+    """What searches in a generator's styles look through: both networks for swaps, any one of them for inversions.
+
+    Raises `FetchError`, but not for `swap.method` best, which does without.
+    """
+    identities = tuple(CATALOGUE[name] for name in IDENTITIES)
+    missing = [artifact for artifact in identities if registry.state(artifact) is not State.READY]
+    if missing and settings.serves("aifaceswap") and settings.swap.method in ("best", "regenerate"):
+        try:
+            pull(missing, settings.models, console)
+        except FetchError:
+            if settings.swap.method == "regenerate":
+                raise
+    elif settings.serves("checkface") and len(missing) == len(identities):
+        pull_first(identities, settings.models, console)
 
 
 def pull_first(
