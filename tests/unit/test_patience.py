@@ -1,10 +1,13 @@
-"""Connections that do not send their headers, to the server that Ray Serve starts where there is no HAProxy."""
+"""Connections that do not send their headers, and too many of them, to the server that Ray Serve starts where there is
+no HAProxy."""
 
 import asyncio
+import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 import uvicorn
@@ -14,13 +17,17 @@ from starlette.types import Receive, Scope, Send
 from prosopon.pipelines.http.front_door import LIMITS, middlewares
 
 SECONDS = 0.5
+PER_SOURCE = 4
+CONNECTIONS = 20
 
 
 @pytest.fixture
-def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def port(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[int]:
     """As Ray Serve configures uvicorn, after it has asked for the middlewares."""
     monkeypatch.setitem(uvicorn.config.HTTP_PROTOCOLS, "auto", uvicorn.config.HTTP_PROTOCOLS["auto"])
-    monkeypatch.setenv(LIMITS, f'{{"header_seconds": {SECONDS}}}')
+    limits = {"header_seconds": SECONDS, "connections": CONNECTIONS, "connections_per_source": PER_SOURCE}
+    monkeypatch.setenv(LIMITS, json.dumps(limits))
+    monkeypatch.setenv("RAY_SERVE_ENABLE_HA_PROXY", request.param if hasattr(request, "param") else "0")
     middlewares()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,3 +81,63 @@ def test_the_next_request_of_a_connection_has_its_time_too(port: int) -> None:
                 pass
         connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n")
         assert connection.recv(4096).startswith(b"HTTP/1.1 408 ")
+
+
+def ask(stack: ExitStack, port: int, address: str, path: str = "/") -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), 20 * SECONDS, source_address=(address, 0))
+    stack.enter_context(connection)
+    connection.sendall(f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc".encode())
+    return connection
+
+
+def status(connection: socket.socket) -> int | None:
+    """Of the answer; None where the connection is closed without one."""
+    try:
+        received = connection.recv(4096)
+    except ConnectionResetError:
+        return None
+    return int(received.split(b" ")[1]) if received else None
+
+
+def test_one_address_cannot_have_all_connections(port: int) -> None:
+    with ExitStack() as stack:
+        served = [ask(stack, port, "127.0.0.2") for _ in range(PER_SOURCE)]
+        time.sleep(SECONDS / 10)
+        refused = ask(stack, port, "127.0.0.2")
+        assert status(refused) == 503
+        assert refused.recv(1) == b"", "the connection of a refusal is closed"
+        healthy = ask(stack, port, "127.0.0.2", "/healthz")
+        another = ask(stack, port, "127.0.0.3")
+        assert [status(connection) for connection in (*served, healthy, another)] == [200] * (PER_SOURCE + 2)
+    with ExitStack() as stack:  # Who has left has room again.
+        time.sleep(SECONDS / 10)
+        assert status(ask(stack, port, "127.0.0.2")) == 200
+
+
+def test_beyond_twice_as_many_it_is_not_answered(port: int) -> None:
+    with ExitStack() as stack:
+        for _ in range(2 * PER_SOURCE):
+            stack.enter_context(
+                socket.create_connection(("127.0.0.1", port), 20 * SECONDS, source_address=("127.0.0.2", 0))
+            )
+        time.sleep(SECONDS / 10)
+        assert status(ask(stack, port, "127.0.0.2", "/healthz")) is None
+
+
+def test_all_together_cannot_have_more_than_there_are(port: int) -> None:
+    with ExitStack() as stack:
+        for number in range(CONNECTIONS - 2):
+            address = f"127.0.1.{1 + number // PER_SOURCE}"
+            stack.enter_context(
+                socket.create_connection(("127.0.0.1", port), 20 * SECONDS, source_address=(address, 0))
+            )
+        time.sleep(SECONDS / 10)
+        asking = ask(stack, port, "127.0.2.1"), ask(stack, port, "127.0.2.2", "/healthz")
+        assert [status(connection) for connection in asking] == [503, 200]
+
+
+@pytest.mark.parametrize("port", ["1"], indirect=True)
+def test_behind_haproxy_all_come_from_one_address(port: int) -> None:
+    with ExitStack() as stack:
+        asking = [ask(stack, port, "127.0.0.1") for _ in range(2 * PER_SOURCE + 1)]
+        assert {status(connection) for connection in asking} == {200}
