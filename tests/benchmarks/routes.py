@@ -23,6 +23,8 @@ ANN, PARTY = (ROOT / "docs" / "pictures" / name for name in ("ann.jpg", "party.j
 DOWNLOADS, READY = 900, 240
 """Seconds."""
 SWAP = 120
+INVERSION = 10
+"""Steps: a machine that does other things takes seconds for one."""
 ENDS = {"from_value": "example", "to_value": "yeet", "dim": 128, "num_frames": 4}
 
 
@@ -30,7 +32,7 @@ class Caller:
     """Sends requests and notes their status by operation, as `GET /api/v1/...{id}`."""
 
     def __init__(self, server: Server) -> None:
-        self._http = httpx.Client(base_url=server.url, timeout=180, headers={"x-api-key": server.key})
+        self._http = httpx.Client(base_url=server.url, timeout=600, headers={"x-api-key": server.key})
         documents = {api: self._http.get(f"/openapi/{api}.json").json()["paths"] for api in APIS}
         self.found: dict[str, list[int]] = {
             f"{method.upper()} {path}": []
@@ -98,7 +100,7 @@ def trueface(call: Caller) -> None:
         call("PUT /v1/collection", {"json": {**home, "enrollment_id": one}})
     call("GET /v1/collection")
     call("POST /v1/train", {"json": home})
-    call("POST /v1/match", {"json": {"img": ann, "enrollment_id": enrolled[0]}})
+    call("POST /v1/match", {"json": {"img": ann, "id": enrolled[0]}})
     ends = time.monotonic() + SWAP
     while not call("GET /v1/collection").json()["data"][0]["classifier_url"] and time.monotonic() < ends:
         time.sleep(0.5)
@@ -154,7 +156,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         models = {"directory": str(Path(folder) / "models"), "mirror": None}
         began = time.monotonic()
-        server = launch(Path(folder) / "home", {"apis": list(APIS), "models": models})
+        settings = {"apis": list(APIS), "models": models, "generation": {"inversion_steps": INVERSION}}
+        server = launch(Path(folder) / "home", settings)
         try:
             server = wait_for(server, DOWNLOADS + READY)
             print(f"ready after {time.monotonic() - began:.0f} s")
