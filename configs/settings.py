@@ -349,8 +349,8 @@ class ModelSettings(_Strict):
     generator_class: Annotated[int, Field(ge=0)] | None = None
     """Of a StyleGAN2 file with classes, the one whose faces are made."""
     plans: dict[Literal["detector", "generator"], PlanName] = {}
-    """Role -> runtime and precision on CPUs. Unset, the fastest on this machine, by measurement, of those in full
-    precision (docs/performance.md)."""
+    """Role -> runtime and precision on CPUs. Unset, the fastest on this machine, by measurement, of those that cost
+    no accuracy or memory worth naming (docs/performance.md)."""
     directory: Path = Field(default_factory=lambda: _absolute(_Environment().models))
     """Where weights are kept."""
     mirror: Path | None = Field(default_factory=_mirror)
