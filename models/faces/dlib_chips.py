@@ -1,7 +1,6 @@
 """dlib's face chips: their geometry, how its networks want their pixels, and those that tell classes of them."""
 
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
@@ -53,9 +52,9 @@ class ChipClassifier:
     name: in fingerprints; crop: ``(S, S)`` pixels; classes: C.
     """
 
-    name: ClassVar[str]
-    crop: ClassVar[CropSpec]
-    classes: ClassVar[int]
+    name: str
+    crop: CropSpec
+    classes: int
     preprocessing = 1
 
     def __init__(self, path: Path, compute: Compute) -> None:
