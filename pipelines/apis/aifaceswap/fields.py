@@ -164,17 +164,15 @@ def _picture_schemas(description: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return url, {**PICTURE_FILE, "description": description}
 
 
+def _several(one: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": one, "minItems": 1, "description": "the new faces"}
+
+
+_NEW_URL, _NEW_FILE = _picture_schemas("a new face, the biggest of its picture")
 _FIELDS: dict[str, tuple[str, dict[str, Any], dict[str, Any], bool]] = {
     # field: its name, its schema in JSON, in multipart, and whether it is required
     **{name: (name, *_picture_schemas(told), True) for name, told in _PICTURES.items()},
-    "face_images": (
-        "face_image",
-        *(
-            {"type": "array", "items": one, "minItems": 1, "description": "the new faces"}
-            for one in _picture_schemas("a new face, the biggest of its picture")
-        ),
-        True,
-    ),
+    "face_images": ("face_image", _several(_NEW_URL), _several(_NEW_FILE), True),
     "index": ("index", _INDEX, _INDEX, True),
     "webhook": ("webhook", _WEBHOOK, _WEBHOOK, False),
 }
