@@ -153,7 +153,7 @@ def join(address: str | None = None, home: Path | None = None) -> None:
             raise NotRunning(f"this process is part of the Ray instance at {joined} and cannot join another")
         return
     if address is None:
-        raise NotRunning(f"nobody serves with {home}: start `prosopon serve`, or name an address")
+        raise NotRunning(f"no server is running with {home}: start `prosopon serve`, or name an address")
     if token_file(home).exists():
         guard(home)
         Config.initialize("")  # Ray has read its environment when it was imported.

@@ -26,7 +26,7 @@ from prosopon.pipelines.commands.support.configuration import (
         ("args: {}", ": names no application: .*`prosopon init` writes one"),
         ("[1, 2]", ": names no application"),
         ("", ": names no application"),
-        ("applications:\n  - {args: [}", r":2:13: is no YAML: "),
+        ("applications:\n  - {args: [}", r":2:13: is not YAML: "),
         ("applications: [{args: {detection: {max_side: 10}}}]", ": args.detection.max_side: 10: .*64"),
         (
             "applications: [{args: {detection: {max_sides: 10}}}]",
