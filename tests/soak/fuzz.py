@@ -26,7 +26,7 @@ _SLOW = ("gif", "mp4", "webp", "linkpreview", "recoverlatent", "/v1/train", "enc
 """Parts of routes that work for seconds on an ordinary request: one of so many is enough."""
 _SLOW_DIVISOR = 20
 _SLOW_SECONDS = 300
-"""A film of 200 frames of 1024 pixels is work, and so is a latent, which goes last where others want the cores: no hang."""
+"""A film of 200 frames of 1024 pixels is work, and so is a latent, which waits for idle cores: no hang."""
 
 _SCOPES: dict[Api, tuple[Scope, ...]] = {
     "compreface": ("recognition", "detection", "verification"),
