@@ -7,6 +7,7 @@ an explicit value always wins over the environment.
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -169,8 +170,6 @@ class SwapSettings(_Strict):
     """Time after which another worker takes over a task whose worker died."""
     max_attempts: Annotated[int, Field(ge=1)] = 5
     """Attempts before a task is given up."""
-    public_url: Annotated[str, Field(pattern=r"^(https?://[^/]+)?$")] = ""
-    """How clients reach this server; empty is as they asked for it."""
     films: FilmLimits = FilmLimits()
 
 
@@ -256,8 +255,11 @@ class FaceCheckSettings(_Strict):
 
 
 class HttpSettings(_Strict):
-    """What strangers may hold of the server while they talk to it."""
+    """How clients reach this server, and what strangers may hold of it while they talk to it."""
 
+    public_url: Annotated[str, Field(pattern=r"^(https?://[\w.:\[\]-]+(/[\w.~-]+)*)?$")] = ""
+    """How clients reach this server, such as ``https://example.org/faces`` behind a proxy; empty is as they asked for
+    it. The proxy may keep the path's beginning or take it off."""
     body_bytes: Annotated[int, Field(ge=1)] = 128 * 1024 * 1024
     """Largest body of a request, whatever its route allows."""
     held_bytes: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
@@ -280,6 +282,11 @@ class HttpSettings(_Strict):
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
     """Addresses and networks of the proxies before this server, whose X-Forwarded-For says who asks; everybody else's
     is replaced by the address that the connection comes from."""
+
+    @property
+    def prefix(self) -> str:
+        """What the paths of `public_url` begin with, without a slash at its end; mostly nothing."""
+        return urlsplit(self.public_url).path
 
 
 class ImageLimits(_Strict):
