@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, cast
+from typing import Any, Literal
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -256,7 +256,7 @@ def read_search(db: sa.Connection, row: Any) -> Search:
     return Search(
         row.id,
         row.tenant_id,
-        cast(State, row.state),
+        row.state,
         row.demo,
         row.progress,
         row.message,
