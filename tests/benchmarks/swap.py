@@ -1,10 +1,11 @@
 """The project's own swappers on pairs of pictures, judged by a network that takes no part in them:
-python -m tests.benchmarks.swap [--pairs known|drawn] [--methods warp regenerate] [--seconds S] [--count N]
+python -m tests.benchmarks.swap [--pairs known|drawn|hard] [--methods warp regenerate] [--seconds S] [--count N]
 
-known: twenty pairs; drawn: as many as asked for out of FairFace, by a seed. Prints for each pair and method the
+known: twenty pairs; drawn: as many as asked for out of FairFace, by a seed; hard: the same, of which the pictures of
+three in ten are made grey, sepia and soft. Prints for each pair and method the
 judge's similarity of the result to the face and to the picture, how far the landmarks and the pose are from the
 picture's, pixels changed outside the face, and the time, then their means and the memory; writes
-docs/aifaceswap_swaps.jpg for the warp alone, else docs/aifaceswap_known.jpg or docs/aifaceswap_drawn.jpg: face, picture
+docs/aifaceswap_swaps.jpg for the warp alone, else docs/aifaceswap_PAIRS.jpg: face, picture
 and a result of each method side by side.
 """
 
@@ -14,7 +15,9 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import mean, median
 
@@ -66,7 +69,7 @@ PAIRS = (
     ("compreface_samples/006_A.jpg", "faker/female_42.jpg"),
 )
 TILE, ACROSS = 200, 3
-PAIR_SETS = ("known", "drawn")
+PAIR_SETS = ("known", "drawn", "hard")
 SEED, LEAST_EYES = 18, 20.0
 
 
@@ -91,6 +94,39 @@ def drawn(count: int) -> list[tuple[str, str]]:
         if len(pairs) == count:
             break
     return pairs
+
+
+# Of ten pictures of the hard pairs, by their place.
+ALTERED: dict[int, Callable[[RGBImage], RGBImage]] = {
+    2: lambda picture: np.repeat(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2),
+    5: lambda picture: np.clip(
+        cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None] * [1.08, 0.9, 0.68] + [14, 10, 6], 0, 255
+    ).astype(np.uint8),
+    8: lambda picture: cv2.GaussianBlur(picture, (0, 0), 2.5),
+}
+
+
+@cache
+def seen(name: str) -> tuple[RGBImage, FaceGeometry]:
+    """`portrait`, altered where the name ends with ``#`` and a place of `ALTERED`."""
+    name, _, place = name.partition("#")
+    picture, face = portrait(name)
+    if not place:
+        return picture, face
+    altered = ALTERED[int(place)](picture)
+    return altered, face_near(altered, face)
+
+
+def pairs_of(kind: str, count: int) -> list[tuple[str, str]]:
+    if kind == "known":
+        return list(PAIRS[:count])
+    found = drawn(count)
+    if kind == "drawn":
+        return found
+    return [
+        (f"{picture}#{index % 10}" if index % 10 in ALTERED else picture, face)
+        for index, (picture, face) in enumerate(found)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +156,7 @@ def embed(model: FaceEmbedder, picture: RGBImage, face: FaceGeometry) -> Float32
 def measure(
     swapper: FaceSwapper, model: FaceEmbedder, picture_name: str, face_name: str
 ) -> tuple[Outcome, RGBImage]:
-    picture, target = portrait(picture_name)
+    picture, target = seen(picture_name)
     source = SourceFace(*portrait(face_name))
     start, used = time.perf_counter(), time.process_time()
     result = swapper.swap(picture, [Replacement(target, source)])
@@ -208,8 +244,8 @@ def main() -> None:
     rows = []
     ends, refused = time.monotonic() + 60 * asked.minutes, 0
     masks = MaskClassifierNet(WEIGHTS, Compute())
-    for picture_name, face_name in PAIRS[: asked.count] if asked.pairs == "known" else drawn(asked.count):
-        picture, target = portrait(picture_name)
+    for picture_name, face_name in pairs_of(asked.pairs, asked.count):
+        picture, target = seen(picture_name)
         replacement = Replacement(target, SourceFace(*portrait(face_name)))
         if why := impossible(picture, replacement, masks, SwapSettings()):
             refused += 1
