@@ -139,6 +139,9 @@ class SwapSettings(_Strict):
     role swapper has it; unset is inswapper there, and else warp. `regenerate` makes the new face with the face
     generator, in half a minute; `best` is inswapper where it is there, else regenerate for one face in a picture and
     warp for several."""
+    retry: bool = True
+    """Whether one face whose result fails by `warp` or `inswapper` is made again by `regenerate`, where its models are
+    here, before the task fails; that takes 2 GB of memory from then on."""
     seconds: Annotated[float, Field(gt=0)] = 30
     """How long one face may be made anew."""
     threads: Annotated[int, Field(ge=1)] = 2

@@ -295,19 +295,25 @@ class FaceSwap:
 def _swappers(
     models: ModelSettings, settings: SwapSettings, compute: Compute
 ) -> dict[str, Callable[[], FaceSwapper]]:
-    """What `swap.method` stands for. Raises `UnknownModel` where the role swapper has another network."""
-    wanted, own = settings.method, {"warp": WarpSwapper}
-    if wanted == "warp":
-        return {**own}
-    swapper = load_swapper(models, compute)
-    if not isinstance(swapper, WarpSwapper) and wanted != "regenerate":
-        return {"inswapper": lambda: swapper}
-    if wanted == "inswapper":
-        raise UnknownModel("swap.method inswapper: set models.overrides.swapper or a pack of InsightFace's")
-    if wanted is None or (wanted == "best" and not regenerates(models)):
-        return {**own}
+    """What `swap.method` stands for, and what else is tried. Raises `UnknownModel` where the role swapper has another
+    network."""
+    wanted = settings.method
+    quick: dict[str, Callable[[], FaceSwapper]] = {"warp": WarpSwapper}
+    if wanted in (None, "best", "inswapper"):
+        swapper = load_swapper(models, compute)
+        if not isinstance(swapper, WarpSwapper):
+            wanted, quick = "inswapper", {"inswapper": lambda: swapper}
+        elif wanted == "inswapper":
+            raise UnknownModel(
+                "swap.method inswapper: set models.overrides.swapper or a pack of InsightFace's"
+            )
     searching = replace(compute, threads=max(settings.threads, compute.threads))
-    return {"regenerate": lambda: load_regenerator(models, searching, settings.seconds), **own}
+    slow: dict[str, Callable[[], FaceSwapper]] = {
+        "regenerate": lambda: load_regenerator(models, searching, settings.seconds)
+    }
+    if wanted == "regenerate" or (wanted == "best" and regenerates(models)):
+        return {**slow, **quick}
+    return {**quick, **slow} if settings.retry and regenerates(models) else quick
 
 
 @contextmanager
