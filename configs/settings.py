@@ -153,6 +153,9 @@ class SwapSettings(_Strict):
     """Most that landmarks may have moved, in distances of the eyes."""
     least_eyes: Annotated[float, Field(ge=0)] = 16
     """Pixels between the eyes of a face that is put in, and of one that is judged."""
+    least_quality: Annotated[float, Field(ge=0, le=1)] = 0.74
+    """Quality (0..1, as `galleries.least_quality` counts it) of a face that is put in: below it are faces that are
+    covered, out of focus or dark."""
     most_yaw: Annotated[float, Field(gt=0, le=90)] = 60
     """Degrees that a face that is put in may be turned sideways."""
     format: Literal["png", "webp", "jpg", "source"] = "png"

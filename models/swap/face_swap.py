@@ -12,8 +12,6 @@ import cv2
 import numpy as np
 
 from prosopon.configs.settings import DetectionSettings, FilmLimits, ImageLimits, ModelSettings, SwapSettings
-from prosopon.models.faces.attributes.mask import WEIGHTS as MASK_WEIGHTS
-from prosopon.models.faces.attributes.mask import MaskClassifierNet
 from prosopon.models.faces.detections import Detections, Float32, RGBImage
 from prosopon.models.faces.landmarks import has_ibug
 from prosopon.models.load import (
@@ -39,7 +37,7 @@ from prosopon.models.swap.types import (
     SourceFace,
     face_geometries,
 )
-from prosopon.models.swap.verdict import Verdict, embedding, impossible, judged, unfit
+from prosopon.models.swap.verdict import Gate, Verdict, embedding, judged
 from prosopon.models.swap.warp import WarpSwapper
 from prosopon.models.weights.registry import UnknownModel
 
@@ -104,7 +102,7 @@ class FaceSwap:
         self._quick = tuple(method for method in self.methods if method not in _ONE_FACE)
         self._swappers, self._loaded = swappers, {self._quick[0]: swappers[self._quick[0]]()}
         self._loading = threading.Lock()
-        self._masks = MaskClassifierNet(MASK_WEIGHTS, Compute())
+        self._gate = Gate(settings)
         self._threshold, self._limits, self._settings = detection.score_threshold, limits, settings
 
     @classmethod
@@ -169,7 +167,7 @@ class FaceSwap:
             for target, face, name in zip(targets, faces, names, strict=True)
         ]
         for replacement, name in zip(replacements, names, strict=True):
-            if why := impossible(frame, replacement, self._masks, self._settings):
+            if why := self._gate.impossible(frame, replacement):
                 raise NoSwap(f"{name} {why}")
         made, method, similarity = self._made(frame, replacements, names)
         return replace(self._encode(original.repainted(made), picture), similarity=similarity, method=method)
@@ -185,7 +183,7 @@ class FaceSwap:
         names = face_names(len(faces))
         sources = [self._source(face, name) for face, name in zip(faces, names, strict=True)]
         for source, name in zip(sources, names, strict=True):
-            if why := unfit(source, self._masks, self._settings):
+            if why := self._gate.unfit(source):
                 raise NoSwap(f"{name} {why}")
         similarities: list[list[float]] = [[] for _ in sources]
         faults: list[list[str]] = [[] for _ in sources]

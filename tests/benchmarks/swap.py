@@ -28,7 +28,6 @@ import numpy as np
 from PIL import Image
 
 from prosopon.configs.settings import SwapSettings
-from prosopon.models.faces.attributes.mask import WEIGHTS, MaskClassifierNet
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.faces.head_pose import head_pose
 from prosopon.models.faces.insightface_pack import mobilefacenet
@@ -39,7 +38,7 @@ from prosopon.models.roles import FaceEmbedder
 from prosopon.models.runtime.session import Compute
 from prosopon.models.swap.geometry import interocular
 from prosopon.models.swap.types import FaceGeometry, FaceSwapper, Replacement, SourceFace
-from prosopon.models.swap.verdict import impossible
+from prosopon.models.swap.verdict import Gate
 from prosopon.models.swap.warp import WarpSwapper
 from tests.faces import around, face_near, portrait
 from tests.paths import DATA, ROOT
@@ -243,11 +242,11 @@ def main() -> None:
     outcomes: dict[str, list[Outcome]] = {swapper.name: [] for swapper in swappers}
     rows = []
     ends, refused = time.monotonic() + 60 * asked.minutes, 0
-    masks = MaskClassifierNet(WEIGHTS, Compute())
+    gate = Gate(SwapSettings())
     for picture_name, face_name in pairs_of(asked.pairs, asked.count):
         picture, target = seen(picture_name)
         replacement = Replacement(target, SourceFace(*portrait(face_name)))
-        if why := impossible(picture, replacement, masks, SwapSettings()):
+        if why := gate.impossible(picture, replacement):
             refused += 1
             print(f"refused    {picture_name:24} <- {face_name:24} {why}", flush=True)
             continue
