@@ -304,7 +304,7 @@ def _redirected(answer: httpcore.Response, target: httpx.URL) -> httpx.URL:
     try:
         return _parse(str(target.join(location)))
     except (httpx.InvalidURL, ValueError):
-        raise BadAnswer(f"{target.host} redirects to what is no URL") from None
+        raise BadAnswer(f"{target.host} redirects to something that is not a URL") from None
 
 
 async def _read(

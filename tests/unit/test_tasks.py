@@ -28,6 +28,7 @@ from prosopon.deployments.state.jobs.task_expiry import TaskExpiry
 from prosopon.deployments.state.jobs.task_types import ClaimedTask, NewTask, TaskInput, TaskResult
 from prosopon.deployments.state.jobs.tasks import TaskStore
 from prosopon.deployments.state.keys import Key, KeyStore
+from prosopon.pipelines.apis.aifaceswap.wire import notification
 
 RESULTS = "https://faces.example/results/"
 HOOK = "https://client.example/hook"
@@ -89,7 +90,7 @@ def state_over(records: Records, folder: Path) -> State:
         records,
         blobs,
         keys,
-        TaskStore(records, blobs, settings, clock),
+        TaskStore(records, blobs, settings, clock, notification),
         DeliveryStore(records, WebhookSettings(concurrency=8, per_host=2, per_key=6), clock),
         TaskExpiry(records, blobs, settings, clock),
         clock,

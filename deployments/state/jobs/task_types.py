@@ -1,6 +1,6 @@
 """What goes into tasks and what is known of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -10,8 +10,6 @@ from prosopon.deployments.state.blobs import Blob
 
 Kind = Literal["faceswap", "multi_faceswap"]
 State = Literal["waiting", "running", "succeeded", "failed"]
-TYPES: dict[Kind, Literal[1, 2]] = {"faceswap": 1, "multi_faceswap": 2}
-"""What clients and webhooks are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +82,17 @@ class TaskRecord:
     expires: datetime | None
     created: datetime
     finished: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEnd:
+    """What came of a task. result_url: None where there is no result; message: why there is none."""
+
+    id: UUID
+    kind: Kind
+    result_url: str | None
+    message: str | None
+
+
+Notice = Callable[[TaskEnd], bytes]
+"""The body of the webhook that tells of it, in the words of the API that took the task."""

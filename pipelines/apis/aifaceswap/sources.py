@@ -19,7 +19,7 @@ class _Sources:
     """results_url: under which this server's results are found, as the client reaches it."""
 
     def __init__(self, request: Request, services: Served) -> None:
-        here = services.settings.swap.public_url or str(request.base_url).rstrip("/")
+        here = services.settings.http.public_url or str(request.base_url).rstrip("/")
         self.results_url = here + RESULTS
         self._here, self._swaps, self._limits = here, services.swaps, services.settings.images
         self._films = services.settings.swap.films

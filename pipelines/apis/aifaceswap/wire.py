@@ -1,12 +1,15 @@
-"""What aifaceswap's routes answer: ``{"code", "data", "message"}``."""
+"""What aifaceswap's routes answer, ``{"code", "data", "message"}``, and what its webhooks are sent."""
 
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
+import orjson
 from pydantic import BaseModel, Field
 
-from prosopon.deployments.state.jobs.task_types import TYPES, TaskRecord
+from prosopon.deployments.state.jobs.task_types import Kind, TaskEnd, TaskRecord
 
 Data = TypeVar("Data", bound=BaseModel)
+TYPES: dict[Kind, Literal[1, 2]] = {"faceswap": 1, "multi_faceswap": 2}
+"""What clients and webhooks are told."""
 
 
 _POINTS = (
@@ -66,6 +69,19 @@ class Task(BaseModel):
     points: Annotated[int, Field(description=_POINTS)]
     created: Annotated[str, Field(description="ISO 8601")]
     finished: Annotated[str | None, Field(description="ISO 8601, once it has ended")]
+
+
+def notification(end: TaskEnd) -> bytes:
+    """What the webhook of a task is sent: a JSON document."""
+    document: dict[str, object] = {
+        "success": int(end.message is None),
+        "type": TYPES[end.kind],
+        "task_id": end.id.hex,
+        "result_image": end.result_url or "",
+    }
+    if end.message is not None:
+        document["message"] = end.message
+    return orjson.dumps(document)
 
 
 def described(record: TaskRecord) -> Task:
