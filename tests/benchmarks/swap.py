@@ -233,6 +233,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--keep", type=Path, help="a folder for results as PNG")
+    parser.add_argument(
+        "--before", type=Path, help="such a folder, kept earlier: its results are shown beside the new ones"
+    )
     asked = parser.parse_args()
     cv2.setNumThreads(1)
     for name in ("dlib-resnet29", "face-reidentification-retail-0095", "mobilestylegan-generator"):
@@ -256,11 +259,13 @@ def main() -> None:
         for swapper in swappers:
             outcome, result = measure(swapper, model, picture_name, face_name)
             outcomes[swapper.name].append(outcome)
+            names = (Path(picture_name), Path(face_name))
+            file = "-".join([swapper.name, *(n.parent.name + n.stem for n in names)]) + ".png"
+            if asked.before:
+                row.append(tile(np.asarray(Image.open(asked.before / file)), target))
             row.append(tile(result, target))
             if asked.keep:
-                names = (Path(picture_name), Path(face_name))
-                path = asked.keep / "-".join([swapper.name, *(n.parent.name + n.stem for n in names)])
-                Image.fromarray(result).save(path.with_suffix(".png"))
+                Image.fromarray(result).save(asked.keep / file)
             print(
                 f"{swapper.name:10} {picture_name:24} <- {face_name:24} face {outcome.to_face:5.2f} "
                 f"picture {outcome.to_picture:5.2f} (before {outcome.between:5.2f})  landmarks "
