@@ -140,6 +140,9 @@ class SwapSettings(_Strict):
     role swapper has it; unset is inswapper there, and else warp. `regenerate` makes the new face with the face
     generator, in half a minute; `best` is inswapper where it is there, else regenerate for one face in a picture and
     warp for several."""
+    retry: bool = True
+    """Whether one face whose result fails by `warp` or `inswapper` is made again by `regenerate`, where its models are
+    here, before the task fails; that takes 2 GB of memory from then on."""
     seconds: Annotated[float, Field(gt=0)] = 30
     """How long one face may be made anew."""
     threads: Annotated[int, Field(ge=1)] = 2
@@ -151,6 +154,9 @@ class SwapSettings(_Strict):
     """Most that landmarks may have moved, in distances of the eyes."""
     least_eyes: Annotated[float, Field(ge=0)] = 16
     """Pixels between the eyes of a face that is put in, and of one that is judged."""
+    least_quality: Annotated[float, Field(ge=0, le=1)] = 0.74
+    """Quality (0..1, as `galleries.least_quality` counts it) of a face that is put in: below it are faces that are
+    covered, out of focus or dark."""
     most_yaw: Annotated[float, Field(gt=0, le=90)] = 60
     """Degrees that a face that is put in may be turned sideways."""
     format: Literal["png", "webp", "jpg", "source"] = "png"

@@ -43,8 +43,8 @@ def measure(picture: Float32, weights: Float32) -> tuple[float, float]:
 
 def match(target: tuple[float, float], source: tuple[float, float]) -> Detail:
     """What brings the bands of the source to those of the target. Detail that is not there becomes grain."""
-    fine = float(np.clip((target[0] + 0.1) / (source[0] + 0.1), 0.4, 1.6))
-    coarse = float(np.clip((target[1] + 0.2) / (source[1] + 0.2), 0.6, 1.35))
+    fine = float(np.clip((target[0] + 0.1) / (source[0] + 0.1), 0.05, 1.6))
+    coarse = float(np.clip((target[1] + 0.2) / (source[1] + 0.2), 0.3, 1.35))
     missing = target[0] ** 2 - (fine * source[0]) ** 2
     # The fine band holds about half the variance of white noise.
     grain = min(1.3 * float(np.sqrt(max(missing, 0.0))), 8.0)

@@ -12,8 +12,6 @@ import cv2
 import numpy as np
 
 from prosopon.configs.settings import DetectionSettings, FilmLimits, ImageLimits, ModelSettings, SwapSettings
-from prosopon.models.faces.attributes.mask import WEIGHTS as MASK_WEIGHTS
-from prosopon.models.faces.attributes.mask import MaskClassifierNet
 from prosopon.models.faces.detections import Detections, Float32, RGBImage
 from prosopon.models.faces.landmarks import has_ibug
 from prosopon.models.load import (
@@ -39,7 +37,7 @@ from prosopon.models.swap.types import (
     SourceFace,
     face_geometries,
 )
-from prosopon.models.swap.verdict import Verdict, embedding, impossible, judged, unfit
+from prosopon.models.swap.verdict import Gate, Verdict, embedding, judged
 from prosopon.models.swap.warp import WarpSwapper
 from prosopon.models.weights.registry import UnknownModel
 
@@ -104,7 +102,7 @@ class FaceSwap:
         self._quick = tuple(method for method in self.methods if method not in _ONE_FACE)
         self._swappers, self._loaded = swappers, {self._quick[0]: swappers[self._quick[0]]()}
         self._loading = threading.Lock()
-        self._masks = MaskClassifierNet(MASK_WEIGHTS, Compute())
+        self._gate = Gate(settings)
         self._threshold, self._limits, self._settings = detection.score_threshold, limits, settings
 
     @classmethod
@@ -169,7 +167,7 @@ class FaceSwap:
             for target, face, name in zip(targets, faces, names, strict=True)
         ]
         for replacement, name in zip(replacements, names, strict=True):
-            if why := impossible(frame, replacement, self._masks, self._settings):
+            if why := self._gate.impossible(frame, replacement):
                 raise NoSwap(f"{name} {why}")
         made, method, similarity = self._made(frame, replacements, names)
         return replace(self._encode(original.repainted(made), picture), similarity=similarity, method=method)
@@ -185,7 +183,7 @@ class FaceSwap:
         names = face_names(len(faces))
         sources = [self._source(face, name) for face, name in zip(faces, names, strict=True)]
         for source, name in zip(sources, names, strict=True):
-            if why := unfit(source, self._masks, self._settings):
+            if why := self._gate.unfit(source):
                 raise NoSwap(f"{name} {why}")
         similarities: list[list[float]] = [[] for _ in sources]
         faults: list[list[str]] = [[] for _ in sources]
@@ -295,19 +293,25 @@ class FaceSwap:
 def _swappers(
     models: ModelSettings, settings: SwapSettings, compute: Compute
 ) -> dict[str, Callable[[], FaceSwapper]]:
-    """What `swap.method` stands for. Raises `UnknownModel` where the role swapper has another network."""
-    wanted, own = settings.method, {"warp": WarpSwapper}
-    if wanted == "warp":
-        return {**own}
-    swapper = load_swapper(models, compute)
-    if not isinstance(swapper, WarpSwapper) and wanted != "regenerate":
-        return {"inswapper": lambda: swapper}
-    if wanted == "inswapper":
-        raise UnknownModel("swap.method inswapper: set models.overrides.swapper or a pack of InsightFace's")
-    if wanted is None or (wanted == "best" and not regenerates(models)):
-        return {**own}
+    """What `swap.method` stands for, and what else is tried. Raises `UnknownModel` where the role swapper has another
+    network."""
+    wanted = settings.method
+    quick: dict[str, Callable[[], FaceSwapper]] = {"warp": WarpSwapper}
+    if wanted in (None, "best", "inswapper"):
+        swapper = load_swapper(models, compute)
+        if not isinstance(swapper, WarpSwapper):
+            wanted, quick = "inswapper", {"inswapper": lambda: swapper}
+        elif wanted == "inswapper":
+            raise UnknownModel(
+                "swap.method inswapper: set models.overrides.swapper or a pack of InsightFace's"
+            )
     searching = replace(compute, threads=max(settings.threads, compute.threads))
-    return {"regenerate": lambda: load_regenerator(models, searching, settings.seconds), **own}
+    slow: dict[str, Callable[[], FaceSwapper]] = {
+        "regenerate": lambda: load_regenerator(models, searching, settings.seconds)
+    }
+    if wanted == "regenerate" or (wanted == "best" and regenerates(models)):
+        return {**slow, **quick}
+    return {**quick, **slow} if settings.retry and regenerates(models) else quick
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import numpy as np
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.swap import detail
 from prosopon.models.swap.region import Region
+from prosopon.models.swap.toning import toning
 
 Window = tuple[int, int, int, int]
 """top, bottom, left, right in pixels of a region."""
@@ -24,12 +25,13 @@ def paint(frame: RGBImage, region: Region, alpha: Float32, render: Renderer, sca
     """Blend a face into `frame`, in place.
 
     alpha: small raster of the region, 0..1; scale: at which rendering loses nothing, at most 1 (a face that comes from
-    fewer pixels than it covers is rendered small and enlarged). Where alpha is 0 no pixel changes.
+    fewer pixels than it covers is rendered small and enlarged). Where alpha is 0 no pixel changes. The face gets the
+    frame's sharpness, its grain and, where the frame is grey or sepia, its tone.
     """
     top, bottom, left, right = region.window_of(alpha, _NOTHING)
     if top >= bottom:
         return
-    part = region.of(frame)
+    part, tone = region.of(frame), toning(region.shrunk(frame))
     rows = max(32, _STRIP // (right - left))
 
     def rendered(first: int, last: int) -> Float32:
@@ -49,7 +51,7 @@ def paint(frame: RGBImage, region: Region, alpha: Float32, render: Renderer, sca
     for start in range(top, bottom, rows):
         end = min(bottom, start + rows)
         first, last = max(top, start - _HALO), min(bottom, end + _HALO)
-        fresh = matched.apply(rendered(first, last), first)[start - first : end - first]
+        fresh = tone.apply(matched.apply(rendered(first, last), first)[start - first : end - first])
         weight = region.enlarged(alpha, (start, end, left, right))[..., None]
         old = part[start:end, left:right].astype(np.float32)
         blended = old + weight * (fresh - old)

@@ -6,15 +6,21 @@ import numpy as np
 
 from prosopon.configs.settings import SwapSettings
 from prosopon.models.faces.attributes.mask import CLASSES, MaskClassifierNet
+from prosopon.models.faces.attributes.mask import WEIGHTS as MASK_WEIGHTS
+from prosopon.models.faces.attributes.quality import WEIGHTS as QUALITY_WEIGHTS
+from prosopon.models.faces.attributes.quality import QualityNet
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.matching.vectors import normalize
 from prosopon.models.pictures.crops import cut
 from prosopon.models.roles import FaceEmbedder
+from prosopon.models.runtime.session import Compute
 from prosopon.models.swap import geometry
 from prosopon.models.swap.types import FaceGeometry, Replacement, SourceFace
 
 _MASKED = 0.8
 """Probability from which a face is taken to wear a mask over mouth and nose."""
+_CUT_OFF = 0.15
+"""Share of a face's inner points outside the picture from which it is taken to be cut off."""
 _ACROSS = 1.05
 """Distance between the eyes, in that from them to the mouth, of a face that looks into the camera."""
 _ALIKE = 0.4
@@ -59,32 +65,58 @@ def embedding(embedder: FaceEmbedder, picture: RGBImage, face: FaceGeometry) -> 
     return np.asarray(normalize(embedder.embed(chip[None]))[0], np.float32)
 
 
-def impossible(
-    frame: RGBImage, replacement: Replacement, masks: MaskClassifierNet, settings: SwapSettings
-) -> str:
-    """Why a replacement cannot come out well: fit for the client after the name of the face that is put in; empty where
-    it can."""
-    return unfit(replacement.source, masks, settings) or covered(frame, replacement.target, masks)
+class Gate:
+    """Tells before any work why a swap cannot come out well."""
+
+    def __init__(self, settings: SwapSettings) -> None:
+        self._settings = settings
+        self._masks = MaskClassifierNet(MASK_WEIGHTS, Compute())
+        self._quality = QualityNet(QUALITY_WEIGHTS, Compute())
+
+    def impossible(self, frame: RGBImage, replacement: Replacement) -> str:
+        """Fit for the client after the name of the face that is put in; empty where nothing is known against it."""
+        return self.unfit(replacement.source) or self.covered(frame, replacement.target)
+
+    def unfit(self, source: SourceFace) -> str:
+        """As `impossible`, of the face that is put in alone."""
+        settings, picture, face = self._settings, source.picture, source.geometry
+        eyes, turned = geometry.interocular(face.dense), seen_from(face.landmarks)
+        if eyes < settings.least_eyes:
+            return f"is too small: {eyes:.0f} pixels between the eyes, {settings.least_eyes:.0f} are needed"
+        if turned > settings.most_yaw:
+            return (
+                f"is seen from the side ({turned:.0f} degrees): take a picture that shows it from the front"
+            )
+        if _beyond(picture, face) > _CUT_OFF:
+            return "is cut off by the edge of its picture"
+        if self._masked(picture, face):
+            return "is covered by a mask"
+        chip = cut(picture, face.box, face.landmarks, self._quality.crop).pixels
+        quality = float(self._quality.estimate(chip[None])[0])
+        if quality < settings.least_quality:
+            return (
+                f"is covered, out of focus or too dark to be known by (quality {quality:.2f}, "
+                f"{settings.least_quality:g} is needed)"
+            )
+        return ""
+
+    def covered(self, frame: RGBImage, target: FaceGeometry) -> str:
+        """As `impossible`, of the face that gives way alone."""
+        if self._masked(frame, target):
+            return "cannot be put in: the face in source_image is covered by a mask"
+        return ""
+
+    def _masked(self, picture: RGBImage, face: FaceGeometry) -> bool:
+        chip = cut(picture, face.box, face.landmarks, self._masks.crop).pixels
+        found: Float32 = self._masks.probabilities(chip[None])[0]
+        return bool(found[CLASSES.index("mask_worn_correctly")] > _MASKED)
 
 
-def unfit(source: SourceFace, masks: MaskClassifierNet, settings: SwapSettings) -> str:
-    """As `impossible`, of the face that is put in alone."""
-    eyes = geometry.interocular(source.geometry.dense)
-    turned = seen_from(source.geometry.landmarks)
-    if eyes < settings.least_eyes:
-        return f"is too small: {eyes:.0f} pixels between the eyes, {settings.least_eyes:.0f} are needed"
-    if turned > settings.most_yaw:
-        return f"is seen from the side ({turned:.0f} degrees): take a picture that shows it from the front"
-    if _masked(source.picture, source.geometry, masks):
-        return "is covered by a mask"
-    return ""
-
-
-def covered(frame: RGBImage, target: FaceGeometry, masks: MaskClassifierNet) -> str:
-    """As `impossible`, of the face that gives way alone."""
-    if _masked(frame, target, masks):
-        return "cannot be put in: the face in source_image is covered by a mask"
-    return ""
+def _beyond(picture: RGBImage, face: FaceGeometry) -> float:
+    """Share of the points inside the face's outline that lie outside the picture."""
+    height, width = picture.shape[:2]
+    points = face.dense[len(geometry.JAW) :]
+    return float(((points < -0.5) | (points > (width - 0.5, height - 0.5))).any(axis=1).mean())
 
 
 def seen_from(landmarks: Float32) -> float:
@@ -96,9 +128,3 @@ def seen_from(landmarks: Float32) -> float:
     down = np.linalg.norm((left_mouth + right_mouth - left - right) / 2)
     across = np.linalg.norm(right - left)
     return float(np.degrees(np.arccos(np.clip(across / max(float(_ACROSS * down), 1e-6), 0, 1))))
-
-
-def _masked(picture: RGBImage, face: FaceGeometry, masks: MaskClassifierNet) -> bool:
-    chip = cut(picture, face.box, face.landmarks, masks.crop).pixels
-    found: Float32 = masks.probabilities(chip[None])[0]
-    return bool(found[CLASSES.index("mask_worn_correctly")] > _MASKED)

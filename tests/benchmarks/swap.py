@@ -1,10 +1,11 @@
 """The project's own swappers on pairs of pictures, judged by a network that takes no part in them:
-python -m tests.benchmarks.swap [--pairs known|drawn] [--methods warp regenerate] [--seconds S] [--count N]
+python -m tests.benchmarks.swap [--pairs known|drawn|hard] [--methods warp regenerate] [--seconds S] [--count N]
 
-known: twenty pairs; drawn: as many as asked for out of FairFace, by a seed. Prints for each pair and method the
+known: twenty pairs; drawn: as many as asked for out of FairFace, by a seed; hard: the same, of which the pictures of
+three in ten are made grey, sepia and soft. Prints for each pair and method the
 judge's similarity of the result to the face and to the picture, how far the landmarks and the pose are from the
 picture's, pixels changed outside the face, and the time, then their means and the memory; writes
-docs/aifaceswap_swaps.jpg for the warp alone, else docs/aifaceswap_known.jpg or docs/aifaceswap_drawn.jpg: face, picture
+docs/aifaceswap_swaps.jpg for the warp alone, else docs/aifaceswap_PAIRS.jpg: face, picture
 and a result of each method side by side.
 """
 
@@ -14,7 +15,9 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import mean, median
 
@@ -25,7 +28,6 @@ import numpy as np
 from PIL import Image
 
 from prosopon.configs.settings import SwapSettings
-from prosopon.models.faces.attributes.mask import WEIGHTS, MaskClassifierNet
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.faces.head_pose import head_pose
 from prosopon.models.faces.insightface_pack import mobilefacenet
@@ -36,7 +38,7 @@ from prosopon.models.roles import FaceEmbedder
 from prosopon.models.runtime.session import Compute
 from prosopon.models.swap.geometry import interocular
 from prosopon.models.swap.types import FaceGeometry, FaceSwapper, Replacement, SourceFace
-from prosopon.models.swap.verdict import impossible
+from prosopon.models.swap.verdict import Gate
 from prosopon.models.swap.warp import WarpSwapper
 from tests.faces import around, face_near, portrait
 from tests.paths import DATA, ROOT
@@ -66,7 +68,7 @@ PAIRS = (
     ("compreface_samples/006_A.jpg", "faker/female_42.jpg"),
 )
 TILE, ACROSS = 200, 3
-PAIR_SETS = ("known", "drawn")
+PAIR_SETS = ("known", "drawn", "hard")
 SEED, LEAST_EYES = 18, 20.0
 
 
@@ -91,6 +93,39 @@ def drawn(count: int) -> list[tuple[str, str]]:
         if len(pairs) == count:
             break
     return pairs
+
+
+# Of ten pictures of the hard pairs, by their place.
+ALTERED: dict[int, Callable[[RGBImage], RGBImage]] = {
+    2: lambda picture: np.repeat(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2),
+    5: lambda picture: np.clip(
+        cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None] * [1.08, 0.9, 0.68] + [14, 10, 6], 0, 255
+    ).astype(np.uint8),
+    8: lambda picture: cv2.GaussianBlur(picture, (0, 0), 2.5),
+}
+
+
+@cache
+def seen(name: str) -> tuple[RGBImage, FaceGeometry]:
+    """`portrait`, altered where the name ends with ``#`` and a place of `ALTERED`."""
+    name, _, place = name.partition("#")
+    picture, face = portrait(name)
+    if not place:
+        return picture, face
+    altered = ALTERED[int(place)](picture)
+    return altered, face_near(altered, face)
+
+
+def pairs_of(kind: str, count: int) -> list[tuple[str, str]]:
+    if kind == "known":
+        return list(PAIRS[:count])
+    found = drawn(count)
+    if kind == "drawn":
+        return found
+    return [
+        (f"{picture}#{index % 10}" if index % 10 in ALTERED else picture, face)
+        for index, (picture, face) in enumerate(found)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +155,7 @@ def embed(model: FaceEmbedder, picture: RGBImage, face: FaceGeometry) -> Float32
 def measure(
     swapper: FaceSwapper, model: FaceEmbedder, picture_name: str, face_name: str
 ) -> tuple[Outcome, RGBImage]:
-    picture, target = portrait(picture_name)
+    picture, target = seen(picture_name)
     source = SourceFace(*portrait(face_name))
     start, used = time.perf_counter(), time.process_time()
     result = swapper.swap(picture, [Replacement(target, source)])
@@ -198,6 +233,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--keep", type=Path, help="a folder for results as PNG")
+    parser.add_argument(
+        "--before", type=Path, help="such a folder, kept earlier: its results are shown beside the new ones"
+    )
     asked = parser.parse_args()
     cv2.setNumThreads(1)
     for name in ("dlib-resnet29", "face-reidentification-retail-0095", "mobilestylegan-generator"):
@@ -207,11 +245,11 @@ def main() -> None:
     outcomes: dict[str, list[Outcome]] = {swapper.name: [] for swapper in swappers}
     rows = []
     ends, refused = time.monotonic() + 60 * asked.minutes, 0
-    masks = MaskClassifierNet(WEIGHTS, Compute())
-    for picture_name, face_name in PAIRS[: asked.count] if asked.pairs == "known" else drawn(asked.count):
-        picture, target = portrait(picture_name)
+    gate = Gate(SwapSettings())
+    for picture_name, face_name in pairs_of(asked.pairs, asked.count):
+        picture, target = seen(picture_name)
         replacement = Replacement(target, SourceFace(*portrait(face_name)))
-        if why := impossible(picture, replacement, masks, SwapSettings()):
+        if why := gate.impossible(picture, replacement):
             refused += 1
             print(f"refused    {picture_name:24} <- {face_name:24} {why}", flush=True)
             continue
@@ -221,11 +259,13 @@ def main() -> None:
         for swapper in swappers:
             outcome, result = measure(swapper, model, picture_name, face_name)
             outcomes[swapper.name].append(outcome)
+            names = (Path(picture_name), Path(face_name))
+            file = "-".join([swapper.name, *(n.parent.name + n.stem for n in names)]) + ".png"
+            if asked.before:
+                row.append(tile(np.asarray(Image.open(asked.before / file)), target))
             row.append(tile(result, target))
             if asked.keep:
-                names = (Path(picture_name), Path(face_name))
-                path = asked.keep / "-".join([swapper.name, *(n.parent.name + n.stem for n in names)])
-                Image.fromarray(result).save(path.with_suffix(".png"))
+                Image.fromarray(result).save(asked.keep / file)
             print(
                 f"{swapper.name:10} {picture_name:24} <- {face_name:24} face {outcome.to_face:5.2f} "
                 f"picture {outcome.to_picture:5.2f} (before {outcome.between:5.2f})  landmarks "

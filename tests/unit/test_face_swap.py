@@ -226,12 +226,14 @@ def test_of_several_faces_only_quick_methods_are_asked(group: bytes, face: bytes
 
 
 def test_the_method_of_the_settings_is_the_one_that_serves() -> None:
-    assert face_swap(SwapSettings(method="warp")).methods == ("warp",)
+    assert face_swap(SwapSettings(method="warp", retry=False)).methods == ("warp",)
     for name in ("dlib-resnet29", "face-reidentification-retail-0095"):
         weights(name)
     for name in ("mobilestylegan-mapper", "mobilestylegan-generator"):
         weights(name)
     assert face_swap(SwapSettings(method="best")).methods == ("regenerate", "warp")
-    assert face_swap(SwapSettings()).methods == ("warp",)
+    for method in (None, "warp"):
+        assert face_swap(SwapSettings(method=method)).methods == ("warp", "regenerate")  # type: ignore[arg-type]
+    assert face_swap(SwapSettings(method="regenerate", retry=False)).methods == ("regenerate", "warp")
     with pytest.raises(UnknownModel, match="inswapper"):
         face_swap(SwapSettings(method="inswapper"))

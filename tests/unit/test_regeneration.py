@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from prosopon.configs.settings import SwapSettings
-from prosopon.models.faces.attributes.mask import WEIGHTS, MaskClassifierNet
 from prosopon.models.faces.detections import RGBImage
 from prosopon.models.faces.mobilefacenet import MobileFaceNet
 from prosopon.models.inversion.ffhq_alignment import ffhq_chip, ffhq_matrix
@@ -24,7 +23,7 @@ from prosopon.models.swap.regeneration.scene import scene
 from prosopon.models.swap.regeneration.search import Plan
 from prosopon.models.swap.regeneration.swapper import RegenerateSwapper
 from prosopon.models.swap.types import Replacement, SourceFace
-from prosopon.models.swap.verdict import Verdict, impossible, judged
+from prosopon.models.swap.verdict import Gate, Verdict, judged
 from tests.faces import around, face_near, faces_of, portrait, predictor, read
 from tests.paths import DATA, require
 from tests.weights import model_settings, weights
@@ -99,13 +98,28 @@ def test_after_a_few_steps_the_face_is_nearer_to_the_new_one() -> None:
 
 
 def test_what_cannot_come_out_well_is_refused_with_the_reason() -> None:
-    masks, settings = MaskClassifierNet(WEIGHTS, Compute()), SwapSettings()
+    gate = Gate(SwapSettings())
     frame, target = portrait("london/002_neutral.jpg")
     source = SourceFace(*portrait("faker/male_0.jpg"))
-    assert impossible(frame, Replacement(target, source), masks, settings) == ""
+    assert gate.impossible(frame, Replacement(target, source)) == ""
     small = replace(source.geometry, dense=source.geometry.dense * np.float32(0.02))
     tiny = replace(source, geometry=small)
-    assert "too small" in impossible(frame, Replacement(target, tiny), masks, settings)
+    assert "too small" in gate.impossible(frame, Replacement(target, tiny))
+
+
+def test_a_face_that_is_covered_cut_off_or_out_of_focus_is_refused_with_the_reason() -> None:
+    gate = Gate(SwapSettings())
+    picture, face = portrait("faker/male_0.jpg")
+    unit = float(np.linalg.norm(face.landmarks[0] - face.landmarks[1]))
+    half = picture[:, : round(float(face.dense[27, 0]))]
+    assert "cut off by the edge" in gate.unfit(SourceFace(half, face))
+    soft = cv2.GaussianBlur(picture, (0, 0), 0.3 * unit)
+    assert "out of focus" in gate.unfit(SourceFace(soft, face))
+    covered = picture.copy()
+    x1, y1 = face.landmarks[:2].min(axis=0).astype(int) - round(0.6 * unit)
+    x2, y2 = face.landmarks[:2].max(axis=0).astype(int) + round(0.6 * unit)
+    covered[y1:y2, x1:x2] = (60, 90, 140)
+    assert "covered" in gate.unfit(SourceFace(covered, face))
 
 
 @pytest.mark.parametrize(
@@ -114,21 +128,20 @@ def test_what_cannot_come_out_well_is_refused_with_the_reason() -> None:
 )
 def test_a_profile_is_told_from_a_face(name: str, side: bool) -> None:
     picture, face = portrait(f"fairface/{name}")
-    frame, target = portrait("london/002_neutral.jpg")
-    masks, settings = MaskClassifierNet(WEIGHTS, Compute()), SwapSettings(least_eyes=0)
-    why = impossible(frame, Replacement(target, SourceFace(picture, face)), masks, settings)
+    gate = Gate(SwapSettings(least_eyes=0))
+    why = gate.unfit(SourceFace(picture, face))
     assert ("from the side" in why) == side
 
 
 def test_masked_faces_are_refused_on_either_side() -> None:
-    masks, settings = MaskClassifierNet(WEIGHTS, Compute()), SwapSettings(least_eyes=0)
+    gate = Gate(SwapSettings(least_eyes=0))
     frame, target = portrait("london/002_neutral.jpg")
     bare, refused, seen = SourceFace(frame, target), 0, 0
     for path in sorted(require(DATA / "mask" / "with_mask").iterdir())[:12]:
         picture = read(path)
         for masked in faces_of(picture)[:1]:
-            there = impossible(picture, Replacement(masked, bare), masks, settings)
-            here = impossible(frame, Replacement(target, SourceFace(picture, masked)), masks, settings)
+            there = gate.impossible(picture, Replacement(masked, bare))
+            here = gate.unfit(SourceFace(picture, masked))
             refused += ("covered by a mask" in there) + bool(here)
             seen += 2
     assert seen >= 16 and refused >= 0.8 * seen

@@ -5,7 +5,7 @@ import numpy as np
 
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.swap import geometry, light, mask, skin
-from prosopon.models.swap.filters import disc, gray, smoothstep, spread
+from prosopon.models.swap.filters import disc, spread
 from prosopon.models.swap.paint import Window, paint
 from prosopon.models.swap.region import region_around, sampled
 from prosopon.models.swap.types import FaceGeometry
@@ -13,8 +13,6 @@ from prosopon.models.swap.types import FaceGeometry
 _FAR = 0.45
 """Over which part of the distance between the eyes light is averaged."""
 _DARK = 12.0
-_GREY = 4.0
-"""Mean difference of channels, of 255, under which a face has no colour."""
 _LEAST_GAIN, _MOST_GAIN = 0.55, 1.8
 
 
@@ -44,14 +42,9 @@ def put_back(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Floa
 
     bare = (1 - features.features) * (alpha > 0.02)
     gain = _gain(small, drawn, target_skin * bare, drawn_skin * bare, unit)
-    saturation = _saturation(small, alpha)
 
     def lit(picture: Float32, gains: Float32) -> Float32:
-        picture = np.asarray((np.maximum(picture, 0) + _DARK) * gains - _DARK, np.float32)
-        if saturation == 1:
-            return picture
-        luma = gray(picture)[..., None]
-        return np.asarray(luma + saturation * (picture - luma), np.float32)
+        return np.asarray((np.maximum(picture, 0) + _DARK) * gains - _DARK, np.float32)
 
     offset = light.seam(small, lit(drawn, gain), target_skin * drawn_skin * bare, alpha, unit)
 
@@ -75,12 +68,3 @@ def _gain(target: Float32, face: Float32, target_skin: Float32, skin_: Float32, 
     """``(H, W, 3)``: what gives the face's bare skin the local mean of the target's."""
     wanted, given = spread(target, target_skin, _FAR * unit), spread(face, skin_, _FAR * unit)
     return np.asarray(np.clip((wanted + _DARK) / (given + _DARK), _LEAST_GAIN, _MOST_GAIN), np.float32)
-
-
-def _saturation(target: Float32, alpha: Float32) -> float:
-    """0 where the target's face is grey, else 1."""
-    chosen = target[alpha > 0.5]
-    if not len(chosen):
-        return 1.0
-    colour = float((chosen.max(axis=1) - chosen.min(axis=1)).mean())
-    return float(smoothstep(_GREY, 3 * _GREY, colour))
