@@ -42,17 +42,17 @@ class DeploymentSettings(_Strict):
     max_replicas: Annotated[int, Field(ge=1)] = 1
     """How many there may be: they follow load."""
     target_ongoing_requests: Annotated[float, Field(gt=0)] = 4
-    """Requests of one replica at a time; for every so many there is one."""
+    """Requests of one replica at a time: there is one replica for each that many."""
     upscale_seconds: Annotated[float, Field(ge=0)] = 10
     """How long load lasts before replicas are added."""
     downscale_seconds: Annotated[float, Field(ge=0)] = 300
     """How long load lacks before replicas are taken away."""
     max_ongoing_requests: Annotated[int, Field(ge=1)] = 64
-    """At most so many requests are in a replica at once."""
+    """How many requests are in a replica at once, at most."""
     max_queued_requests: Annotated[int, Field(ge=-1)] = 256
-    """Up to so many more wait at each caller, and the rest are refused; -1 is any number."""
+    """How many more wait at each caller; the rest are refused. -1 is any number."""
     max_batch_size: Annotated[int, Field(ge=1)] = 8
-    """At most so many requests that wait together form a batch."""
+    """How many requests that wait together form a batch, at most."""
     batch_wait_ms: Annotated[float, Field(ge=0)] = 0
     """How long a batch waits to be filled."""
     concurrent_batches: Annotated[int, Field(ge=1)] = 1
@@ -116,6 +116,22 @@ class GenerationSettings(_Strict):
     """Largest photograph whose latent is asked for, where that is more than `images.max_bytes`."""
 
 
+class FilmLimits(_Strict):
+    """Films (gif, animated webp, mp4) in which faces are swapped. They are decoded in a process of their own, which has
+    `images.decode_bytes` of memory and, for every second of the film and one more, `images.decode_seconds`."""
+
+    max_bytes: Annotated[int, Field(ge=1)] = 16 * 1024**2
+    """Largest file, in bytes."""
+    max_seconds: Annotated[float, Field(ge=0)] = 15
+    """Longest film; 0 takes none."""
+    max_frames: Annotated[int, Field(ge=2)] = 450
+    """Most frames."""
+    max_pixels: Annotated[int, Field(ge=1)] = 1920 * 1080
+    """Largest frame: width times height."""
+    points_per_second: Annotated[int, Field(ge=0)] = 2
+    """What each second that has begun costs for each face, beside the price of a picture."""
+
+
 class SwapSettings(_Strict):
     """Face swaps, and how much of them is kept."""
 
@@ -154,6 +170,7 @@ class SwapSettings(_Strict):
     """Time after which another worker takes over a task whose worker died."""
     max_attempts: Annotated[int, Field(ge=1)] = 5
     """Attempts before a task is given up."""
+    films: FilmLimits = FilmLimits()
 
 
 class WebhookSettings(_Strict):
@@ -170,9 +187,9 @@ class WebhookSettings(_Strict):
     concurrency: Annotated[int, Field(ge=1)] = 64
     """Attempts at once."""
     per_host: Annotated[int, Field(ge=1)] = 4
-    """At most so many of them go to one host."""
+    """How many of them go to one host, at most."""
     per_key: Annotated[int, Field(ge=1)] = 16
-    """At most so many of them belong to one key."""
+    """How many of them belong to one key, at most."""
 
 
 class IngestionSettings(_Strict):
@@ -289,7 +306,7 @@ class ImageLimits(_Strict):
     decode_bytes: Annotated[int, Field(ge=1 << 26)] = 1 << 30
     """Most memory, in bytes, that that process can take."""
     costly_decodes: Annotated[int, Field(ge=1)] = 1
-    """At most so many such pictures are decoded at a time on a machine, and the others wait."""
+    """How many such pictures are decoded at a time on a machine, at most; the others wait."""
 
 
 class FetchSettings(_Strict):
@@ -339,8 +356,8 @@ class ModelSettings(_Strict):
     generator_class: Annotated[int, Field(ge=0)] | None = None
     """Of a StyleGAN2 file with classes, the one whose faces are made."""
     plans: dict[Literal["detector", "generator"], PlanName] = {}
-    """Role -> runtime and precision on CPUs. Unset, the fastest on this machine, by measurement, of those in full
-    precision (docs/performance.md)."""
+    """Role -> runtime and precision on CPUs. Unset, the fastest on this machine, by measurement, of those that cost
+    no accuracy or memory worth naming (docs/performance.md)."""
     directory: Path = Field(default_factory=lambda: _absolute(_Environment().models))
     """Where weights are kept."""
     mirror: Path | None = Field(default_factory=_mirror)

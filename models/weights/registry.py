@@ -158,7 +158,9 @@ def artifacts_for(settings: ModelSettings, role: Role) -> tuple[Artifact, ...]:
     if settings.pack.startswith("insightface/"):
         return ()
     if settings.pack not in PACKS:
-        raise UnknownModel(f"'{settings.pack}' is no pack: there are {', '.join(PACKS)} and insightface/NAME")
+        raise UnknownModel(
+            f"'{settings.pack}' is not a pack: there are {', '.join(PACKS)} and insightface/NAME"
+        )
     return choices(PACKS[settings.pack], role)
 
 

@@ -7,9 +7,10 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from prosopon.configs.settings import ModelSettings, Settings, StateSettings
+from prosopon.configs.settings import ModelSettings, Settings, StateSettings, SwapSettings
 from prosopon.models.weights import fetch, pins, wheels
 from prosopon.models.weights.catalogue import CATALOGUE
+from prosopon.models.weights.fetch import FetchError
 from prosopon.models.weights.pull import pull_missing
 from prosopon.models.weights.registry import Registry, State, artifact_for
 from prosopon.pipelines.cli import app
@@ -122,3 +123,29 @@ def test_files_of_two_releases_make_no_model(tmp_path: Path) -> None:
     assert registry.state(artifact) is State.CORRUPT
     registry.pull([artifact])
     assert registry.state(artifact) is State.READY
+
+
+@pytest.mark.parametrize(
+    ("apis", "method", "brought"),
+    [
+        ("checkface", None, False),
+        ("aifaceswap", "warp", False),
+        ("aifaceswap", "best", True),
+        ("aifaceswap", "regenerate", True),
+    ],
+)
+def test_searches_in_styles_bring_one_network_for_photographs_and_both_for_swaps(
+    offline: Path, apis: str, method: str | None, brought: bool
+) -> None:
+    of = settings(offline, require(MIRROR))
+    of = of.model_copy(update={"apis": (apis,), "swap": SwapSettings(method=method)})
+    pull_missing(of, (), Console(file=io.StringIO()))
+    assert (Registry(offline / "store").state(CATALOGUE[RETAIL]) is State.READY) == brought
+
+
+def test_where_both_cannot_be_had_best_does_without_and_regenerate_says_so(offline: Path) -> None:
+    of = settings(offline, None).model_copy(update={"apis": ("aifaceswap",)})
+    pull_missing(of.model_copy(update={"swap": SwapSettings(method="best")}), (), Console(file=io.StringIO()))
+    with pytest.raises(FetchError, match=RETAIL):
+        regenerate = of.model_copy(update={"swap": SwapSettings(method="regenerate")})
+        pull_missing(regenerate, (), Console(file=io.StringIO()))

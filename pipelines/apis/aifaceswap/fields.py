@@ -96,8 +96,9 @@ def sent(*names: str, files: int | None = None) -> Any:
 
     async def read(request: Request, services: Served) -> Fields:
         most = files or services.settings.swap.max_faces + 1
-        whole = min(most, _MAX_WHOLE_PICTURES)
-        return await read_fields(request, whole * 2 * services.settings.images.max_bytes, most + 1)
+        whole, settings = min(most, _MAX_WHOLE_PICTURES), services.settings
+        most_bytes = 2 * (whole * settings.images.max_bytes + settings.swap.films.max_bytes)
+        return await read_fields(request, most_bytes, most + 1)
 
     return documented(read, _content(*names))
 
@@ -163,17 +164,15 @@ def _picture_schemas(description: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return url, {**PICTURE_FILE, "description": description}
 
 
+def _several(one: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": one, "minItems": 1, "description": "the new faces"}
+
+
+_NEW_URL, _NEW_FILE = _picture_schemas("a new face, the biggest of its picture")
 _FIELDS: dict[str, tuple[str, dict[str, Any], dict[str, Any], bool]] = {
     # field: its name, its schema in JSON, in multipart, and whether it is required
     **{name: (name, *_picture_schemas(told), True) for name, told in _PICTURES.items()},
-    "face_images": (
-        "face_image",
-        *(
-            {"type": "array", "items": one, "minItems": 1, "description": "the new faces"}
-            for one in _picture_schemas("a new face, the biggest of its picture")
-        ),
-        True,
-    ),
+    "face_images": ("face_image", _several(_NEW_URL), _several(_NEW_FILE), True),
     "index": ("index", _INDEX, _INDEX, True),
     "webhook": ("webhook", _WEBHOOK, _WEBHOOK, False),
 }

@@ -30,7 +30,7 @@ ImageId = Annotated[
 SubjectPath = Annotated[str, Path(description="a name; a slash in it is written as %2F", examples=["Ann"])]
 Limit = Annotated[
     int,
-    Query(ge=0, le=_LARGEST, description="at most so many faces, the biggest first; 0 is all", examples=[1]),
+    Query(ge=0, le=_LARGEST, description="how many faces at most, the biggest first; 0 is all", examples=[1]),
 ]
 PredictionCount = Annotated[int, Query(ge=1, le=_LARGEST, description="subjects per face", examples=[2])]
 Threshold = Annotated[
