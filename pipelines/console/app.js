@@ -12,6 +12,7 @@ import { recognise } from "./pages/recognise.js";
 import { search } from "./pages/search.js";
 import { signIn } from "./pages/sign_in.js";
 import { swap } from "./pages/swap.js";
+import { unknown } from "./pages/unknown.js";
 import { usage } from "./pages/usage.js";
 import { verify } from "./pages/verify.js";
 import { welcome } from "./pages/welcome.js";
@@ -23,6 +24,7 @@ const PAGES = [
   { path: "", title: "Welcome", make: welcome, open: true, listed: false },
   { path: "sign-in", title: "Sign in", make: signIn, open: true, listed: false },
   { path: "recognise", title: "Recognise", make: recognise, api: "compreface" },
+  { path: "unknown", title: "Unknown", make: unknown, api: "compreface" },
   { path: "people", title: "People", make: people, api: "compreface" },
   { path: "verify", title: "Verify", make: verify, api: "compreface" },
   { path: "search", title: "Search", make: search, api: "facecheck" },

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from prosopon.deployments.state.keys import SCOPES
 from tests.benchmarks.serving import Server
@@ -276,6 +277,87 @@ def test_people_who_are_marked_are_exported_merged_and_deleted(
     press(people, "dialog", "Delete")
     page.get_by_text("1 person", exact=True).wait_for()
     assert people_of(client) == {"Ada": 2}
+
+
+def test_what_was_exported_is_imported_by_another_key_and_so_is_a_folder(
+    open_console: OpenConsole, people: Console, client: Client, london: list[Path], tmp_path: Path
+) -> None:
+    client.enrol("Ada/Lovelace", london[0])
+    client.enrol("Ada/Lovelace", smiling(london[0]))
+    client.enrol("Grace", london[1])
+    page = people.page
+    page.reload()
+    for name in ("Ada/Lovelace", "Grace"):
+        page.get_by_label(f"Mark {name}").check()
+    marked = page.get_by_role("group", name="The people who are marked")
+    with page.expect_download() as download:
+        marked.get_by_role("button", name="Export").click()
+    archive = tmp_path / "people.zip"
+    download.value.save_as(archive)
+
+    other = Client(client.http, new_key(people.server, *SCOPES))
+    console = open_console()
+    console.sign_in(other.key)
+    console.visit("People")
+    page = console.page
+    page.get_by_text("Add people from a file or a folder").click()
+    page.get_by_label("Choose a zip").set_input_files(archive)
+    page.get_by_text("2 people from it are being added.").wait_for()
+    page.get_by_text("2 people", exact=True).wait_for()
+    console.until("() => document.querySelector('.tray').hidden")
+    assert people_of(other) == {"Ada/Lovelace": 2, "Grace": 1}
+
+    for name, picture in (("Linus", london[2]), ("Margaret", london[3])):
+        (tmp_path / "team" / name).mkdir(parents=True)
+        (tmp_path / "team" / name / picture.name).write_bytes(picture.read_bytes())
+    (tmp_path / "team" / "notes.txt").write_text("nobody's picture")
+    page.get_by_label("Choose a folder").set_input_files(tmp_path / "team")
+    page.get_by_text("4 people", exact=True).wait_for()
+    console.until("() => document.querySelector('.tray').hidden")
+    assert people_of(other) == {"Ada/Lovelace": 2, "Grace": 1, "Linus": 1, "Margaret": 1}
+    page.get_by_label("Choose a zip").set_input_files(tmp_path / "team" / "notes.txt")
+    page.get_by_role("alert").filter(has_text="no zip").wait_for()
+
+
+def test_unknown_faces_of_many_photographs_are_grouped_and_each_person_is_named_once(
+    open_console: OpenConsole, client: Client, london: list[Path]
+) -> None:
+    client.enrol("Ada", london[0])
+    console = open_console()
+    console.sign_in(client.key)
+    console.visit("Unknown")
+    page = console.page
+    shots = [shot for path in london[:4] for shot in (path, smiling(path))]
+    console.choose("Photographs", *shots)
+    page.get_by_text(
+        "8 photographs with faces: 2 faces of people who are known, 6 faces of 3 people who are not."
+    ).first.wait_for()
+    console.shot("unknown")
+    first = page.get_by_role("region", name="Person 1")
+    first.get_by_role("button").first.click()  # One of the two faces is left out.
+    page.get_by_label("Name of person 1").fill("Grace")
+    page.get_by_label("Name of person 1").press("Enter")
+    page.get_by_text("Grace is known by 1 face now.").first.wait_for()
+    page.get_by_label("Name of person 2").fill("Linus")
+    page.get_by_label("Name of person 2").press("Enter")
+    page.get_by_text("Linus is known by 2 faces now.").first.wait_for()
+    assert people_of(client) == {"Ada": 1, "Grace": 1, "Linus": 2}
+    console.choose("Photographs", *shots)
+    page.get_by_text("6 faces of people who are known, 2 faces of 1 person who is not.").first.wait_for()
+
+
+def test_a_photograph_over_the_limit_is_sent_smaller(
+    people: Console, client: Client, london: list[Path], tmp_path: Path
+) -> None:
+    client.enrol("Ada", london[0])
+    large = tmp_path / "large.bmp"
+    with Image.open(smiling(london[0])) as picture:
+        picture.convert("RGB").resize((2400, 2400)).save(large)
+    assert large.stat().st_size > 3 * 5 * 1024 * 1024
+    people.visit("Recognise")
+    people.choose("A picture to recognise", large)
+    people.page.get_by_role("alert").filter(has_text="a smaller copy of").wait_for()
+    people.page.get_by_role("heading", name="1. Ada").wait_for()
 
 
 # ------------------------------------------------------------------------------------------------------ the frame

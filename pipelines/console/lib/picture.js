@@ -1,4 +1,4 @@
-// Pictures: decoded off the page's thread, shown small, sent as they are.
+// Pictures: decoded off the page's thread, shown small, sent as they are where the server takes them.
 
 const SHOWN_SIDE = 1400;
 
@@ -18,6 +18,30 @@ export async function loadPicture(file, side = SHOWN_SIDE) {
   const bitmap = await createImageBitmap(full, options);
   full.close();
   return { file, width, height, bitmap };
+}
+
+/** A JPEG of the picture that has at most so many bytes and pixels; null where the browser cannot decode it. */
+export async function shrunk(file, { max_bytes: most, max_pixels: pixels }) {
+  let full;
+  try {
+    full = await createImageBitmap(file, { imageOrientation: "from-image" });
+  } catch {
+    return null;
+  }
+  let scale = Math.min(1, Math.sqrt(pixels / (full.width * full.height)));
+  try {
+    for (;;) {
+      const canvas = new OffscreenCanvas(Math.max(1, Math.floor(full.width * scale)), Math.max(1, Math.floor(full.height * scale)));
+      const pen = canvas.getContext("2d");
+      pen.imageSmoothingQuality = "high";
+      pen.drawImage(full, 0, 0, canvas.width, canvas.height);
+      const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.92 });
+      if (blob.size <= most) return new File([blob], file.name.replace(/\.\w+$/, "") + ".jpg", { type: "image/jpeg" });
+      scale *= Math.min(0.9, Math.sqrt(most / blob.size));
+    }
+  } finally {
+    full.close();
+  }
 }
 
 /** A canvas with the bitmap on it. */

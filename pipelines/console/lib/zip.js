@@ -1,4 +1,4 @@
-// A zip file of files as they are: pictures do not become smaller. PKWARE's APPNOTE.TXT, sections 4.3.7, 4.3.12 and 4.3.16.
+// Zip files, written of files as they are: pictures do not become smaller. PKWARE's APPNOTE.TXT, sections 4.3.7, 4.3.12 and 4.3.16.
 
 const UTF8_NAMES = 1 << 11;
 const MIDNIGHT_1980 = [0, 0x21];
@@ -25,6 +25,36 @@ function record(...fields) {
     at += size;
   }
   return view.buffer;
+}
+
+/** The files of a zip, as `Map` of name to Blob. Those that are compressed are inflated. Throws `RangeError` for what is no zip. */
+export async function unzip(archive) {
+  const bytes = new DataView(await archive.arrayBuffer());
+  const end = endOf(bytes);
+  const files = new Map();
+  let at = bytes.getUint32(end + 16, true);
+  for (let entry = bytes.getUint16(end + 10, true); entry > 0; entry -= 1) {
+    if (bytes.getUint32(at, true) !== 0x02014b50) throw new RangeError("the zip's directory is damaged");
+    const method = bytes.getUint16(at + 10, true);
+    const size = bytes.getUint32(at + 20, true);
+    const [name, extra, comment] = [28, 30, 32].map((place) => bytes.getUint16(at + place, true));
+    const local = bytes.getUint32(at + 42, true);
+    const start = local + 30 + bytes.getUint16(local + 26, true) + bytes.getUint16(local + 28, true);
+    const path = new TextDecoder().decode(new Uint8Array(bytes.buffer, at + 46, name));
+    const packed = archive.slice(start, start + size);
+    if (method !== 0 && method !== 8) throw new RangeError(`${path} is compressed in a way that browsers do not know`);
+    if (!path.endsWith("/")) files.set(path, method ? await new Response(packed.stream().pipeThrough(new DecompressionStream("deflate-raw"))).blob() : packed);
+    at += 46 + name + extra + comment;
+  }
+  return files;
+}
+
+/** Where the record at a zip's end begins: after it is a comment of 65,535 bytes at most. */
+function endOf(bytes) {
+  for (let at = bytes.byteLength - 22; at >= Math.max(0, bytes.byteLength - 22 - 0xffff); at -= 1) {
+    if (bytes.getUint32(at, true) === 0x06054b50) return at;
+  }
+  throw new RangeError("the file is no zip");
 }
 
 /** files: `[name, Blob]`, at most 65,535 of them and 4 GB. */

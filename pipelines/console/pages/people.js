@@ -5,6 +5,7 @@ import { announce, confirm, el, field, pageHead, saveAs } from "../lib/dom.js";
 import { count } from "../lib/words.js";
 import { zip } from "../lib/zip.js";
 import { enrolments } from "../parts/enrolments.js";
+import { importing } from "../parts/importing.js";
 import { PictureInput } from "../parts/picture_input.js";
 import { Thumbnails } from "../parts/thumbnails.js";
 import { Work } from "../parts/work.js";
@@ -319,7 +320,7 @@ export function people() {
     "section",
     {},
     pageHead("People", "Whom Recognise knows: subjects, and the pictures they are known by. They belong to this key."),
-    el("div", { class: "people" }, el("div", { class: "card fields" }, adding, filterField, total, marked, many.element, list, listWork.element), detail),
+    el("div", { class: "people" }, el("div", { class: "card fields" }, adding, importing(), filterField, total, marked, many.element, list, listWork.element), detail),
   );
   enrolments.addEventListener("end", ({ detail: subject }) => {
     if (!element.isConnected) return;

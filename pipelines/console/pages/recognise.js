@@ -2,10 +2,11 @@
 
 import { call } from "../lib/api.js";
 import { announce, checkbox, el, field, freshId, pageHead, slider } from "../lib/dom.js";
-import { cropped, cut } from "../lib/picture.js";
+import { cut } from "../lib/picture.js";
 import { server } from "../lib/session.js";
 import { count, similarity } from "../lib/words.js";
 import { annotated, linked } from "../parts/annotated.js";
+import { enrolFace } from "../parts/enrol_face.js";
 import { faceFacts, timeOf } from "../parts/face_facts.js";
 import { PictureInput } from "../parts/picture_input.js";
 import { Work } from "../parts/work.js";
@@ -22,8 +23,6 @@ const PLUGINS = [
 ];
 /** Two people who are both near, and no further apart than that, are both named. */
 const NEAR = 0.1;
-/** Around a face that is enrolled, in its own width: as much as the detector looks for, and less where others are close. */
-const MARGINS = [0.5, 0.15];
 
 export function recognise() {
   const work = new Work();
@@ -138,19 +137,8 @@ export function recognise() {
 
   /** The face alone becomes an example; the whole picture does where it shows nobody else. */
   async function learn(subject, face, chosen, all, signal) {
-    const enrol = (file) => call({ api: "compreface", method: "POST", path: `${BASE}/faces`, query: { subject, det_prob_threshold: threshold.value }, form: [["file", file]], signal });
-    if (all.length === 1 && limit.value === "0") return enrol(chosen.file);
-    const several = (error) => error.code === 31;
-    let refused;
-    for (const margin of MARGINS) {
-      try {
-        return await enrol(await cropped(chosen, boxOf(face), margin, `${face.index + 1} of ${chosen.file.name}.jpg`));
-      } catch (error) {
-        if (!several(error)) throw error;
-        refused = error;
-      }
-    }
-    throw refused;
+    const alone = all.length === 1 && limit.value === "0";
+    return enrolFace(subject, chosen, boxOf(face), { alone, number: face.index + 1, threshold: threshold.value, signal });
   }
 
   const options = el(

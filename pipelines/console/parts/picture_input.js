@@ -1,13 +1,28 @@
 // A place to drop, choose or paste pictures.
 
 import { announce, el, freshId } from "../lib/dom.js";
-import { drawn, loadPicture } from "../lib/picture.js";
+import { drawn, loadPicture, shrunk } from "../lib/picture.js";
 import { server } from "../lib/session.js";
 import { bytes } from "../lib/words.js";
 import { hasCamera, takePicture } from "./camera.js";
 
 const ACCEPTED = "image/*,.jpg,.jpeg,.png,.webp,.bmp,.gif,.tif,.tiff,.ico";
 const inputs = new Set();
+
+/** The file as the server takes it: as it is, or a smaller copy where it is over the limit; null where it cannot be sent.
+ *  tell(text): what is done about it. */
+export async function fit(file, tell) {
+  const { max_bytes: most } = server.limits;
+  if (file.size === 0) tell(`${file.name} is empty.`);
+  if (file.size <= most) return file.size ? file : null;
+  const smaller = await shrunk(file, server.limits);
+  tell(
+    smaller
+      ? `${file.name} has ${bytes(file.size)} and the server accepts ${bytes(most)}: a smaller copy of ${bytes(smaller.size)} is sent.`
+      : `${file.name} has ${bytes(file.size)}; the server accepts ${bytes(most)}.`,
+  );
+  return smaller;
+}
 
 export class PictureInput {
   #adding = Promise.resolve();
@@ -63,15 +78,15 @@ export class PictureInput {
 
   async #take(files) {
     this.problem.replaceChildren();
-    const large = files.filter(({ size }) => size > server.limits.max_bytes);
-    const empty = files.filter(({ size }) => size === 0);
-    for (const file of large) this.#refuse(`${file.name} has ${bytes(file.size)}; the server accepts ${bytes(server.limits.max_bytes)}.`);
-    for (const file of empty) this.#refuse(`${file.name} is empty.`);
-    const fitting = files.filter((file) => !large.includes(file) && !empty.includes(file));
+    const fitting = [];
+    for (const file of files) {
+      const taken = await fit(file, (text) => this.#tell(text));
+      if (taken) fitting.push(taken);
+    }
     if (!fitting.length) return;
     const kept = this.max === 1 ? [] : this.pictures;
     const room = this.max - kept.length;
-    if (fitting.length > room) this.#refuse(room ? `Only ${this.max} pictures fit: the others were left out.` : `There are ${this.max} pictures already: remove one first.`);
+    if (fitting.length > room) this.#tell(room ? `Only ${this.max} pictures fit: the others were left out.` : `There are ${this.max} pictures already: remove one first.`);
     const loaded = await Promise.all(fitting.slice(0, room).map((file) => loadPicture(file)));
     if (!loaded.length) return;
     this.pictures = [...kept, ...loaded];
@@ -86,7 +101,7 @@ export class PictureInput {
       const file = await takePicture();
       if (file) await this.add([file]);
     } catch (error) {
-      this.#refuse(`There is no camera that this page may use (${error.message}).`);
+      this.#tell(`There is no camera that this page may use (${error.message}).`);
     }
   }
 
@@ -97,7 +112,7 @@ export class PictureInput {
     this.onchange(this.pictures);
   }
 
-  #refuse(text) {
+  #tell(text) {
     this.problem.append(el("p", { class: "notice warn", role: "alert" }, text));
   }
 

@@ -1,0 +1,70 @@
+// People from elsewhere: the zip that the export makes, or a folder with one of pictures for each person.
+
+import { el, freshId } from "../lib/dom.js";
+import { count } from "../lib/words.js";
+import { unzip } from "../lib/zip.js";
+import { enrolments } from "./enrolments.js";
+import { fit } from "./picture_input.js";
+import { Work } from "./work.js";
+
+const PICTURE = /\.(jpe?g|png|webp|heic|heif|avif|bmp|gif|tiff?)$/i;
+
+export function importing() {
+  const work = new Work();
+  const told = el("div", { class: "stack" });
+  const tell = (text) => told.append(el("p", { class: "notice warn", role: "alert" }, text));
+
+  /** Pictures are added in the background, as all are, without a look at whom else they are like: they were named already. */
+  async function take(find) {
+    told.replaceChildren();
+    const people = await work.run("Reading…", find);
+    if (!people) return;
+    if (!people.size) tell("Nobody was found in it: a folder for each person is needed, with pictures of them.");
+    for (const [subject, files] of people) {
+      const fitting = (await Promise.all(files.map((file) => fit(file, tell)))).filter(Boolean);
+      enrolments.add(subject, fitting, { sure: true, make: true });
+    }
+    if (people.size) told.append(el("p", { class: "hint" }, `${count(people.size, "person", "people")} from it are being added.`));
+  }
+
+  const choose = (label, properties, read) => {
+    const id = freshId("import");
+    const input = el("input", { type: "file", id, class: "sr", onchange: () => { take(() => read([...input.files])); input.value = ""; }, ...properties });
+    return el("span", {}, input, el("label", { htmlFor: id, class: "button small" }, label));
+  };
+  return el(
+    "details",
+    {},
+    el("summary", {}, "Add people from a file or a folder"),
+    el("p", { class: "hint" }, "A zip as Export makes it, or a folder that has one of pictures for each person, by the person's name."),
+    el("div", { class: "row" }, choose("Choose a zip", { accept: ".zip,application/zip" }, ([archive]) => ofZip(archive)), choose("Choose a folder", { webkitdirectory: true }, ofFolder)),
+    work.element,
+    told,
+  );
+}
+
+/** Person -> files. */
+async function ofZip(archive) {
+  const files = await unzip(archive);
+  const listed = files.get("people.json");
+  if (!listed) return byFolder([...files].map(([path, blob]) => [path, new File([blob], path.split("/").at(-1))]));
+  const people = new Map();
+  for (const { subject, examples } of JSON.parse(await listed.text()).people) {
+    const pictures = examples.filter(({ file }) => files.has(file)).map(({ file }) => new File([files.get(file)], file.split("/").at(-1)));
+    people.set(subject, [...(people.get(subject) ?? []), ...pictures]);
+  }
+  return people;
+}
+
+const ofFolder = async (files) => byFolder(files.map((file) => [file.webkitRelativePath, file]));
+
+/** By the name of the folder that a picture lies in. */
+function byFolder(files) {
+  const people = new Map();
+  for (const [path, file] of files) {
+    const folder = path.split("/").at(-2);
+    if (!folder || folder.startsWith(".") || !PICTURE.test(path) || file.name.startsWith(".")) continue;
+    people.set(folder, [...(people.get(folder) ?? []), file]);
+  }
+  return people;
+}
