@@ -36,7 +36,7 @@ serve: $(VENV)/.serve
 
 test: $(VENV)/.test
 	$(BIN)/prosopon models pull
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 bench: $(VENV)/.test
 	$(BIN)/prosopon models pull

@@ -20,7 +20,7 @@ from prosopon.models.roles import (
 )
 from prosopon.models.runtime.session import Compute
 from prosopon.models.swap.types import FaceSwapper
-from prosopon.models.weights.catalogue import CATALOGUE
+from prosopon.models.weights.catalogue import CATALOGUE, IDENTITIES
 from prosopon.models.weights.registry import ModelUnavailable, Registry, UnknownModel, Weights, resolve
 
 __all__ = [
@@ -192,7 +192,7 @@ def load_regenerator(models: ModelSettings, compute: Compute, seconds: float) ->
 def regenerates(models: ModelSettings) -> bool:
     """Whether faces can be made anew: two networks of identity are needed, since a search fools one alone."""
     return all(available(models, role) for role in ("mapper", "generator")) and all(
-        _is_here(models, name) for name in _SEARCHED_BY
+        _is_here(models, name) for name in IDENTITIES
     )
 
 
@@ -201,14 +201,13 @@ def load_swap_judge(models: ModelSettings, compute: Compute) -> FaceEmbedder | N
     own = models.overrides.get("embedder", "")
     if _insightface(models, "embedder") or Path(own).suffix:
         return load_embedder(models, compute)
-    for name in (*_NEVER_SEARCHED, *reversed(_SEARCHED_BY)):
+    for name in (*_NEVER_SEARCHED, *IDENTITIES):
         if _is_here(models, name):
             weights = Registry.of(models).weights(CATALOGUE[name])
             return _open(weights, embedding.ROLE.networks, compute)
     return None
 
 
-_SEARCHED_BY = ("dlib-resnet29", "face-reidentification-retail-0095")
 _NEVER_SEARCHED = ("mobilefacenet",)
 
 
@@ -265,8 +264,8 @@ def _has_weights(models: ModelSettings, role: Role) -> bool:
 
 
 def inverts(models: ModelSettings) -> bool:
-    """Whether photographs can be turned into latents: their faces are compared by dlib's network, in any pack."""
-    return _is_here(models, "dlib-resnet29") and all(
+    """Whether photographs can be turned into latents: their faces are compared by one of `IDENTITIES`, in any pack."""
+    return any(_is_here(models, name) for name in IDENTITIES) and all(
         available(models, role) for role in ("detector", "mapper", "generator")
     )
 

@@ -8,15 +8,13 @@ import numpy as np
 import torch
 
 from prosopon.configs.settings import DetectionSettings, ModelSettings
-from prosopon.models.convert.dlib_format import read_metric_network
-from prosopon.models.convert.dlib_resnet_network import ResNet29
-from prosopon.models.convert.dlib_resnet_network import load as fill
 from prosopon.models.faces.detections import Detections, Float32, RGBImage
 from prosopon.models.faces.landmarks import has_ibug, ibug
 from prosopon.models.generation.differentiable import load_differentiable
 from prosopon.models.inversion.encoder import SIDE as ENCODER_SIDE
 from prosopon.models.inversion.encoder import WEIGHTS, load_encoder
 from prosopon.models.inversion.ffhq_alignment import FIVE_POINTS, ffhq_chip, ffhq_matrix, mapped
+from prosopon.models.inversion.identity import load_identity
 from prosopon.models.inversion.latent_prior import LatentPrior
 from prosopon.models.inversion.loss import from_pixels, shrunk
 from prosopon.models.inversion.refinement import Refinement
@@ -24,8 +22,8 @@ from prosopon.models.inversion.target import SIDE, NoFace, Schedule, Target
 from prosopon.models.load import available, load_detector, load_landmarks, load_mapper
 from prosopon.models.pictures.crops import cut
 from prosopon.models.runtime.session import Compute
-from prosopon.models.weights.catalogue import CATALOGUE
-from prosopon.models.weights.registry import Registry, resolve
+from prosopon.models.weights.catalogue import IDENTITIES
+from prosopon.models.weights.registry import resolve
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +31,17 @@ logger = logging.getLogger(__name__)
 class FaceInverter:
     """Everything that it takes to invert a picture, loaded at once."""
 
-    def __init__(self, models: ModelSettings, detection: DetectionSettings, compute: Compute) -> None:
-        """Raises `ModelUnavailable`, or `DeviceError` where CUDA was asked for and is not to be had."""
+    def __init__(
+        self,
+        models: ModelSettings,
+        detection: DetectionSettings,
+        compute: Compute,
+        identities: Sequence[str] = IDENTITIES,
+    ) -> None:
+        """identities: networks that a search may look through, the first that is here.
+
+        Raises `ModelUnavailable`, or `DeviceError` where CUDA was asked for and is not to be had.
+        """
         self._device = compute.torch_device()
         torch.set_num_threads(compute.threads)
         self._detector = load_detector(models, detection, compute)
@@ -43,10 +50,8 @@ class FaceInverter:
         self._landmarks = landmarks if landmarks and has_ibug(landmarks.count) else None
         self._generator = load_differentiable(resolve(models, "generator"), self._device)
         self.prior = LatentPrior.of(load_mapper(models, compute))
-        identity = ResNet29().eval().requires_grad_(False)
-        with Registry.of(models).weights(CATALOGUE["dlib-resnet29"]).path.open("rb") as file:
-            fill(identity, read_metric_network(file))
-        self.refine = Refinement(self._generator, self.prior, identity.to(self._device), self._device)
+        identity = load_identity(models, self._device, identities)
+        self.refine = Refinement(self._generator, self.prior, identity, self._device)
         encoder, trained_for = load_encoder(WEIGHTS)
         known = self._generator.fingerprint == trained_for
         self._encoder = encoder.to(self._device) if known else None

@@ -1,5 +1,6 @@
 """How far a generated picture is from the one that is wanted, and how far its styles are from likely ones."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,17 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from prosopon.models.convert.dlib_resnet_network import ResNet29
 from prosopon.models.faces.detections import Float32, RGBImages
+from prosopon.models.inversion.identity import Identity
 
-CHIP = 150
 _FINEST_CHIP_SOURCE = 256
 """Pixels: in a larger picture a face is more than twice as large as its chip, and sampling it would alias."""
 _COARSEST = 16
 _OUTSIDE = 0.25
 """Weight of what lies far from the face."""
-_FEATURES = 3
-"""Levels of the identity network, from the first, that are compared position by position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,7 @@ class LossWeights:
     mean style, in standard deviations; together: of that of a layer's style from all layers' mean.
     """
 
-    identity: float = 1.5
+    identity: float = 0.6
     features: float = 1.4
     pixels: float = 1.5
     likely: float = 0.02
@@ -38,26 +36,30 @@ class InversionLoss:
     """Against some pictures; one each for a batch of candidates."""
 
     def __init__(
-        self, targets: Tensor, matrices: Float32, identity: ResNet29, weights: LossWeights = LossWeights()
+        self, targets: Tensor, landmarks: Float32, identity: Identity, weights: LossWeights = LossWeights()
     ) -> None:
-        """targets: ``(N, 3, S, S)`` float32 RGB, -1..1, aligned; matrices: ``(N, 2, 3)`` from pixels of a target to
-        those of a chip of the identity network."""
+        """targets: ``(N, 3, S, S)`` float32 RGB, -1..1, aligned; landmarks: ``(N, 5, 2)`` in their pixels."""
         self._identity, self._weights = identity, weights
         self._targets = targets
-        self._grid = chip_grid(matrices, targets.shape[-1]).to(targets.device)
+        matrices = [identity.matrix(points) for points in landmarks]
+        self._grid = chip_grid(matrices, targets.shape[-1], identity.crop.size).to(targets.device)
         with torch.no_grad():
             self._stages = self._stages_of(targets)
 
     def __call__(self, pictures: Tensor) -> Tensor:
         """``(N,)``: of ``(N, 3, R, R)`` float32 RGB, -1..1, R at most that of the targets."""
         weights, stages = self._weights, self._stages_of(pictures)
-        distance = (stages[-1] - self._stages[-1]).square().sum(dim=1)
+        distance = self._identity.share * (stages[-1] - self._stages[-1]).square().sum(dim=1)
         features = sum(
             (made - wanted).square().mean(dim=(1, 2, 3)) / wanted.square().mean(dim=(1, 2, 3))
-            for made, wanted in zip(stages[:_FEATURES], self._stages[:_FEATURES], strict=True)
+            for made, wanted in zip(stages[:-1], self._stages[:-1], strict=True)
         )
         pixels = self._pixels(pictures)
-        return weights.identity * distance + weights.features / _FEATURES * features + weights.pixels * pixels
+        return (
+            weights.identity * distance
+            + weights.features / (len(stages) - 1) * features
+            + weights.pixels * pixels
+        )
 
     def _pixels(self, pictures: Tensor) -> Tensor:
         targets = shrunk(self._targets, pictures.shape[-1])
@@ -72,7 +74,7 @@ class InversionLoss:
     def _stages_of(self, pictures: Tensor) -> list[Tensor]:
         pictures = shrunk(pictures, min(_FINEST_CHIP_SOURCE, pictures.shape[-1]))
         chips = functional.grid_sample(pictures, self._grid, align_corners=False, padding_mode="border")
-        return self._identity.stages(chips * 127.5 + 127.5)
+        return self._identity.stages(chips)
 
 
 def style_loss(base: Tensor, offsets: Tensor, weights: LossWeights) -> Tensor:
@@ -93,10 +95,10 @@ def shrunk(pictures: Tensor, side: int) -> Tensor:
     return functional.avg_pool2d(pictures, factor) if factor > 1 else pictures
 
 
-def chip_grid(matrices: Float32, side: int) -> Tensor:
-    """Where each pixel of a chip lies in a picture, ``(N, 150, 150, 2)``, in torch's -1..1, which no size changes."""
+def chip_grid(matrices: Sequence[Float32], side: int, chip: int) -> Tensor:
+    """Where each pixel of a chip lies in a picture, ``(N, chip, chip, 2)``, in torch's -1..1, which no size changes."""
     grids = []
-    rows, columns = np.mgrid[:CHIP, :CHIP].astype(np.float64)
+    rows, columns = np.mgrid[:chip, :chip].astype(np.float64)
     pixels = np.stack([columns, rows, np.ones_like(rows)], axis=-1)
     for matrix in matrices:
         inverse = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]).astype(np.float64))[:2]

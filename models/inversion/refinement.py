@@ -12,14 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prosopon.models.convert.dlib_resnet_network import ResNet29
 from prosopon.models.faces.detections import Float32
-from prosopon.models.faces.dlib_resnet import DlibResNet29
 from prosopon.models.generation.differentiable import DifferentiableGenerator
+from prosopon.models.inversion.identity import Identity
 from prosopon.models.inversion.latent_prior import LatentPrior
 from prosopon.models.inversion.loss import InversionLoss, LossWeights, from_pixels, style_loss
 from prosopon.models.inversion.target import Schedule, Target
-from prosopon.models.pictures.crops import similarity_transform
 
 _WARM_UP = 5
 """Steps over which the rate rises to its own: Adam's first estimates are rough."""
@@ -32,7 +30,7 @@ class Refinement:
         self,
         generator: DifferentiableGenerator,
         prior: LatentPrior,
-        identity: ResNet29,
+        identity: Identity,
         device: torch.device,
         weights: LossWeights | None = None,
     ) -> None:
@@ -78,9 +76,8 @@ class Refinement:
     def loss(self, targets: Sequence[Target]) -> InversionLoss:
         """What is minimised, but for the styles' own term."""
         wanted = from_pixels(np.stack([target.chip for target in targets]), self._device)
-        template = np.asarray(DlibResNet29.crop.template, np.float32)
-        matrices = np.stack([similarity_transform(target.landmarks, template) for target in targets])
-        return InversionLoss(wanted, matrices, self._identity, self._weights)
+        landmarks = np.stack([target.landmarks for target in targets])
+        return InversionLoss(wanted, landmarks, self._identity, self._weights)
 
     def _side(self, schedule: Schedule, progress: float) -> int:
         wanted = next(side for side, share in schedule.shares if progress < share)

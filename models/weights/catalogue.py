@@ -479,8 +479,8 @@ PACKS: dict[str, Pack] = {
 }
 
 
-INVERSION = "dlib-resnet29"
-"""The embedder by whose distance the latent of a photograph is searched, in any pack."""
+IDENTITIES = (_RETAIL_0095, "dlib-resnet29")
+"""Embedders by whose distances styles of a generator are searched, in any pack, the preferred first."""
 
 
 def choices(pack: Pack, role: Role) -> tuple[Artifact, ...]:

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from prosopon.configs.settings import ModelSettings, Role, Settings
 from prosopon.models.load import INSIGHTFACE, prepare_artifact
 from prosopon.models.weights import pins
-from prosopon.models.weights.catalogue import CATALOGUE, INVERSION, PACKS, Artifact, File
+from prosopon.models.weights.catalogue import CATALOGUE, IDENTITIES, PACKS, Artifact, File
 from prosopon.models.weights.fetch import FetchError
 from prosopon.models.weights.pins import open_choices
 from prosopon.models.weights.registry import Registry, State, artifact_for, artifacts_for
@@ -46,7 +46,7 @@ def pull(artifacts: Sequence[Artifact], settings: ModelSettings, console: Consol
 
 
 def pull_missing(settings: Settings, roles: Sequence[Role], console: Console) -> None:
-    """Bring what the served roles need and is not here yet; quiet where nothing is missing.
+    """Bring what the served roles need and is not here yet, and say how much that was; quiet where nothing is missing.
 
     Where several artifacts may serve a role, the first that can be had is brought and pinned in the home. Raises
     `FetchError`.
@@ -56,18 +56,40 @@ def pull_missing(settings: Settings, roles: Sequence[Role], console: Console) ->
         from prosopon.models.faces.insightface_pack import pull as pull_pack
 
         pull_pack(models.pack.removeprefix(INSIGHTFACE))
+    received = 0
     for role in open_choices(models):
         if role in roles and role not in pins.read(home):
-            pins.write(home, role, pull_first(artifacts_for(models, role), models, console)[0].name)
+            artifact, size = pull_first(artifacts_for(models, role), models, console)
+            pins.write(home, role, artifact.name)
+            received += size
     models = pins.with_pins(models, pins.read(home))
     registry = Registry.of(models)
     wanted = (artifact_for(models, role) for role in roles)
     needed = [artifact for artifact in wanted if artifact and registry.state(artifact) is not State.READY]
-    inverts = settings.serves("checkface") and models.pack in PACKS
-    if inverts and registry.state(CATALOGUE[INVERSION]) is not State.READY:
-        needed.append(CATALOGUE[INVERSION])
     if needed:
-        pull(list(dict.fromkeys(needed)), models, console)
+        received += pull(list(dict.fromkeys(needed)), models, console)
+    if models.pack in PACKS:
+        received += _pull_identities(settings, registry, console)
+    if received:
+        console.print(f"{received / 1e6:.1f} MB of weights downloaded", highlight=False)
+
+
+def _pull_identities(settings: Settings, registry: Registry, console: Console) -> int:
+    """What searches in a generator's styles look through: both networks for swaps, any one of them for inversions.
+
+    Returns the bytes downloaded. Raises `FetchError`, but not for `swap.method` best, which does without.
+    """
+    identities = tuple(CATALOGUE[name] for name in IDENTITIES)
+    missing = [artifact for artifact in identities if registry.state(artifact) is not State.READY]
+    if missing and settings.serves("aifaceswap") and settings.swap.method in ("best", "regenerate"):
+        try:
+            return pull(missing, settings.models, console)
+        except FetchError:
+            if settings.swap.method == "regenerate":
+                raise
+    elif settings.serves("checkface") and len(missing) == len(identities):
+        return pull_first(identities, settings.models, console)[1]
+    return 0
 
 
 def pull_first(

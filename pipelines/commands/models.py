@@ -135,7 +135,7 @@ def _settings(directory: Path | None, mirror: Path | None) -> "ModelSettings":
 
 def _selected(names: list[str], pack: str | None, roles: list[str]) -> "list[tuple[Artifact, ...]]":
     """Each with those that will do in its place, the preferred first."""
-    from prosopon.models.weights.catalogue import CATALOGUE, INVERSION, PACKS, choices
+    from prosopon.models.weights.catalogue import CATALOGUE, PACKS, choices
 
     if unknown := [name for name in names if name not in CATALOGUE]:
         raise typer.BadParameter(f"no artifact is called {', '.join(unknown)}; see `prosopon models list`")
@@ -150,8 +150,6 @@ def _selected(names: list[str], pack: str | None, roles: list[str]) -> "list[tup
         if unfilled := set(roles) - set(filled):
             raise typer.BadParameter(f"the pack has no model for {', '.join(sorted(unfilled))}")
         chosen += [choices(whole, role) for role in filled if not roles or role in roles]
-        if not roles:
-            chosen.append((CATALOGUE[INVERSION],))
     return chosen
 
 

@@ -46,6 +46,7 @@ _DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _LOOK_SECONDS = 3
 """Ray Serve works for a tenth of a second to tell its status: asked all the time, that was a third of a start."""
 _DRAIN_SECONDS = 60
+_STOP_SECONDS = 30
 
 
 def serve(
@@ -64,7 +65,7 @@ def serve(
 
     settings = read_settings(config)
     host, port = read_address(config)
-    for name, value in ray_environment(settings.http).items():
+    for name, value in ray_environment(settings.http, host).items():
         os.environ.setdefault(name, value)
     os.environ["PROSOPON_HTTP_HOST"] = host
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -81,6 +82,7 @@ def serve(
         announce,
         guard,
         job,
+        keep_last_logs,
         occupy,
         stay_on_loopback,
         token_file,
@@ -120,6 +122,7 @@ def serve(
                 raise
             console.print(f"[yellow]Ray did not start, trying once more:[/yellow] {error}")
     announce(home)
+    keep_last_logs(home, Path(joined.address_info["session_dir"]))
     shown = (
         joined.dashboard_url and f"http://{joined.dashboard_url}, Ray's; its token is in {token_file(home)}"
     )
@@ -146,20 +149,40 @@ def _work_in_turns() -> None:
 def _end(number: int, frame: object) -> None:
     """Let running requests finish, then stop; asked again, stop at once."""
     for again in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(again, signal.default_int_handler)
+        signal.signal(again, lambda *_: _give_up())
+    console.print("stopping, once running requests are answered (again: at once)")
     # Ray Serve gives each node a folder of its own below the one that it is told.
     socket_path = Path(os.environ["RAY_SERVE_HAPROXY_SOCKET_PATH"])
     for admin in socket_path.parent.rglob(socket_path.name):
         drain(admin, _DRAIN_SECONDS)
-    raise KeyboardInterrupt
+    _shut_down()
+    raise SystemExit
+
+
+def _shut_down() -> None:
+    """What `serve.shutdown` does. Its call to the controller, which answers by ending, would by Ray Serve's default
+    (2.60) be made again, and Ray tells of that on the terminal."""
+    import ray
+    from ray.exceptions import GetTimeoutError, RayActorError
+    from ray.serve import context
+
+    client = context._global_client
+    if client is None:  # Not yet begun: ending this process ends all.
+        return
+    client.shutdown_cached_handles()
+    ending = client._controller.graceful_shutdown.options(max_task_retries=0).remote()
+    with contextlib.suppress(RayActorError, GetTimeoutError):
+        ray.get(ending, timeout=_STOP_SECONDS)
+    client._shutdown = True
 
 
 ALLOCATION = {"MALLOC_TRIM_THRESHOLD_": str(128 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
 """glibc would give the memory of every picture back, to be faulted in and zeroed for the next."""
 
 
-def ray_environment(http: "HttpSettings | None" = None) -> dict[str, str]:
+def ray_environment(http: "HttpSettings | None" = None, host: str = "127.0.0.1") -> dict[str, str]:
     """How Ray is set up; each can be overridden from outside. http: what HAProxy and Ray Serve's own proxy keep to.
+    host: where the server listens.
 
     With 60 kB bodies through an ingress and three more deployments, on two cores, Ray Serve's own proxy and calls of
     actors take 20 ms a request and pass 86 requests a second; calls between deployments over gRPC on one event loop and
@@ -170,6 +193,10 @@ def ray_environment(http: "HttpSettings | None" = None) -> dict[str, str]:
     from prosopon.configs.settings import HttpSettings
     from prosopon.pipelines.running import HANDLE_ENVIRONMENT
 
+    http = http or HttpSettings()
+    # Whose X-Forwarded-For uvicorn believes: HAProxy's, or where there is none of those whom the settings trust.
+    has_haproxy = os.environ.get("RAY_SERVE_ENABLE_HA_PROXY", "1") == "1"
+    believed = ("127.0.0.1", "::1", host) if has_haproxy else http.trusted_proxies
     folder = _temporary_folder()
     environment = {
         **HANDLE_ENVIRONMENT,
@@ -188,7 +215,8 @@ def ray_environment(http: "HttpSettings | None" = None) -> dict[str, str]:
         "LOG_NAME_UPDATE_INTERVAL_S": "86400",
         **ALLOCATION,
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "prosopon.pipelines.http.front_door.middlewares",
-        "PROSOPON_HTTP": (http or HttpSettings()).model_dump_json(),
+        "PROSOPON_HTTP": http.model_dump_json(),
+        "FORWARDED_ALLOW_IPS": ",".join(map(str, believed)),
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         # On a busy machine the proxy takes longer than Ray's five seconds to start, and was killed for that.
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",

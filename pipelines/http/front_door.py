@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prosopon.configs.settings import HttpSettings
-from prosopon.pipelines.http.patience import expect_headers_within
+from prosopon.pipelines.http.patience import be_patient
 
 LIMITS = "PROSOPON_HTTP"
 """The environment variable that has the settings as JSON for processes which see no others."""
@@ -39,7 +39,7 @@ _TRIM_SECONDS = 5.0
 def middlewares() -> list[Middleware]:
     """For Ray Serve (``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH``), which calls it before it starts a server."""
     limits = HttpSettings.model_validate_json(os.environ.get(LIMITS, "{}"))
-    expect_headers_within(limits.header_seconds)
+    be_patient(limits, bounded=os.environ.get("RAY_SERVE_ENABLE_HA_PROXY") != "1")
     return [Middleware(FrontDoor, limits=limits)]
 
 

@@ -1,9 +1,9 @@
 """Photographs to latents and back: python -m tests.benchmarks.inversion [--seconds 30] [--steps 150] [--sheet]
 
-Ten pictures of `faker` and ten of `london`, one after the other, on every core. The judge is a network that the
-inversion does not use, face-reidentification-retail-0095: the cosine between a photograph and the face of its latent.
-For comparison: the encoder's guess alone, and two photographs of one person. `--sheet` draws three of
-them: the aligned photograph, the face of its latent, and halfway from there to that of the text `example`.
+Ten pictures of `faker` and ten of `london`, one after the other. The judge is a network that no inversion uses,
+MobileFaceNet: the cosine between a photograph and the face of its latent. For comparison: the encoder's guess alone,
+and two photographs of one person. `--identity` names the network that the search looks through. `--sheet` draws three
+of them: the aligned photograph, the face of its latent, and halfway from there to that of the text `example`.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from skimage.metrics import structural_similarity
 
 from prosopon.configs.settings import DetectionSettings, GenerationSettings, ImageLimits
 from prosopon.models.faces.detections import Float32, RGBImage
-from prosopon.models.faces.retail_reidentification import RetailReidentification
+from prosopon.models.faces.mobilefacenet import MobileFaceNet
 from prosopon.models.generation.latents import Latent, between, latent_of_seed, seed_of
 from prosopon.models.inversion.face_inverter import FaceInverter
 from prosopon.models.inversion.target import SIDE, Schedule, Target
@@ -26,6 +26,7 @@ from prosopon.models.load import load_detector
 from prosopon.models.pictures.crops import cut
 from prosopon.models.pictures.decoding import decode
 from prosopon.models.runtime.session import Compute
+from prosopon.models.weights.catalogue import IDENTITIES
 from tests.benchmarks.bare import compute_of, generator
 from tests.paths import DATA, ROOT, smiling
 from tests.weights import model_settings, weights
@@ -46,8 +47,7 @@ class Outcome:
 class Judge:
     def __init__(self, compute: Compute) -> None:
         self._detector = load_detector(model_settings(), DetectionSettings(), compute)
-        files = weights("face-reidentification-retail-0095").paths
-        self._model = RetailReidentification(*files, compute)
+        self._model = MobileFaceNet(weights("mobilefacenet").path, compute)
 
     def embed(self, picture: RGBImage) -> Float32:
         """Of unit length. Raises IndexError where no face is found."""
@@ -70,10 +70,10 @@ def small(picture: RGBImage, side: int) -> RGBImage:
     return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BOX))
 
 
-def chosen() -> list[Path]:
+def chosen(count: int) -> list[Path]:
     portraits = sorted((DATA / "faker").glob("*.jpg"))[::20]
     people = sorted((DATA / "london").glob("*_neutral.jpg"))[::10]
-    return [*portraits[:10], *people[:10]]
+    return [*portraits[:count], *people[:count]]
 
 
 def main() -> None:
@@ -83,11 +83,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=GenerationSettings().inversion_seconds)
     parser.add_argument("--steps", type=int, default=GenerationSettings().inversion_steps)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--identity", choices=IDENTITIES, default=IDENTITIES[0])
+    parser.add_argument("--count", type=int, default=10, help="of each folder")
     parser.add_argument("--sheet", action="store_true")
     options = parser.parse_args()
     compute, models = compute_of("cpu", options.threads), model_settings()
+    weights(options.identity)
     started = time.perf_counter()
-    inverter = FaceInverter(models, DetectionSettings(), compute)
+    inverter = FaceInverter(models, DetectionSettings(), compute, [options.identity])
     print(f"loaded in {time.perf_counter() - started:.1f} s")
     faces = generator(compute, models)
     judge, schedule = Judge(compute), Schedule(options.seconds, options.steps)
@@ -100,7 +103,7 @@ def main() -> None:
     results: dict[str, list[tuple[Outcome, Outcome]]] = {"faker": [], "london": []}
     columns: list[RGBImage] = []
     times: list[float] = []
-    paths = chosen()
+    paths = chosen(options.count)
     print(f"{'':24}{'judge':>7}{'pixels':>8}{'SSIM':>7}{'steps':>7}{'s':>7}{'CPU s':>7}   the guess alone")
     for path in paths:
         photograph = decode(path.read_bytes(), ImageLimits())

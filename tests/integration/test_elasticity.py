@@ -20,7 +20,7 @@ from tests.benchmarks.elasticity import Observer, failed
 from tests.benchmarks.serving import Server, serving
 from tests.conformance.client import part
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.xdist_group("servers")]
 
 QUICK = {
     "num_cpus": 0.05, "min_replicas": 1, "max_replicas": 2, "target_ongoing_requests": 0.02,
@@ -174,8 +174,11 @@ def test_a_running_request_is_answered_before_the_server_ends(server: Server) ->
     thread.start()
     time.sleep(1)
     assert is_ready(server.url) and not answers, "the film is being made"
+    said = len(server.log.read_text())
     server.process.send_signal(signal.SIGTERM)
     thread.join()
     assert [answer.status_code for answer in answers] == [200]
     assert server.process.wait(60) == 0
     assert not is_ready(server.url)
+    (line,) = server.log.read_text()[said:].strip().splitlines()
+    assert line.startswith("stopping"), "nothing of Ray's"

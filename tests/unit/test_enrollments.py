@@ -1,12 +1,7 @@
 """Enrollments and collections: all or nothing, one tenant apart from another, and training that is due."""
 
 import json
-import os
 import random
-import select
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,7 +27,7 @@ from prosopon.deployments.state.galleries.enrollments import EnrolledPicture, En
 from prosopon.deployments.state.galleries.store import GalleryStore
 from prosopon.deployments.state.spoof_checks import SpoofChecks
 from prosopon.models.faces.detections import Float32
-from tests.paths import ROOT
+from tests.support.killed import said_until_killed
 from tests.unit.test_galleries import check_agreement, settle
 
 DIM = 16
@@ -339,21 +334,9 @@ def test_enrollments_survive_kill_9_whole(tmp_path: Path) -> None:
     pick = random.Random(3)
     for turn in range(8):
         arguments = [str(tmp_path), str(state.tenant), str(collection), str(turn * 100_000)]
-        child = subprocess.Popen(
-            [sys.executable, "-c", _ENROLLING, *arguments], stdout=subprocess.PIPE, cwd=ROOT
-        )
-        assert child.stdout is not None
-        assert select.select([child.stdout], [], [], 60)[0]
-        assert child.stdout.readline() == b"ready\n"
-        time.sleep(pick.uniform(0.1, 0.4))
-        os.kill(child.pid, signal.SIGKILL)
-        lines = child.stdout.read().decode().splitlines(keepends=True)
-        child.wait()
-        child.stdout.close()
-        for line in lines:
-            if line.endswith("\n"):
-                told = json.loads(line)
-                acknowledged[UUID(told["id"])] = told["seed"]
+        for line in said_until_killed(_ENROLLING, arguments, 3, pick.uniform(0.1, 0.4)):
+            told = json.loads(line)
+            acknowledged[UUID(told["id"])] = told["seed"]
     store = GalleryStore(home, MODEL, DIM)
     try:
         state = State(store, state.tenant)

@@ -2,14 +2,8 @@
 embedder."""
 
 import json
-import os
 import random
-import select
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -36,7 +30,7 @@ from prosopon.deployments.state.galleries.memory_search import MemorySearch
 from prosopon.deployments.state.galleries.store import FaceRecord, GalleryStore, NewFace, Query
 from prosopon.deployments.state.keys import KeyStore
 from prosopon.models.faces.detections import Float32
-from tests.paths import ROOT
+from tests.support.killed import said_until_killed
 
 DIM = 16
 Open = Callable[..., GalleryStore]
@@ -487,20 +481,8 @@ def test_nothing_acknowledged_is_lost_or_doubled_by_kill_9(open_store: Open, tmp
     deleted: set[str] = set()
     pick = random.Random(8)
     for _ in range(20):
-        child = subprocess.Popen(
-            [sys.executable, "-c", _ENROLLING, str(tmp_path), str(gallery)], stdout=subprocess.PIPE, cwd=ROOT
-        )
-        assert child.stdout is not None
-        assert select.select([child.stdout], [], [], 60)[0]
-        assert child.stdout.readline() == b"ready\n"
-        time.sleep(pick.uniform(0.0, 0.4))
-        os.kill(child.pid, signal.SIGKILL)
-        lines = child.stdout.read().decode().splitlines(keepends=True)
-        child.wait()
-        child.stdout.close()
-        for line in lines:
-            if not line.endswith("\n"):
-                continue
+        arguments = [str(tmp_path), str(gallery)]
+        for line in said_until_killed(_ENROLLING, arguments, pick.randrange(8), pick.uniform(0.0, 0.4)):
             ((event, ids),) = json.loads(line).items()
             if event == "added":
                 acknowledged |= set(ids)

@@ -16,20 +16,22 @@ from prosopon.models.generation.mobile_stylegan_shape import STYLES
 from prosopon.models.inversion.encoder import SIDE as ENCODER_SIDE
 from prosopon.models.inversion.encoder import InversionEncoder, load_encoder, save_encoder
 from prosopon.models.inversion.face_inverter import FaceInverter
+from prosopon.models.inversion.identity import load_identity
 from prosopon.models.inversion.latent_prior import LatentPrior
-from prosopon.models.inversion.loss import CHIP, chip_grid
+from prosopon.models.inversion.loss import chip_grid, from_pixels
 from prosopon.models.inversion.target import SIDE, NoFace, Schedule, Target
-from prosopon.models.load import load_generator, load_mapper
+from prosopon.models.load import ModelUnavailable, inverts, load_embedder, load_generator, load_mapper
 from prosopon.models.runtime.session import Compute
 from tests.weights import model_settings, weights
 
 FOR_EVER = 1e6
+RETAIL = "face-reidentification-retail-0095"
 
 
 @pytest.fixture(scope="module")
 def models() -> ModelSettings:
     for name in (
-        "centerface", "mediapipe-face-mesh", "dlib-resnet29", "mobilestylegan-mapper", "mobilestylegan-generator"
+        "centerface", "mediapipe-face-mesh", RETAIL, "mobilestylegan-mapper", "mobilestylegan-generator"
     ):  # fmt: skip
         weights(name)
     return model_settings()
@@ -178,8 +180,38 @@ def test_chips_for_the_identity_are_cut_where_opencv_cuts_them(picture: RGBImage
     import cv2
 
     matrix = np.array([[0.5, 0.1, -60], [-0.1, 0.5, -20]], np.float32)
-    expected = cv2.warpAffine(picture, matrix, (CHIP, CHIP), borderMode=cv2.BORDER_REPLICATE).astype(float)
+    expected = cv2.warpAffine(picture, matrix, (150, 150), borderMode=cv2.BORDER_REPLICATE).astype(float)
     pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
-    grid = chip_grid(matrix[None], 512)
+    grid = chip_grid([matrix], 512, 150)
     chip = torch.nn.functional.grid_sample(pixels, grid, align_corners=False, padding_mode="border")
     assert np.abs(chip[0].permute(1, 2, 0).numpy() - expected).mean() < 1
+
+
+@pytest.mark.parametrize("name", [RETAIL, "dlib-resnet29"])
+def test_an_identity_says_of_a_face_what_the_embedder_of_its_name_says(name: str, picture: RGBImage) -> None:
+    """The embedder runs as ONNX, on whole numbers."""
+    weights(name)
+    identity = load_identity(model_settings(), torch.device("cpu"), [name])
+    embedder = load_embedder(model_settings().model_copy(update={"overrides": {"embedder": name}}), Compute())
+    size = identity.crop.size
+    chips = np.stack([picture[:size, :size], picture[150 : 150 + size, 180 : 180 + size]])
+    with torch.no_grad():
+        *features, found = identity.stages(from_pixels(chips))
+    wanted = embedder.embed(chips)
+    if name == RETAIL:
+        wanted = wanted / np.linalg.norm(wanted, axis=1, keepdims=True)
+    np.testing.assert_allclose(found.numpy(), wanted, atol=2e-3)
+    sides = [feature.shape[-1] for feature in features]
+    assert len(sides) == 3 and sides == sorted(sides, reverse=True)
+
+
+def test_the_identity_of_the_default_embedder_is_preferred_and_without_any_there_is_no_search(
+    tmp_path: Path,
+) -> None:
+    for name in (RETAIL, "dlib-resnet29"):
+        weights(name)
+    assert load_identity(model_settings(), torch.device("cpu")).name == RETAIL
+    empty = ModelSettings(directory=tmp_path, mirror=None)
+    assert not inverts(empty)
+    with pytest.raises(ModelUnavailable, match=RETAIL):
+        load_identity(empty, torch.device("cpu"))

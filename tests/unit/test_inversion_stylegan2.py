@@ -22,7 +22,7 @@ from tests.weights import model_settings, weights
 
 def test_an_operators_own_stylegan2_is_inverted_from_its_mean(tmp_path: Path) -> None:
     file = write(tmp_path / "network.pkl", generator_of(0))
-    for name in ("centerface", "mediapipe-face-mesh", "dlib-resnet29"):
+    for name in ("centerface", "mediapipe-face-mesh", "face-reidentification-retail-0095"):
         weights(name)
     own = model_settings().model_copy(update={"overrides": {"generator": str(file)}})
     inverter = FaceInverter(own, DetectionSettings(), Compute())

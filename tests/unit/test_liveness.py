@@ -1,3 +1,4 @@
+import csv
 from functools import cache
 from io import StringIO
 from pathlib import Path
@@ -50,6 +51,16 @@ def test_portraits_are_live() -> None:
     files = sorted(require(DATA / "london").glob("*.jpg"))[::5]
     scores = [float(model().score(chips_of(file))[0]) for file in files]
     assert sum(score < 0.5 for score in scores) <= 0.05 * len(files), scores
+
+
+def test_dark_faces_in_even_light_are_live() -> None:
+    """Their blacks are as dull as those of paper."""
+    folder = require(DATA / "london")
+    with (folder / "london_info.csv").open() as table:
+        people = [row["face_id"] for row in csv.DictReader(table) if row["face_eth"] == "black"]
+    files = [folder / f"{person}_{kind}.jpg" for person in people for kind in ("neutral", "smiling")]
+    scores = [float(model().score(chips_of(file))[0]) for file in files if file.exists()]
+    assert len(scores) >= 20 and sum(score < 0.5 for score in scores) <= 0.05 * len(scores), scores
 
 
 def test_a_batch_scores_like_its_members() -> None:

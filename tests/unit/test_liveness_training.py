@@ -2,6 +2,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from prosopon.configs.settings import DetectionSettings
@@ -10,6 +11,7 @@ from prosopon.models.faces.detections import RGBImage
 from prosopon.models.runtime.session import Compute
 from prosopon.models.training.liveness.attacks import KINDS, grid, take
 from prosopon.models.training.liveness.sources import Source, around
+from prosopon.models.training.liveness.train import augment
 from tests.paths import DATA, require
 from tests.weights import weights
 
@@ -58,3 +60,16 @@ def test_two_grids_beat_as_optics_says(period: float, waves: float) -> None:
     seen = grid(np.full((8, 720, 3), 0.5, np.float32), columns, rows, period, strength=0.3)
     spectrum = np.abs(np.fft.rfft(seen[0, :, 1] - seen[0, :, 1].mean()))
     assert 720 / int(spectrum.argmax()) == pytest.approx(waves, rel=0.01)
+
+
+def test_live_pictures_are_hazy_twice_as_often_as_attacks() -> None:
+    black = torch.zeros(4000, 3, 8, 8)
+    live = torch.arange(4000) % 2 == 0
+    changed, _ = augment(black, black, live, torch.Generator().manual_seed(1))
+    assert changed.shape == black.shape and float(changed.min()) >= 0 and float(changed.max()) <= 255
+    lifted = (
+        changed.median(dim=3).values.median(dim=2).values.amin(dim=1) > 45
+    )  # No contrast lifts black as far.
+    assert float(lifted[live].float().mean()) == pytest.approx(
+        2 * float(lifted[~live].float().mean()), rel=0.25
+    )

@@ -1,10 +1,14 @@
-"""Connections that do not send their headers, to the server that Ray Serve starts where there is no HAProxy."""
+"""Connections that do not send their headers, and too many of them, to the server that Ray Serve starts where there is
+no HAProxy."""
 
 import asyncio
+import json
+import random
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 import uvicorn
@@ -14,16 +18,30 @@ from starlette.types import Receive, Scope, Send
 from prosopon.pipelines.http.front_door import LIMITS, middlewares
 
 SECONDS = 0.5
+started: list[str] = []
+"""Paths that the application was asked for."""
+bodies: list[bytes] = []
+PER_SOURCE = 4
+CONNECTIONS = 20
 
 
 @pytest.fixture
-def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def port(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[int]:
     """As Ray Serve configures uvicorn, after it has asked for the middlewares."""
     monkeypatch.setitem(uvicorn.config.HTTP_PROTOCOLS, "auto", uvicorn.config.HTTP_PROTOCOLS["auto"])
-    monkeypatch.setenv(LIMITS, f'{{"header_seconds": {SECONDS}}}')
+    limits = {"header_seconds": SECONDS, "connections": CONNECTIONS, "connections_per_source": PER_SOURCE}
+    monkeypatch.setenv(LIMITS, json.dumps(limits))
+    monkeypatch.setenv("RAY_SERVE_ENABLE_HA_PROXY", request.param if hasattr(request, "param") else "0")
     middlewares()
+    started.clear()
+    bodies.clear()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        started.append(scope["path"])
+        body = b""
+        while (message := await receive()).get("more_body"):
+            body += message["body"]
+        bodies.append(body + message["body"])
         await asyncio.sleep(2 * SECONDS)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
@@ -74,3 +92,89 @@ def test_the_next_request_of_a_connection_has_its_time_too(port: int) -> None:
                 pass
         connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n")
         assert connection.recv(4096).startswith(b"HTTP/1.1 408 ")
+
+
+def ask(stack: ExitStack, port: int, address: str, path: str = "/") -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), 20 * SECONDS, source_address=(address, 0))
+    stack.enter_context(connection)
+    connection.sendall(f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc".encode())
+    return connection
+
+
+def status(connection: socket.socket) -> int | None:
+    """Of the answer; None where the connection is closed without one."""
+    try:
+        received = connection.recv(4096)
+    except ConnectionResetError:
+        return None
+    return int(received.split(b" ")[1]) if received else None
+
+
+def test_one_address_cannot_have_all_connections(port: int) -> None:
+    with ExitStack() as stack:
+        served = [ask(stack, port, "127.0.0.2") for _ in range(PER_SOURCE)]
+        time.sleep(SECONDS / 10)
+        refused = ask(stack, port, "127.0.0.2")
+        assert status(refused) == 503
+        assert refused.recv(1) == b"", "the connection of a refusal is closed"
+        healthy = ask(stack, port, "127.0.0.2", "/healthz")
+        another = ask(stack, port, "127.0.0.3")
+        assert [status(connection) for connection in (*served, healthy, another)] == [200] * (PER_SOURCE + 2)
+    with ExitStack() as stack:  # Who has left has room again.
+        time.sleep(SECONDS / 10)
+        assert status(ask(stack, port, "127.0.0.2")) == 200
+
+
+def test_beyond_twice_as_many_it_is_not_answered(port: int) -> None:
+    with ExitStack() as stack:
+        for _ in range(2 * PER_SOURCE):
+            stack.enter_context(
+                socket.create_connection(("127.0.0.1", port), 20 * SECONDS, source_address=("127.0.0.2", 0))
+            )
+        time.sleep(SECONDS / 10)
+        assert status(ask(stack, port, "127.0.0.2", "/healthz")) is None
+
+
+def test_all_together_cannot_have_more_than_there_are(port: int) -> None:
+    with ExitStack() as stack:
+        for number in range(CONNECTIONS - 2):
+            address = f"127.0.1.{1 + number // PER_SOURCE}"
+            stack.enter_context(
+                socket.create_connection(("127.0.0.1", port), 20 * SECONDS, source_address=(address, 0))
+            )
+        time.sleep(SECONDS / 10)
+        asking = ask(stack, port, "127.0.2.1"), ask(stack, port, "127.0.2.2", "/healthz")
+        assert [status(connection) for connection in asking] == [503, 200]
+
+
+@pytest.mark.parametrize("port", ["1"], indirect=True)
+def test_behind_haproxy_all_come_from_one_address(port: int) -> None:
+    with ExitStack() as stack:
+        asking = [ask(stack, port, "127.0.0.1") for _ in range(2 * PER_SOURCE + 1)]
+        assert {status(connection) for connection in asking} == {200}
+
+
+def test_who_only_announces_a_body_does_not_reach_the_application(port: int) -> None:
+    for sent in (b"", b"a"):
+        head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"
+        received, seconds = answer(port, head, sent)
+        assert received.startswith(b"HTTP/1.1 408 ") and seconds < 6 * SECONDS
+    assert started == []
+
+
+@pytest.mark.parametrize("length", [0, 1, 40_000, 500_000])
+@pytest.mark.parametrize("expects", [False, True])
+def test_a_body_arrives_as_it_was_sent(port: int, length: int, expects: bool) -> None:
+    sent = random.Random(length).randbytes(length)
+    expect = "Expect: 100-continue\r\n" if expects else ""
+    head = f"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{expect}Content-Length: {length}\r\n\r\n"
+    received, _ = answer(port, head.encode(), *(sent[at : at + 30_000] for at in range(0, length, 30_000)))
+    assert received.endswith(b"ok") and bodies == [sent]
+    assert received.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 ") == expects
+
+
+def test_requests_in_a_row_are_answered_one_after_the_other(port: int) -> None:
+    one = b"POST /%d HTTP/1.1\r\nHost: a\r\n%sContent-Length: 3\r\n\r\nabc"
+    received, _ = answer(port, one % (1, b"") + one % (2, b"Connection: close\r\n"))
+    assert received.count(b"HTTP/1.1 200 ") == 2
+    assert (started, bodies) == (["/1", "/2"], [b"abc"] * 2)

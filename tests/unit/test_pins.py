@@ -7,9 +7,10 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from prosopon.configs.settings import ModelSettings, Settings, StateSettings
+from prosopon.configs.settings import ModelSettings, Settings, StateSettings, SwapSettings
 from prosopon.models.weights import fetch, pins, wheels
 from prosopon.models.weights.catalogue import CATALOGUE
+from prosopon.models.weights.fetch import FetchError
 from prosopon.models.weights.pull import pull_missing
 from prosopon.models.weights.registry import Registry, State, artifact_for
 from prosopon.pipelines.cli import app
@@ -66,6 +67,14 @@ def test_without_network_and_mirror_dlib_serves_and_one_line_says_so(offline: Pa
     assert pulled(settings(offline, None)) == "", "said once, not at every start"
 
 
+def test_weights_without_a_place_to_lie_are_as_good_as_none(tmp_path: Path, offline: Path) -> None:
+    """As in an image whose folder of weights nobody may write to; root, who runs tests too, may write everywhere."""
+    (offline / "store" / RETAIL).write_text("a file where the folder would be")
+    here = settings(tmp_path, require(MIRROR))
+    assert "dlib-resnet29 serves as embedder instead" in pulled(here)
+    assert embedder(here) == DLIB
+
+
 def test_what_can_be_had_later_does_not_change_a_home(offline: Path) -> None:
     pulled(settings(offline, None))
     Registry(offline / "store", require(MIRROR)).pull([CATALOGUE[RETAIL]])
@@ -114,3 +123,29 @@ def test_files_of_two_releases_make_no_model(tmp_path: Path) -> None:
     assert registry.state(artifact) is State.CORRUPT
     registry.pull([artifact])
     assert registry.state(artifact) is State.READY
+
+
+@pytest.mark.parametrize(
+    ("apis", "method", "brought"),
+    [
+        ("checkface", None, False),
+        ("aifaceswap", "warp", False),
+        ("aifaceswap", "best", True),
+        ("aifaceswap", "regenerate", True),
+    ],
+)
+def test_searches_in_styles_bring_one_network_for_photographs_and_both_for_swaps(
+    offline: Path, apis: str, method: str | None, brought: bool
+) -> None:
+    of = settings(offline, require(MIRROR))
+    of = of.model_copy(update={"apis": (apis,), "swap": SwapSettings(method=method)})
+    pull_missing(of, (), Console(file=io.StringIO()))
+    assert (Registry(offline / "store").state(CATALOGUE[RETAIL]) is State.READY) == brought
+
+
+def test_where_both_cannot_be_had_best_does_without_and_regenerate_says_so(offline: Path) -> None:
+    of = settings(offline, None).model_copy(update={"apis": ("aifaceswap",)})
+    pull_missing(of.model_copy(update={"swap": SwapSettings(method="best")}), (), Console(file=io.StringIO()))
+    with pytest.raises(FetchError, match=RETAIL):
+        regenerate = of.model_copy(update={"swap": SwapSettings(method="regenerate")})
+        pull_missing(regenerate, (), Console(file=io.StringIO()))

@@ -12,13 +12,14 @@ from prosopon.models.faces.attributes.mask import WEIGHTS, MaskClassifierNet
 from prosopon.models.faces.detections import RGBImage
 from prosopon.models.faces.mobilefacenet import MobileFaceNet
 from prosopon.models.inversion.ffhq_alignment import ffhq_chip, ffhq_matrix
+from prosopon.models.inversion.identity import load_identities
 from prosopon.models.load import load_mapper, regenerates
 from prosopon.models.pictures.crops import similarity_transform
 from prosopon.models.runtime.session import Compute
 from prosopon.models.swap.regeneration import views
 from prosopon.models.swap.regeneration.composite import put_back
 from prosopon.models.swap.regeneration.loss import OVAL, RegenerationLoss, Weights
-from prosopon.models.swap.regeneration.networks import load_identities, load_mesh
+from prosopon.models.swap.regeneration.networks import load_mesh, seen
 from prosopon.models.swap.regeneration.scene import scene
 from prosopon.models.swap.regeneration.search import Plan
 from prosopon.models.swap.regeneration.swapper import RegenerateSwapper
@@ -65,15 +66,15 @@ def test_the_target_itself_costs_nothing_in_shape_and_light_and_another_face_doe
     weights("mobilestylegan-mapper")
     assert regenerates(settings)
     picture, face = portrait("london/002_neutral.jpg")
-    seen = scene(picture, face, predictor(), CPU)
+    shown = scene(picture, face, predictor(), CPU)
     identities = load_identities(settings, CPU)
-    own = [identity.of(seen.chip, [identity.matrix(seen.landmarks)], 512).detach() for identity in identities]
+    own = [seen(one, shown.chip, [one.matrix(shown.landmarks)], 512).detach() for one in identities]
     loss = RegenerationLoss(
-        seen, own, identities, load_mesh(settings, CPU), Weights(), np.random.default_rng(0)
+        shown, own, identities, load_mesh(settings, CPU), Weights(), np.random.default_rng(0)
     )
     other = torch.from_numpy(ffhq_chip(*_of("faker/male_0.jpg"), 512)).permute(2, 0, 1)[None] / 127.5 - 1
     with torch.no_grad():
-        _, kept = loss(seen.chip)
+        _, kept = loss(shown.chip)
         _, changed = loss(other)
     assert all(kept[name] < 1e-6 for name in ("light", "around", "inner"))
     assert kept["mesh"] < 0.3 * changed["mesh"] and kept["gaps"] < changed["gaps"]

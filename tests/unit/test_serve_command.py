@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from prosopon.configs.settings import Settings
+from prosopon.configs.settings import HttpSettings, Settings
 from prosopon.pipelines.cli import app
-from prosopon.pipelines.commands.serve import first_steps, is_ready
+from prosopon.pipelines.commands.serve import first_steps, is_ready, ray_environment
 
 
 def test_a_taken_port_is_refused_before_the_home_is_touched(tmp_path: Path) -> None:
@@ -87,3 +87,13 @@ def test_a_start_leaves_no_folder_behind(killed: bool) -> None:
     if killed:
         subprocess.run([sys.executable, "-c", make], capture_output=True, check=True)
         assert not folder.exists()
+
+
+def test_the_ingress_learns_who_asks_from_the_proxy_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HAProxy connects from the address where the server listens; without one, strangers connect themselves."""
+    http = HttpSettings.model_validate({"trusted_proxies": ["192.0.2.0/24"]})
+    believed = ray_environment(http, "198.51.100.7")["FORWARDED_ALLOW_IPS"].split(",")
+    assert believed == ["127.0.0.1", "::1", "198.51.100.7"]
+    monkeypatch.setenv("RAY_SERVE_ENABLE_HA_PROXY", "0")
+    assert ray_environment(http, "198.51.100.7")["FORWARDED_ALLOW_IPS"] == "192.0.2.0/24"
+    assert ray_environment(HttpSettings(), "127.0.0.1")["FORWARDED_ALLOW_IPS"] == ""

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from prosopon.models.faces.detections import Float32
+from prosopon.models.inversion.identity import Identity
 from prosopon.models.swap.regeneration import views
-from prosopon.models.swap.regeneration.networks import Identity
+from prosopon.models.swap.regeneration.networks import seen
 
 # Contours of MediaPipe's mesh.
 OVAL = (
@@ -85,7 +86,7 @@ class RegenerationLoss:
         with torch.no_grad():
             self._points = self.points(scene.chip, scene.square)
             self._old = [
-                identity.of(scene.chip, [identity.matrix(scene.landmarks)], self._side)
+                seen(identity, scene.chip, [identity.matrix(scene.landmarks)], self._side)
                 for identity in identities
             ]
         spread = (self._points[list(EYES[0])].mean(0) - self._points[list(EYES[1])].mean(0))[:2]

@@ -14,6 +14,7 @@ from prosopon.models.generation.differentiable import load_differentiable
 from prosopon.models.inversion.encoder import GROUPS, load_encoder
 from prosopon.models.inversion.encoder import SIDE as ENCODER_SIDE
 from prosopon.models.inversion.ffhq_alignment import mapped
+from prosopon.models.inversion.identity import load_identities
 from prosopon.models.inversion.latent_prior import LatentPrior
 from prosopon.models.inversion.loss import from_pixels, shrunk
 from prosopon.models.roles import LatentMapper
@@ -22,7 +23,7 @@ from prosopon.models.runtime.session import Compute
 from prosopon.models.swap.regeneration import views
 from prosopon.models.swap.regeneration.composite import put_back
 from prosopon.models.swap.regeneration.loss import RegenerationLoss, Weights
-from prosopon.models.swap.regeneration.networks import load_identities, load_mesh
+from prosopon.models.swap.regeneration.networks import load_mesh, seen
 from prosopon.models.swap.regeneration.scene import SIDE, aligned, scene
 from prosopon.models.swap.regeneration.search import Plan, search
 from prosopon.models.swap.types import Replacement, check_frame
@@ -77,13 +78,13 @@ class RegenerateSwapper:
         torch.set_num_threads(self._threads)  # Of this thread, which may be another than loaded the models.
         random = np.random.default_rng(self._seed)
         target, source = replacement.target, replacement.source
-        seen = scene(frame, target, self._mesh, self._device)
+        shown = scene(frame, target, self._mesh, self._device)
         chip, matrix = aligned(source.picture, source.geometry)
         picture = from_pixels(chip[None], self._device)
         with self._searching:
             wanted = self._embeddings(picture, mapped(source.geometry.landmarks, matrix), random)
-            loss = RegenerationLoss(seen, wanted, self._identities, self._torch_mesh, self._weights, random)
-            start = self._start(seen.chip, picture)
+            loss = RegenerationLoss(shown, wanted, self._identities, self._torch_mesh, self._weights, random)
+            start = self._start(shown.chip, picture)
             styles = search(self._generator, self._prior, loss, self._weights, start, self._plan)
             with torch.no_grad():
                 made = self._generator.picture(styles, self._generator.sides[-1])
@@ -101,7 +102,7 @@ class RegenerateSwapper:
         for identity in self._identities:
             matrix, size = identity.matrix(landmarks), identity.crop.size
             matrices = [matrix, *(views.jittered(matrix, size, random) for _ in range(_VIEWS - 1))]
-            found.append(identity.of(picture, matrices, SIDE).mean(dim=0, keepdim=True))
+            found.append(seen(identity, picture, matrices, SIDE).mean(dim=0, keepdim=True))
         return found
 
     @torch.no_grad()

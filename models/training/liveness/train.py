@@ -28,7 +28,11 @@ WINDOW = 80
 TEACHER = 0.3
 """Weight of the teacher's probability where it agrees with the truth."""
 
-REFUSED = 0.02
+HAZY_LIVE, HAZY_ATTACKS = 0.5, 0.25
+"""Shares that are seen through haze: dulled blacks are what paper looks like, too, and must not be all that tells it.
+Attacks are hazy as well, so that haze does not tell live faces in turn."""
+
+REFUSED = 0.025
 """Share of the held-out live pictures that the exported network calls an attack."""
 
 Batch = dict[str, Tensor]
@@ -49,8 +53,13 @@ def rows(columns: Batch, which: Tensor) -> Batch:
     return {key: values[which] for key, values in columns.items()}
 
 
-def augment(context: Tensor, detail: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Mirrored, under other light, a little noisy, partly covered; ``(N, 3, S, S)`` float32 0..255 both."""
+def augment(
+    context: Tensor, detail: Tensor, live: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Mirrored, under other light, a little noisy, partly covered, some dark and hazy.
+
+    context, detail: ``(N, 3, S, S)`` float32 0..255, as what comes back; live: ``(N,)`` bool.
+    """
     count = len(context)
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
@@ -62,12 +71,18 @@ def augment(context: Tensor, detail: Tensor, generator: torch.Generator) -> tupl
     contrast = torch.exp(0.15 * torch.randn(count, 1, 1, 1, generator=generator))
     saturation = uniform(0.7, 1.25, 1, 1, 1)
     noise = uniform(0, 8, 1, 1, 1) * (uniform(0, 1, 1, 1, 1) < 0.3)
+    share = torch.where(live, HAZY_LIVE, HAZY_ATTACKS).view(-1, 1, 1, 1)
+    hazy = uniform(0, 1, 1, 1, 1) < share
+    veil = torch.where(hazy, uniform(0, 70, 1, 1, 1), 0.0)
+    gamma = torch.where(hazy, uniform(0.8, 1.8, 1, 1, 1), 1.0)
     changed = []
     for crop in (context, detail):
         x = torch.where(mirrored, crop.flip(3), crop)
         grey = x.mean(dim=1, keepdim=True)
         x = (grey + saturation * (x - grey) - 110) * contrast + 110
-        x = x * gain + noise * torch.randn(x.shape, generator=generator)
+        x = (x * gain).clamp(0, 255)
+        x = veil + (255 - veil) * (x / 255) ** gamma
+        x = x + noise * torch.randn(x.shape, generator=generator)
         changed.append(x.clamp(0, 255))
     x = changed[0]
     ys, xs = torch.arange(x.shape[2]).view(1, 1, -1, 1), torch.arange(x.shape[3]).view(1, 1, 1, -1)
@@ -97,9 +112,10 @@ def train_epoch(
         spare = batch["detail"].shape[2] - WINDOW
         y, x = (int(v) for v in torch.randint(0, spare + 1, (2,), generator=generator))
         detail = batch["detail"][:, :, y : y + WINDOW, x : x + WINDOW]
-        context, detail = augment(batch["context"].float(), detail.float(), generator)
-        live = (batch["kind"] == 0).float()
-        agrees = (batch["teacher"] > 0.5) == (live > 0.5)
+        is_live = batch["kind"] == 0
+        context, detail = augment(batch["context"].float(), detail.float(), is_live, generator)
+        live = is_live.float()
+        agrees = (batch["teacher"] > 0.5) == is_live
         target = torch.where(agrees, (1 - TEACHER) * live + TEACHER * batch["teacher"], live)
         with torch.autocast("cpu", torch.bfloat16):
             logits = network(

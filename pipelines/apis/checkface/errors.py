@@ -61,7 +61,7 @@ ERRORS: ErrorTable = {
     NoInversion: says(
         503,
         "latents cannot be recovered from pictures in this installation: "
-        "run `prosopon models pull dlib-resnet29` and start it again",
+        "run `prosopon models pull --role embedder` and start it again",
     ),
     Overloaded: _later("too many requests are waiting"),
     Unavailable: _later("the generator is restarting"),
