@@ -44,8 +44,8 @@ class Shared:
     def remove(self, embeddings: Float32) -> Float32:
         """Unit embeddings ``(N, D)`` to unit vectors ``(N, D)`` without it: a linear map, and the unit norm again."""
         away: Float32 = embeddings - self.mean
-        rest: Float32 = away - (away @ self.directions.T) @ self.directions
-        return normalize(rest)
+        rest = away - np.matmul(away @ self.directions.T, self.directions)
+        return normalize(rest.astype(np.float32, copy=False))
 
     def save(self, path: Path) -> None:
         np.savez(path, mean=self.mean.astype(np.float16), directions=self.directions.astype(np.float16))
