@@ -1,11 +1,13 @@
 """face-reidentification-retail-0095 of Intel's Open Model Zoo: a 256-d embedding by a MobileNet V2."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from prosopon.models.convert.openvino_ir import read, to_onnx
 from prosopon.models.faces.detections import Float32
+from prosopon.models.matching.vectors import normalize
 from prosopon.models.pictures.crops import CropSpec
 from prosopon.models.roles import Chips
 from prosopon.models.runtime.fingerprint import fingerprint
@@ -25,22 +27,60 @@ REFERENCE = (
 _LEFT_EYE, _RIGHT_EYE, _NOSE, _LEFT_MOUTH, _RIGHT_MOUTH = ((x * SIZE, y * SIZE) for x, y in REFERENCE)
 
 
+DIRECTIONS = Path(__file__).parent.parent / "weights" / "retail_directions.npz"
+"""Made by `python -m prosopon.models.training.embedding.directions`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shared:
+    """What embeddings of strangers have in common, and of strangers of one race, sex and age above all.
+
+    mean: ``(D,)``; directions: ``(K, D)``, orthonormal.
+    """
+
+    mean: Float32
+    directions: Float32
+
+    def remove(self, embeddings: Float32) -> Float32:
+        """Unit embeddings ``(N, D)`` to unit vectors ``(N, D)`` without it: a linear map, and the unit norm again."""
+        away: Float32 = embeddings - self.mean
+        rest = away - np.matmul(away @ self.directions.T, self.directions)
+        return normalize(rest.astype(np.float32, copy=False))
+
+    def save(self, path: Path) -> None:
+        np.savez(path, mean=self.mean.astype(np.float16), directions=self.directions.astype(np.float16))
+
+    @classmethod
+    def load(cls, path: Path) -> "Shared":
+        with np.load(path) as arrays:
+            return cls(arrays["mean"].astype(np.float32), arrays["directions"].astype(np.float32))
+
+
 class RetailReidentification:
-    """``(N, 3, 128, 128)`` float32 BGR 0..255 to ``(N, 256, 1, 1)``; compared by cosine."""
+    """``(N, 3, 128, 128)`` float32 BGR 0..255 to ``(N, 256, 1, 1)``; compared by cosine.
+
+    Its embeddings tell groups of people apart too, which makes strangers of one group alike: `embed` takes out what
+    they share (`models/weights/RETAIL_DIRECTIONS.md`).
+    """
 
     name = "face-reidentification-retail-0095"
     crop = CropSpec(SIZE, (_LEFT_EYE, _RIGHT_EYE, _NOSE, _LEFT_MOUTH, _RIGHT_MOUTH))
     dim = 256
-    preprocessing = 1
+    preprocessing = 2
 
     def __init__(self, xml: Path, weights: Path, compute: Compute) -> None:
         """xml, weights: the graph and the tensors of the IR. Raises `models.convert.openvino_ir.IrError`."""
-        self.fingerprint = fingerprint(self.name, self.preprocessing, xml, weights)
+        self.fingerprint = fingerprint(self.name, self.preprocessing, xml, weights, DIRECTIONS)
+        self._shared = Shared.load(DIRECTIONS)
         model = prepare([xml, weights], "onnx", 1, lambda: to_onnx(read(xml, weights)))
         self._session = create_session(model, compute)
 
     def embed(self, chips: Chips) -> Float32:
-        """chips ``(N, 128, 128, 3)`` uint8 RGB, cut as `crop` says, to ``(N, 256)`` float32."""
+        """chips ``(N, 128, 128, 3)`` uint8 RGB, cut as `crop` says, to ``(N, 256)`` float32 of unit norm."""
+        return self._shared.remove(normalize(self.raw(chips)))
+
+    def raw(self, chips: Chips) -> Float32:
+        """As `embed`, what the network itself says: ``(N, 256)`` float32 of any norm."""
         if not len(chips):
             return np.empty((0, self.dim), np.float32)
         batch = np.ascontiguousarray(chips[..., ::-1].transpose(0, 3, 1, 2), dtype=np.float32)

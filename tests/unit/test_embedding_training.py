@@ -10,6 +10,7 @@ from prosopon.models.convert.onnx_export import export
 from prosopon.models.pictures.crops import similarity_transform
 from prosopon.models.training.embedding.augment import view_of
 from prosopon.models.training.embedding.data import as_input, similarities
+from prosopon.models.training.embedding.directions import learn, thresholds, within
 from prosopon.models.training.embedding.export import Served, halved
 from prosopon.models.training.embedding.muon import orthogonal
 from prosopon.models.training.embedding.network import Student, parameters
@@ -63,3 +64,26 @@ def test_export_in_half_precision_says_what_the_network_says() -> None:
         aim = F.normalize(student(as_input(chips))).numpy()
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-4)
     assert ((found * aim).sum(axis=1) > 0.999).all()
+
+
+def test_groups_are_taken_out_and_people_are_kept() -> None:
+    # People are drawn about the centre of their group, which is farther from the others' than people are.
+    rng = np.random.default_rng(0)
+    groups = np.repeat([f"group {number}" for number in range(6)], 60)
+    centres = np.repeat(rng.normal(0, 1, (6, 128)), 60, axis=0)
+    people = centres + rng.normal(0, 1.5, centres.shape)
+
+    def picture() -> np.ndarray:
+        return F.normalize(torch.from_numpy(people + rng.normal(0, 0.5, people.shape))).float().numpy()
+
+    first, second = picture(), picture()
+    shared = learn(first, groups, groups)
+
+    def worst(vectors: np.ndarray) -> float:
+        found = within(vectors, groups, thresholds(vectors, (1e-2,)))
+        return max(rates[0] for rates in found.values()) / 1e-2
+
+    assert worst(first) > 4
+    assert worst(shared.remove(second)) < 3
+    alike = shared.remove(first) @ shared.remove(second).T
+    assert (alike.argmax(axis=1) == np.arange(len(alike))).mean() > 0.95

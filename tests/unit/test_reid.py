@@ -1,5 +1,7 @@
 """Embeddings of networks in other formats than ours, on real faces."""
 
+import csv
+
 import cv2
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ import pytest
 from prosopon.configs.settings import DetectionSettings
 from prosopon.models.faces.centerface import CenterFace
 from prosopon.models.faces.mobilefacenet import MobileFaceNet
-from prosopon.models.faces.retail_reidentification import RetailReidentification
+from prosopon.models.faces.retail_reidentification import RetailReidentification, Shared
+from prosopon.models.matching.vectors import normalize
 from prosopon.models.pictures.crops import cut
 from prosopon.models.roles import FaceEmbedder
 from prosopon.models.runtime.session import Compute
@@ -52,3 +55,26 @@ def test_a_batch_gives_what_single_chips_give(embedder: FaceEmbedder) -> None:
     for i in range(3):
         np.testing.assert_allclose(embedder.embed(chips[i : i + 1])[0], together[i], atol=1e-4)
     assert embedder.embed(chips[:0]).shape == (0, embedder.dim)
+
+
+def test_what_strangers_share_is_taken_out() -> None:
+    # By hand: (0.6, 0.8, 0) less the mean (0, 0, 0.5) is (0.6, 0.8, -0.5); without the second axis (0.6, 0, -0.5).
+    shared = Shared(np.array([0, 0, 0.5], np.float32), np.array([[0, 1, 0]], np.float32))
+    found = shared.remove(np.array([[0.6, 0.8, 0.0]], np.float32))
+    np.testing.assert_allclose(found, [[0.6 / 0.61**0.5, 0, -0.5 / 0.61**0.5]], rtol=1e-6)
+
+
+def test_two_women_of_one_race_are_not_nearer_than_strangers_at_large() -> None:
+    """FairFace's labels say who; 40 of them, of whom nobody was in the learning."""
+    folder = require(DATA / "fairface")
+    with (folder / "labels.csv").open() as stream:
+        rows = [row for row in csv.DictReader(stream) if row["race"] == "East Asian"]
+    detector = CenterFace(weights("centerface").path, Compute(), DetectionSettings())
+    network = RetailReidentification(*weights("face-reidentification-retail-0095").paths, Compute())
+    women = [folder / row["file"] for row in rows if row["gender"] == "Female"][:40]
+    chips = np.stack([chip_of(detector, path, network.crop) for path in women])
+    apart = ~np.eye(len(women), dtype=bool)
+    alone, served = normalize(network.raw(chips)), network.embed(chips)
+    np.testing.assert_allclose(np.linalg.norm(served, axis=1), 1, atol=1e-5)
+    assert (alone @ alone.T)[apart].mean() > 0.1
+    assert abs((served @ served.T)[apart].mean()) < 0.03
