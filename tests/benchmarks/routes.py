@@ -142,7 +142,7 @@ def aifaceswap(call: Caller) -> None:
     task = call(f"POST {base}/faceswap", {**token, "files": pictures}).json()["data"]["task_id"]
     several = {**token, "files": pictures, "data": {"index": "1"}}
     call(f"POST {base}/multi_faceswap", several)
-    call(f"POST {base}/extract_face", {**token, "files": {"source_image": PARTY.read_bytes()}})
+    call(f"POST {base}/extract_face", {**token, "files": {"img": PARTY.read_bytes()}})
     ends = time.monotonic() + SWAP
     while time.monotonic() < ends:
         data = call(f"GET {base}/task/{{task_id}}", token, task_id=task).json()["data"]
