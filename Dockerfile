@@ -3,10 +3,10 @@
 #   docker build -t prosopon:0.1.0 .
 #   docker run --init -p 127.0.0.1:8000:8000 -v prosopon:/data --shm-size 2g prosopon:0.1.0
 #
-# PIP_ARGUMENTS: of pip, such as the index of a mirror.
+# PIP_ARGUMENTS: of uv, which knows where torch's builds for CPUs are; a mirror's index and its CPU build go in here.
 FROM python:3.11-slim-bookworm
 
-ARG PIP_ARGUMENTS=""
+ARG PIP_ARGUMENTS="--torch-backend cpu"
 # What OpenCV and FFmpeg load; wget is what KubeRay's probes of Ray's pods call.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libgl1 libglib2.0-0 wget \
@@ -19,8 +19,11 @@ COPY configs configs
 COPY deployments deployments
 COPY models models
 COPY pipelines pipelines
-RUN python -m pip install --no-cache-dir --upgrade pip \
-    && python -m pip install --no-cache-dir ${PIP_ARGUMENTS} ".[postgres,s3]"
+# By default torch brings CUDA, some gigabytes that no CPU can use.
+RUN python -m pip install --no-cache-dir --upgrade pip uv \
+    && uv pip install --system --no-cache ${PIP_ARGUMENTS} ".[postgres,s3]" \
+    && python -c "import torch; assert torch.version.cuda is None, torch.__version__" \
+    && rm -rf build
 
 # The container's port is open to whom `docker run -p` opens it to.
 RUN cp serve_config.yaml config.yaml

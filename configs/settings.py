@@ -7,6 +7,7 @@ an explicit value always wins over the environment.
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -41,17 +42,17 @@ class DeploymentSettings(_Strict):
     max_replicas: Annotated[int, Field(ge=1)] = 1
     """How many there may be: they follow load."""
     target_ongoing_requests: Annotated[float, Field(gt=0)] = 4
-    """Requests of one replica at a time; for every so many there is one."""
+    """Requests of one replica at a time: there is one replica for each that many."""
     upscale_seconds: Annotated[float, Field(ge=0)] = 10
     """How long load lasts before replicas are added."""
     downscale_seconds: Annotated[float, Field(ge=0)] = 300
     """How long load lacks before replicas are taken away."""
     max_ongoing_requests: Annotated[int, Field(ge=1)] = 64
-    """At most so many requests are in a replica at once."""
+    """How many requests are in a replica at once, at most."""
     max_queued_requests: Annotated[int, Field(ge=-1)] = 256
-    """Up to so many more wait at each caller, and the rest are refused; -1 is any number."""
+    """How many more wait at each caller; the rest are refused. -1 is any number."""
     max_batch_size: Annotated[int, Field(ge=1)] = 8
-    """At most so many requests that wait together form a batch."""
+    """How many requests that wait together form a batch, at most."""
     batch_wait_ms: Annotated[float, Field(ge=0)] = 0
     """How long a batch waits to be filled."""
     concurrent_batches: Annotated[int, Field(ge=1)] = 1
@@ -115,6 +116,22 @@ class GenerationSettings(_Strict):
     """Largest photograph whose latent is asked for, where that is more than `images.max_bytes`."""
 
 
+class FilmLimits(_Strict):
+    """Films (gif, animated webp, mp4) in which faces are swapped. They are decoded in a process of their own, which has
+    `images.decode_bytes` of memory and, for every second of the film and one more, `images.decode_seconds`."""
+
+    max_bytes: Annotated[int, Field(ge=1)] = 16 * 1024**2
+    """Largest file, in bytes."""
+    max_seconds: Annotated[float, Field(ge=0)] = 15
+    """Longest film; 0 takes none."""
+    max_frames: Annotated[int, Field(ge=2)] = 450
+    """Most frames."""
+    max_pixels: Annotated[int, Field(ge=1)] = 1920 * 1080
+    """Largest frame: width times height."""
+    points_per_second: Annotated[int, Field(ge=0)] = 2
+    """What each second that has begun costs for each face, beside the price of a picture."""
+
+
 class SwapSettings(_Strict):
     """Face swaps, and how much of them is kept."""
 
@@ -153,8 +170,7 @@ class SwapSettings(_Strict):
     """Time after which another worker takes over a task whose worker died."""
     max_attempts: Annotated[int, Field(ge=1)] = 5
     """Attempts before a task is given up."""
-    public_url: Annotated[str, Field(pattern=r"^(https?://[^/]+)?$")] = ""
-    """How clients reach this server; empty is as they asked for it."""
+    films: FilmLimits = FilmLimits()
 
 
 class WebhookSettings(_Strict):
@@ -171,9 +187,9 @@ class WebhookSettings(_Strict):
     concurrency: Annotated[int, Field(ge=1)] = 64
     """Attempts at once."""
     per_host: Annotated[int, Field(ge=1)] = 4
-    """At most so many of them go to one host."""
+    """How many of them go to one host, at most."""
     per_key: Annotated[int, Field(ge=1)] = 16
-    """At most so many of them belong to one key."""
+    """How many of them belong to one key, at most."""
 
 
 class IngestionSettings(_Strict):
@@ -239,8 +255,11 @@ class FaceCheckSettings(_Strict):
 
 
 class HttpSettings(_Strict):
-    """What strangers may hold of the server while they talk to it."""
+    """How clients reach this server, and what strangers may hold of it while they talk to it."""
 
+    public_url: Annotated[str, Field(pattern=r"^(https?://[\w.:\[\]-]+(/[\w.~-]+)*)?$")] = ""
+    """How clients reach this server, such as ``https://example.org/faces`` behind a proxy; empty is as they asked for
+    it. The proxy may keep the path's beginning or take it off."""
     body_bytes: Annotated[int, Field(ge=1)] = 128 * 1024 * 1024
     """Largest body of a request, whatever its route allows."""
     held_bytes: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
@@ -264,6 +283,11 @@ class HttpSettings(_Strict):
     """Addresses and networks of the proxies before this server, whose X-Forwarded-For says who asks; everybody else's
     is replaced by the address that the connection comes from."""
 
+    @property
+    def prefix(self) -> str:
+        """What the paths of `public_url` begin with, without a slash at its end; mostly nothing."""
+        return urlsplit(self.public_url).path
+
 
 class ImageLimits(_Strict):
     """Checked before a picture is decoded. Pictures that may take long or much memory to decode go to a process of
@@ -282,7 +306,7 @@ class ImageLimits(_Strict):
     decode_bytes: Annotated[int, Field(ge=1 << 26)] = 1 << 30
     """Most memory, in bytes, that that process can take."""
     costly_decodes: Annotated[int, Field(ge=1)] = 1
-    """At most so many such pictures are decoded at a time on a machine, and the others wait."""
+    """How many such pictures are decoded at a time on a machine, at most; the others wait."""
 
 
 class FetchSettings(_Strict):
@@ -332,8 +356,8 @@ class ModelSettings(_Strict):
     generator_class: Annotated[int, Field(ge=0)] | None = None
     """Of a StyleGAN2 file with classes, the one whose faces are made."""
     plans: dict[Literal["detector", "generator"], PlanName] = {}
-    """Role -> runtime and precision on CPUs. Unset, the fastest on this machine, by measurement, of those in full
-    precision (docs/performance.md)."""
+    """Role -> runtime and precision on CPUs. Unset, the fastest on this machine, by measurement, of those that cost
+    no accuracy or memory worth naming (docs/performance.md)."""
     directory: Path = Field(default_factory=lambda: _absolute(_Environment().models))
     """Where weights are kept."""
     mirror: Path | None = Field(default_factory=_mirror)

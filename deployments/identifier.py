@@ -5,6 +5,7 @@ import json
 import logging
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -135,12 +136,12 @@ class Strangers:
             "models": self._models.model_dump(mode="json"),
             "detection": self._detection.model_dump(mode="json"),
         }
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "prosopon.models.matching.cohort"], stdin=subprocess.PIPE
-        )
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(settings).encode())
-        self._process.stdin.close()
+        with tempfile.TemporaryFile() as told:
+            told.write(json.dumps(settings).encode())
+            told.seek(0)
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "prosopon.models.matching.cohort"], stdin=told
+            )
 
 
 class Trainer:

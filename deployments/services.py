@@ -66,6 +66,10 @@ class FaceIndexService(Protocol):
 
     async def add(self, face: NewFace) -> FaceRecord: ...
 
+    async def add_embedded(self, fingerprint: str, face: NewFace) -> FaceRecord:
+        """`add` of a face that the embedder of that fingerprint saw, in whichever process."""
+        ...
+
     async def search(self, queries: Sequence[Query]) -> list[list[Match]]:
         """For each query the nearest faces, best first: one call for all of them. Raises their first error."""
         ...

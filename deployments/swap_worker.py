@@ -2,12 +2,9 @@
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
-from functools import partial
 from typing import Any, TypeVar
 
 from ray import serve
@@ -28,15 +25,22 @@ from prosopon.deployments.serving.batching import compute_for
 from prosopon.deployments.serving.messages import Rejected
 from prosopon.deployments.serving.nudges import Poker, Wakeable
 from prosopon.deployments.serving.remote import remote
-from prosopon.deployments.serving.renewal import renewed
+from prosopon.deployments.serving.working import Failure, see_through
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records
-from prosopon.deployments.state.errors import BlobCorrupt, BlobMissing
-from prosopon.deployments.state.jobs.task_types import ClaimedTask, TaskInput, TaskResult
+from prosopon.deployments.state.errors import BlobCorrupt, BlobMissing, NotEnoughCredits
+from prosopon.deployments.state.jobs.task_types import ClaimedTask, Notice, TaskInput, TaskResult
 from prosopon.deployments.state.jobs.tasks import TaskStore
 from prosopon.deployments.web.client import Unreachable, WebClient, WebError
 from prosopon.models.pictures.decoding import ImageError
-from prosopon.models.swap.face_swap import FaceSwap, FoundFaces, NoSwap, SwappedPicture, face_names
+from prosopon.models.swap.face_swap import (
+    FaceSwap,
+    FoundFaces,
+    NoSwap,
+    SwappedPicture,
+    face_names,
+    film_points,
+)
 
 logger = logging.getLogger("ray.serve")
 
@@ -46,11 +50,16 @@ _MAX_FETCHING = 32
 _AHEAD = 1
 """Tasks whose pictures are there already while others are being swapped."""
 _UNREACHABLE_ATTEMPTS = 3
-_PAUSE = timedelta(seconds=2)
+_TELL_SECONDS = 1.0
+"""How often the progress of a film is put on record."""
 _DRAIN_SECONDS = 7.0
 """Within what Serve gives a replica to stop."""
 
 Result = TypeVar("Result")
+
+
+class _Lost(Exception):
+    """Another worker has the task, whose work is cancelled here already."""
 
 
 @serve.deployment
@@ -67,13 +76,15 @@ class SwapWorker:
         state: StateSettings,
         settings: DeploymentSettings,
         courier: DeploymentHandle,
+        notice: Notice,
     ) -> None:
+        """notice: what webhooks are told of a task, in the words of the API that took it."""
         self._limits, self._settings, self._swaps_at_once = images, swap, settings.concurrent_batches
         self._swap = await asyncio.to_thread(
             FaceSwap.load, models, detection, images, swap, compute_for(settings)
         )
         records = await asyncio.to_thread(Records, state.database)
-        self._tasks = TaskStore(records, BlobStore(records, state.blobs), swap)
+        self._tasks = TaskStore(records, BlobStore(records, state.blobs), swap, notice=notice)
         self._client = WebClient(fetch)
         self._courier = Poker(remote(courier, Pokeable))
         self._swappers = ThreadPoolExecutor(settings.concurrent_batches, thread_name_prefix="swap")
@@ -159,54 +170,50 @@ class SwapWorker:
             logger.error("a task is left to its next attempt", exc_info=error)
 
     async def _do(self, task: ClaimedTask) -> None:
-        if task.attempt > self._settings.max_attempts:
-            await self._fail(task, f"given up: {task.attempt - 1} attempts were interrupted")
-            return
-        work = asyncio.create_task(self._work(task))
-        renew = partial(self._in, self._state, self._tasks.renew, task)
         try:
-            async with renewed(renew, self._settings.lease_seconds, work.cancel) as renewal:
-                await work
-        except asyncio.CancelledError:
-            if not renewal.done():
-                raise
-            logger.warning("task %s was taken over by another worker", task.id.hex)
+            if await see_through(task, self._tasks, self._work, self._failure, self._settings.lease_seconds):
+                self._courier()
         finally:
             self._fetching.discard(task)
             self._fetched.discard(task)
 
-    async def _work(self, task: ClaimedTask) -> None:
-        try:
-            picture, *faces = await self._pictures(task)
-            swapped = await self._in(self._swappers, self._timed, task, picture, faces)
-            blob = Blob(swapped.data, swapped.media_type)
-            result = TaskResult(blob, swapped.suffix, swapped.similarity, swapped.method)
-            ended = await self._in(self._state, self._tasks.succeed, task, result)
-        except Unreachable as error:
-            if task.attempt < _UNREACHABLE_ATTEMPTS:
-                await self._postpone(task, str(error))
-            else:
-                await self._fail(task, str(error))
-            return
-        except (WebError, ImageError, NoSwap) as error:
-            await self._fail(task, str(error))
-            return
-        except (BlobMissing, BlobCorrupt):
-            await self._fail(task, "a picture of the task is lost")
-            return
-        except Exception:
-            logger.exception("task %s failed in attempt %d", task.id.hex, task.attempt)
-            if task.attempt < self._settings.max_attempts:
-                await self._postpone(task, "internal error; the server's log has the details")
-            else:
-                await self._fail(task, "internal error; the server's log has the details")
-            return
-        if ended:
-            self._courier()
+    async def _work(self, task: ClaimedTask) -> bool:
+        picture, *faces = await self._pictures(task)
+        swapped = await self._in(self._swappers, self._timed, task, picture, faces)
+        blob = Blob(swapped.data, swapped.media_type)
+        result = TaskResult(blob, swapped.suffix, swapped.similarity, swapped.method)
+        return await self._in(self._state, self._tasks.succeed, task, result)
+
+    def _failure(self, error: Exception) -> Failure:
+        match error:
+            case Unreachable():
+                return Failure(str(error), _UNREACHABLE_ATTEMPTS)
+            case WebError() | ImageError() | NoSwap():
+                return Failure(str(error))
+            case BlobMissing() | BlobCorrupt():
+                return Failure("a picture of the task is lost")
+            case _Lost():  # What is recorded of it now is nobody's.
+                return Failure("taken over by another worker")
+        logger.error("a task failed", exc_info=error)
+        return Failure("internal error; the server's log has the details", self._settings.max_attempts)
 
     def _timed(self, task: ClaimedTask, picture: bytes, faces: list[bytes]) -> SwappedPicture:
         started = time.perf_counter()
-        swapped = self._swap.swap(picture, faces, task.indices)
+        told = started - _TELL_SECONDS
+
+        def progress(share: float) -> None:
+            nonlocal told
+            if time.perf_counter() - told >= _TELL_SECONDS:
+                told = time.perf_counter()
+                if not self._tasks.advance(task, round(share, 3)):
+                    raise _Lost
+
+        if points := film_points(picture, len(faces), self._settings.films):
+            try:
+                self._tasks.charge_film(task, points)
+            except NotEnoughCredits:
+                raise NoSwap(f"source_image is a film: {points} points for its length are missing") from None
+        swapped = self._swap.swap(picture, faces, task.indices, progress)
         self._seconds.observe(time.perf_counter() - started)
         return swapped
 
@@ -215,30 +222,25 @@ class SwapWorker:
         names = ["source_image", *face_names(len(task.inputs) - 1)]
         self._fetching.add(task)
         try:
-            asked = (self._input(item, name) for item, name in zip(task.inputs, names, strict=True))
+            asked = (
+                self._input(item, name, film=not index)
+                for index, (item, name) in enumerate(zip(task.inputs, names, strict=True))
+            )
             return await asyncio.gather(*asked)
         finally:
             self._fetching.discard(task)
             self._fetched.add(task)
             self._wakeable.wake()
 
-    async def _input(self, item: TaskInput, name: str) -> bytes:
+    async def _input(self, item: TaskInput, name: str, *, film: bool) -> bytes:
         if item.url is None:
             return await self._in(self._state, self._tasks.read, item)
         try:
+            if film:
+                return (await self._client.get_film(item.url, self._limits, self._settings.films)).data
             return (await self._client.get_picture(item.url, self._limits.max_bytes)).data
         except WebError as error:
             raise type(error)(f"{name}: {error}") from None
-
-    # --------------------------------------------------------------------------------------------------- helpers
-
-    async def _fail(self, task: ClaimedTask, message: str) -> None:
-        if await self._in(self._state, self._tasks.fail, task, message):
-            self._courier()
-
-    async def _postpone(self, task: ClaimedTask, message: str) -> None:
-        pause = _PAUSE * 2 ** (task.attempt - 1) * random.uniform(0.8, 1.2)
-        await self._in(self._state, self._tasks.postpone, task, pause, message)
 
     @staticmethod
     async def _in(executor: ThreadPoolExecutor, function: Callable[..., Result], *args: Any) -> Result:

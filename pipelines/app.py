@@ -22,6 +22,7 @@ from prosopon.models.faces.attributes import embedding
 from prosopon.models.faces.attributes.table import ATTRIBUTES, Attributes
 from prosopon.models.load import check_names, face_model_available, inverts, sharing
 from prosopon.models.weights.pins import settle
+from prosopon.pipelines.apis.aifaceswap.wire import notification
 from prosopon.pipelines.graphs.face_analysis import ModelHandles
 from prosopon.pipelines.graphs.generation import GeneratorHandles
 from prosopon.pipelines.graphs.recognition import RecognitionHandles
@@ -114,7 +115,7 @@ def generation(settings: Settings) -> GeneratorHandles:
 
 
 def swapping(settings: Settings) -> SwapHandles:
-    """detect -> swap, in one process, and the webhooks that tell of it."""
+    """detect -> swap, in one process, and the webhooks that tell of it in the words of the one API that has tasks."""
     resources = settings.deployments
     AddressPolicy(settings.fetch.allow)  # An entry that is none is an error before anything starts.
     courier = options(Courier, resources.courier, by_backlog).bind(
@@ -129,6 +130,7 @@ def swapping(settings: Settings) -> SwapHandles:
         settings.state,
         resources.swap_worker,
         courier,
+        notification,
     )
     return SwapHandles(worker, courier)
 

@@ -26,7 +26,7 @@ from prosopon.pipelines.http import health
 from prosopon.pipelines.http.front_door import FrontDoor
 from prosopon.pipelines.http.keys import Authenticator
 from prosopon.pipelines.http.limits import LIMIT, RateLimit
-from prosopon.pipelines.http.routing import canonical_path
+from prosopon.pipelines.http.routing import canonical_path, without_prefix
 from prosopon.pipelines.services import Services
 
 logger = logging.getLogger("ray.serve")
@@ -56,10 +56,15 @@ class Dispatcher:
     """Chooses the API by the longest beginning of the path that is one's, and logs every request once."""
 
     def __init__(
-        self, apps: Mapping[Api, ASGIApp], fallback: ASGIApp, limit: RateLimit | None = None
+        self,
+        apps: Mapping[Api, ASGIApp],
+        fallback: ASGIApp,
+        limit: RateLimit | None = None,
+        prefix: str = "",
     ) -> None:
-        """fallback: for the paths of APIs that are not served, too. limit: of what one caller asks of all APIs."""
-        self._limit = limit
+        """fallback: for the paths of APIs that are not served, too. limit: of what one caller asks of all APIs.
+        prefix: what paths may begin with, where a proxy shows this server below its own root."""
+        self._limit, self._prefix = limit, prefix
         self._apps = {path: apps.get(api, fallback) for api, paths in _PATHS.items() for path in paths}
         self._apps |= {f"/openapi/{api}.json": app for api, app in apps.items()}
         self._fallback = fallback
@@ -72,6 +77,7 @@ class Dispatcher:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._fallback(scope, receive, send)
+        scope = without_prefix(scope, self._prefix)
         scope[LIMIT] = self._limit
         caller.set(f"address {scope['client'][0] if scope.get('client') else ''}")
         started, status = time.perf_counter(), 500
@@ -147,5 +153,5 @@ class Ingress:
         http = services.settings.http
         limit = RateLimit(http.requests_per_second, http.burst)
         aside = health.create_app(services.settings, services.keys, KeyStore(services.records))
-        dispatcher = Dispatcher(apps, aside, limit)
+        dispatcher = Dispatcher(apps, aside, limit, http.prefix)
         return FrontDoor(dispatcher, http)

@@ -5,6 +5,7 @@ import fcntl
 import logging
 import os
 import secrets
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _ADDRESS_FILE = "ray-address"
 _TOKEN_FILE = "ray-token"
 _LOCK_FILE = "server.lock"
+_SESSIONS_FILE = "ray-sessions"
 LOOPBACK = "127.0.0.1"
 MAX_MESSAGE_BYTES = 256 << 20
 
@@ -99,6 +101,19 @@ def announce(home: Path) -> None:
     partial.replace(home / _ADDRESS_FILE)
 
 
+def keep_last_logs(home: Path, session: Path) -> None:
+    """Remove what Ray, which leaves a folder of logs and sockets for each start, has left of starts before the last.
+
+    session: the folder of this start.
+    """
+    file = home / _SESSIONS_FILE
+    known = [Path(line) for line in file.read_text().splitlines()] if file.exists() else []
+    for folder in known[:-1]:
+        if folder.parent == session.parent and folder.name.startswith("session_"):
+            shutil.rmtree(folder, ignore_errors=True)
+    file.write_text("".join(f"{folder}\n" for folder in (*known[-1:], session)))
+
+
 def announced(home: Path) -> str | None:
     """The address of whoever served with this home last."""
     file = home / _ADDRESS_FILE
@@ -138,7 +153,7 @@ def join(address: str | None = None, home: Path | None = None) -> None:
             raise NotRunning(f"this process is part of the Ray instance at {joined} and cannot join another")
         return
     if address is None:
-        raise NotRunning(f"nobody serves with {home}: start `prosopon serve`, or name an address")
+        raise NotRunning(f"no server is running with {home}: start `prosopon serve`, or name an address")
     if token_file(home).exists():
         guard(home)
         Config.initialize("")  # Ray has read its environment when it was imported.

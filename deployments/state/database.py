@@ -10,7 +10,7 @@ not be upgraded once another process has written, and would fail instead of wait
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +25,8 @@ from prosopon.deployments.state.errors import SchemaTooNew, StorageBusy, Storage
 
 _BUSY_SECONDS = 5
 """Transactions take milliseconds: who waits longer is better told so than kept."""
+IN_LIST = 5_000
+"""Values in one IN list: SQLite and PostgreSQL allow about 32,000 parameters."""
 _MIGRATION_SECONDS = 30
 _CLOCKS_APART = timedelta(minutes=1)
 """How far the clocks of two machines of a cluster may differ without a claim being taken away."""
@@ -210,3 +212,9 @@ def _set_wal(cursor: Any) -> None:
 
 def _begin_sqlite(db: sa.Connection) -> None:
     db.exec_driver_sql("BEGIN IMMEDIATE" if db.get_execution_options().get("writes") else "BEGIN")
+
+
+def chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Parts that fit into an IN list."""
+    for start in range(0, len(values), IN_LIST):
+        yield values[start : start + IN_LIST]

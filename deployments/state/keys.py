@@ -88,7 +88,7 @@ class KeyStore:
         try:
             uuid.UUID(secret.strip())
         except ValueError:
-            raise StateError("the key is no UUID") from None
+            raise StateError("the key is not a UUID") from None
         with self._records.write() as db:
             query = sa.select(schema.keys).where(schema.keys.c.sha256 == _digest(secret))
             if row := db.execute(query).mappings().first():

@@ -15,14 +15,21 @@ from prosopon.deployments.state import schema
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records, now
 from prosopon.deployments.state.errors import BlobCorrupt, BlobMissing
-from prosopon.deployments.state.jobs.lease import Lease
+from prosopon.deployments.state.jobs.jobs import Hold, JobKind, Jobs
 
 CLAIM = timedelta(seconds=15)
 _TOUCH = timedelta(minutes=1)
 """A result's last use is written down no more often than this: reading must not mean writing."""
 
 _results = schema.results
-_LEASE = Lease(_results.c.key, _results.c.claimed, _results.c.claimant, CLAIM)
+RESULT = JobKind(
+    name="result",
+    table=_results,
+    payload=lambda _, row: Hold(row.key, row.claimant),
+    length=CLAIM,
+    until="claimed",
+    output="blob",
+)
 
 
 class ResultCache:
@@ -35,6 +42,7 @@ class ResultCache:
         self, records: Records, blobs: BlobStore, max_bytes: int, clock: Callable[[], datetime] = now
     ) -> None:
         self._records, self._blobs, self._max_bytes, self._now = records, blobs, max_bytes, clock
+        self._jobs = Jobs(RESULT, records, blobs, clock)
 
     def find(self, key: str) -> Blob | None:
         """The result, which becomes the most recently used; None where it is not there, or no longer whole."""
@@ -60,32 +68,24 @@ class ResultCache:
         row = {"key": key, "blob": None, "size": 0, "used": moment, "claimed": moment, "claimant": None}
         with self._records.write() as db:
             self._records.insert_missing(db, _results, [row])
-            return bool(_LEASE.take(db, claimant, moment, _results.c.key == key))
+            return bool(self._jobs.take(db, _results.c.key == key, claimant=claimant))
 
     def renew(self, key: str, claimant: UUID) -> bool:
         """To be called well within `CLAIM` while the work goes on."""
-        with self._records.write() as db:
-            return _LEASE.renew(db, key, claimant, self._now())
+        return self._jobs.renew(Hold(key, claimant))
 
     def abandon(self, key: str, claimant: UUID) -> None:
         """Give the claim up without a result."""
         with self._records.write() as db:
-            db.execute(sa.delete(_results).where(_LEASE.held(key, claimant)))
+            db.execute(sa.delete(_results).where(self._jobs.held(Hold(key, claimant))))
 
     def store(self, key: str, claimant: UUID, blob: Blob) -> None:
         """Keep a claimed result and let the least recently used ones go. One too large for the cache is not kept."""
         size = len(blob.data)
         if size > self._max_bytes:
             return self.abandon(key, claimant)
-        sha256 = blob.sha256
-        self._blobs.stage({sha256: blob})
-        with self._records.write() as db:
-            kept = _LEASE.end(db, key, claimant, size=size, used=self._now()) is not None
-            if kept:
-                self._blobs.reference(db, {sha256: 1}, {sha256: blob})
-                db.execute(sa.update(_results).where(_results.c.key == key).values(blob=sha256))
-            evicted = self._evict(db)
-        self._blobs.sweep(evicted if kept else [*evicted, sha256])
+        if self._jobs.finish(Hold(key, claimant), blob, size=size, used=self._now()):
+            self._evict()
         return None
 
     def computing(self) -> int:
@@ -93,7 +93,7 @@ class ResultCache:
         query = (
             sa.select(sa.func.count())
             .select_from(_results)
-            .where(_results.c.blob.is_(None), sa.not_(_LEASE.free(self._now())))
+            .where(_results.c.blob.is_(None), sa.not_(self._jobs.free()))
         )
         with self._records.read() as db:
             return int(db.execute(query).scalar_one())
@@ -101,20 +101,23 @@ class ResultCache:
     def size(self) -> int:
         """Bytes of all results."""
         with self._records.read() as db:
-            return int(db.execute(sa.select(sa.func.coalesce(sa.func.sum(_results.c.size), 0))).scalar_one())
+            return _size(db)
 
-    def _evict(self, db: sa.Connection) -> list[str]:
-        total = int(db.execute(sa.select(sa.func.coalesce(sa.func.sum(_results.c.size), 0))).scalar_one())
-        if total <= self._max_bytes:
-            return []
+    def _evict(self) -> None:
+        """Let the least recently used results go, until the others have room."""
+        if self.size() <= self._max_bytes:
+            return
         oldest = sa.select(_results.c.key, _results.c.size).where(_results.c.blob.is_not(None))
         leaving = []
-        for row in db.execute(oldest.order_by(_results.c.used, _results.c.key)):
-            if total <= self._max_bytes:
-                break
-            leaving.append(row.key)
-            total -= row.size
-        return self._delete(db, leaving)
+        with self._records.write() as db:
+            total = _size(db)
+            for row in db.execute(oldest.order_by(_results.c.used, _results.c.key)):
+                if total <= self._max_bytes:
+                    break
+                leaving.append(row.key)
+                total -= row.size
+            released = self._delete(db, leaving)
+        self._blobs.sweep(released)
 
     def _forget(self, keys: list[str]) -> None:
         with self._records.write() as db:
@@ -128,3 +131,7 @@ class ResultCache:
         )
         db.execute(sa.delete(_results).where(mine))
         return self._blobs.release(db, hashes)
+
+
+def _size(db: sa.Connection) -> int:
+    return int(db.execute(sa.select(sa.func.coalesce(sa.func.sum(_results.c.size), 0))).scalar_one())

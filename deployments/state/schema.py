@@ -279,6 +279,7 @@ tasks = sa.Table(
         "similarity", sa.Float, comment="of the result's faces to those put in; null where nobody measured"
     ),
     sa.Column("method", sa.String(32), comment="how the result was made; null where nobody said"),
+    sa.Column("progress", sa.Float, comment="0 to 1, of a film; null of a picture"),
     sa.Column("expires", Time(), comment="when its pictures are deleted; null once they are"),
     sa.Column("created", Time(), nullable=False),
     sa.Column("finished", Time()),

@@ -85,7 +85,7 @@ class AddressPolicy:
         name = entry.lower().rstrip(".")
         bare = name.removeprefix("*.")
         if not bare or any(character in bare for character in "*/:@ "):
-            raise ValueError(f"{entry!r} is no host name, address or network")
+            raise ValueError(f"{entry!r} is not a host name, an address or a network")
         if name != bare:
             self._domains.append(f".{bare}")
         else:

@@ -20,7 +20,7 @@ from typing import TypeVar
 import httpcore
 import httpx
 
-from prosopon.configs.settings import FetchSettings
+from prosopon.configs.settings import FetchSettings, FilmLimits, ImageLimits
 from prosopon.deployments.web.addresses import AddressPolicy
 
 MAX_URL = 2048
@@ -126,6 +126,12 @@ class WebClient:
         target = _parse(url)
         return await self._in_time(target.host, self._get(target, max_bytes))
 
+    async def get_film(self, url: str, limits: ImageLimits, films: FilmLimits) -> Fetched:
+        """`get_picture` of what may also be a film."""
+        most = max(limits.max_bytes, films.max_bytes)
+        target = _parse(url)
+        return await self._in_time(target.host, self._get(target, most, ("image/", "video/")))
+
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Send a body and read the status of the reply. Redirects are not followed.
 
@@ -163,13 +169,13 @@ class WebClient:
         except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
             raise Unreachable(f"{host} cannot be reached: {error or type(error).__name__}") from None
 
-    async def _get(self, target: httpx.URL, max_bytes: int) -> Fetched:
+    async def _get(self, target: httpx.URL, max_bytes: int, kinds: tuple[str, ...] = ("image/",)) -> Fetched:
         for _ in range(self._settings.max_redirects + 1):
-            request = self._request("GET", target, {"Accept": "image/*"})
+            request = self._request("GET", target, {"Accept": ",".join(f"{kind}*" for kind in kinds)})
             answer = await self._pool.handle_async_request(request)
             try:
                 if answer.status not in _REDIRECTS:
-                    return await _read(answer, target, max_bytes)
+                    return await _read(answer, target, max_bytes, kinds)
                 target = _redirected(answer, target)
             finally:
                 await answer.aclose()
@@ -298,17 +304,20 @@ def _redirected(answer: httpcore.Response, target: httpx.URL) -> httpx.URL:
     try:
         return _parse(str(target.join(location)))
     except (httpx.InvalidURL, ValueError):
-        raise BadAnswer(f"{target.host} redirects to what is no URL") from None
+        raise BadAnswer(f"{target.host} redirects to something that is not a URL") from None
 
 
-async def _read(answer: httpcore.Response, target: httpx.URL, max_bytes: int) -> Fetched:
+async def _read(
+    answer: httpcore.Response, target: httpx.URL, max_bytes: int, kinds: tuple[str, ...]
+) -> Fetched:
     """The body of a successful answer, at most so many bytes of it in memory."""
     headers = _headers(answer)
     if answer.status != 200:
         raise BadAnswer(f"{target.host} answered {answer.status}")
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if not media_type.startswith("image/") and media_type not in _UNTYPED:
-        raise BadAnswer(f"{target.host} sent {media_type[:64]}, which is not an image")
+    if not media_type.startswith(kinds) and media_type not in _UNTYPED:
+        wanted = "not an image" if len(kinds) == 1 else "neither an image nor a film"
+        raise BadAnswer(f"{target.host} sent {media_type[:64]}, which is {wanted}")
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise BadAnswer(f"{target.host} sent a compressed answer, which was not asked for")
     too_large = TooLarge(f"the picture from {target.host} has more than {max_bytes:,} bytes")

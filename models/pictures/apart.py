@@ -7,7 +7,6 @@ machine no more of them are at work than the settings say; who comes later waits
 import contextlib
 import json
 import os
-import select
 import signal
 import socket
 import struct
@@ -16,11 +15,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
 from prosopon.configs.settings import ImageLimits
+from prosopon.models.pictures import killable
 from prosopon.models.pictures.errors import ImageError, RejectionReason
 from prosopon.models.pictures.picture import Picture
 
@@ -29,18 +28,7 @@ REQUEST = struct.Struct("<II?Q")
 ANSWER = struct.Struct("<B?III")
 """Channels of the picture, whether it is grey, its height, width and bytes of its profile; or no channels and the bytes
 of an error as JSON."""
-_START_SECONDS = 30
-_PATIENCE = 3
-"""Times the processor's seconds that a decode may take, where others take the processor."""
 _LOOK_SECONDS = 0.02
-
-
-class _Gone(Exception):
-    """The process has ended."""
-
-
-class _Late(Exception):
-    """The process did not answer in time."""
 
 
 def decode_apart(data: bytes, limits: ImageLimits, reduce: int = 1, *, keep_alpha: bool = False) -> Picture:
@@ -53,8 +41,8 @@ def decode_apart(data: bytes, limits: ImageLimits, reduce: int = 1, *, keep_alph
         for again in (True, False):
             try:
                 return _ask(_running(), data, limits, reduce, keep_alpha)
-            except (_Gone, _Late) as error:
-                if _end() == -signal.SIGPROF or isinstance(error, _Late):
+            except (killable.Gone, killable.Late) as error:
+                if _end() == -signal.SIGPROF or isinstance(error, killable.Late):
                     raise _too_slow(limits) from None
                 # It may have ended just now because nothing came, or the kernel killed it.
                 if not again:
@@ -75,23 +63,7 @@ _process: subprocess.Popen[bytes] | None = None
 def _running() -> subprocess.Popen[bytes]:
     global _process
     if _process is None or _process.poll() is not None:
-        threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
-        memory = {
-            "MALLOC_ARENA_MAX": "1",
-            "MALLOC_TRIM_THRESHOLD_": "1048576",
-            "MALLOC_MMAP_THRESHOLD_": "1048576",
-        }
-        package = str(Path(sys.modules["prosopon"].__file__ or "").parents[1])
-        path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-        _process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "prosopon.models.pictures.decoder_process"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            env={**os.environ, **threads, **memory, "PYTHONPATH": path},
-        )
-        _read(_process, bytearray(1), time.monotonic() + _START_SECONDS)
+        _process = killable.started("prosopon.models.pictures.decoder_process")
     return _process
 
 
@@ -99,13 +71,8 @@ def _end() -> int:
     """How the process ended, if it had not to be ended."""
     global _process
     process, _process = _process, None
-    assert process is not None
-    process.kill()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with contextlib.suppress(OSError):
-                pipe.close()
-    return process.wait()
+    # Where it is None, it did not even start.
+    return killable.ended(process) if process is not None else 0
 
 
 @contextlib.contextmanager
@@ -130,38 +97,18 @@ def _slot(count: int) -> Iterator[None]:
 def _ask(
     process: subprocess.Popen[bytes], data: bytes, limits: ImageLimits, reduce: int, keep_alpha: bool
 ) -> Picture:
-    assert process.stdin is not None
-    until = time.monotonic() + _PATIENCE * limits.decode_seconds
+    until = time.monotonic() + killable.PATIENCE * limits.decode_seconds
     told = limits.model_dump_json().encode()
-    for piece in (REQUEST.pack(len(told), reduce, keep_alpha, len(data)), told, data):
-        rest = memoryview(piece)
-        while rest:
-            try:
-                rest = rest[os.write(process.stdin.fileno(), rest) :]
-            except BrokenPipeError:
-                raise _Gone from None
+    killable.write(process, REQUEST.pack(len(told), reduce, keep_alpha, len(data)), told, data)
     answer = bytearray(ANSWER.size)
-    _read(process, answer, until)
+    killable.read(process, answer, until)
     channels, grey, height, width, profile_size = ANSWER.unpack(answer)
     if channels:
         pixels, profile = np.empty((height, width, channels), np.uint8), bytearray(profile_size)
-        _read(process, pixels.reshape(-1).data, until)
-        _read(process, profile, until)
+        killable.read(process, pixels.reshape(-1).data, until)
+        killable.read(process, profile, until)
         return Picture(pixels, grey, bytes(profile))
     error = bytearray(height)
-    _read(process, error, until)
+    killable.read(process, error, until)
     reason, message = json.loads(error)
     raise ImageError(RejectionReason(reason), message)
-
-
-def _read(process: subprocess.Popen[bytes], into: bytearray | memoryview, until: float) -> None:
-    """Fill a buffer. Raises `_Late` and `_Gone`."""
-    assert process.stdout is not None
-    rest = memoryview(into)
-    while rest:
-        if not select.select([process.stdout], [], [], max(0.0, until - time.monotonic()))[0]:
-            raise _Late
-        count = os.readv(process.stdout.fileno(), [rest])
-        if not count:
-            raise _Gone
-        rest = rest[count:]

@@ -83,12 +83,12 @@ def _unknown() -> ImageError:
     )
 
 
-def _damaged(why: str) -> ImageError:
+def damaged(why: str) -> ImageError:
     return ImageError(RejectionReason.CORRUPT, f"The image is damaged or incomplete: {why}.")
 
 
-class _Parts:
-    """Counts the parts of a header. Raises `ImageError` where they are too many."""
+class Parts:
+    """Counts the parts of a header. Raises `ImageError` where they are more than `most`."""
 
     def __init__(self, most: int) -> None:
         self._most = self._left = most
@@ -96,39 +96,39 @@ class _Parts:
     def one(self) -> None:
         self._left -= 1
         if self._left < 0:
-            raise _damaged(f"its header has more than {self._most:,} parts")
+            raise damaged(f"its header has more than {self._most:,} parts")
 
 
 # ---------------------------------------------------------------------------------------------------------- JPEG
 
 
 def _jpeg(data: bytes, limits: ImageLimits) -> Header:
-    parts = _Parts(limits.max_segments)
+    parts = Parts(limits.max_segments)
     position, padding, frame = 2, 0, None
     while True:
         marker, skipped, position = _next_marker(data, position)
         padding += skipped
         if padding > _MAX_PADDING:
-            raise _damaged("its segments lie too far apart")
+            raise damaged("its segments lie too far apart")
         if marker in (0xD8, 0x01) or 0xD0 <= marker <= 0xD7:  # Markers without a length.
             parts.one()
             continue
         if marker == 0xD9:
-            raise _damaged("it ends before its pixels")
+            raise damaged("it ends before its pixels")
         (length,) = struct.unpack_from(">H", data, position)
         if length < 2:
-            raise _damaged("a segment has no length")
+            raise damaged("a segment has no length")
         parts.one()
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             if frame is not None:
-                raise _damaged("it has two frame headers")
+                raise damaged("it has two frame headers")
             height, width, components, first = struct.unpack_from(">HHBB", data, position + 3)
             frame = marker, width, height, components, first
         if marker == 0xDA:
             break
         position += length
     if frame is None:
-        raise _damaged("it has no frame header")
+        raise damaged("it has no frame header")
     kind, width, height, components, first = frame
     _check(width, height, limits)
     complete = data.rfind(b"\xff\xd9", position) >= 0
@@ -137,12 +137,12 @@ def _jpeg(data: bytes, limits: ImageLimits) -> Header:
         # In what follows FF stands before 00 unless it begins a marker.
         scans += data.count(b"\xff\xda", position)
         if scans > limits.max_scans:
-            raise _damaged(f"it has {scans:,} scans; at most {limits.max_scans:,} are accepted")
+            raise damaged(f"it has {scans:,} scans; at most {limits.max_scans:,} are accepted")
         if (
             len(re.findall(rb"\xff[\xc4\xdb\xdd\xe0-\xef\xfe]", data[position:]))
             > limits.max_segments + 4 * scans
         ):
-            raise _damaged(f"it has more than {limits.max_segments:,} segments")
+            raise damaged(f"it has more than {limits.max_segments:,} segments")
     pixels = width * height
     simple = kind in (0xC0, 0xC1) and scans <= 4 and pixels <= _LARGE_BASELINE
     progressive = kind == 0xC2 and scans * pixels <= _MAX_WORK and pixels <= _SMALL
@@ -158,7 +158,7 @@ def _next_marker(data: bytes, position: int) -> tuple[int, int, int]:
         if position - start > _MAX_PADDING:
             break
     if data[position] != 0xFF:
-        raise _damaged("there is no segment where one should begin")
+        raise damaged("there is no segment where one should begin")
     return data[position + 1], position - start, position + 2
 
 
@@ -177,7 +177,7 @@ def _refined(data: bytes, component: int) -> bool:
 
 def _png(data: bytes, limits: ImageLimits) -> Header:
     # Encoders cut the pixels into chunks of some kilobytes, so there may be as many as the file is long.
-    parts = _Parts(limits.max_segments + len(data) // 1024)
+    parts = Parts(limits.max_segments + len(data) // 1024)
     if data[8:16] != b"\0\0\0\x0dIHDR":
         raise _unknown()
     width, height, depth = struct.unpack_from(">IIB", data, 16)
@@ -195,7 +195,7 @@ def _png(data: bytes, limits: ImageLimits) -> Header:
 
 
 def _webp(data: bytes, limits: ImageLimits) -> Header:
-    parts = _Parts(limits.max_segments)
+    parts = Parts(limits.max_segments)
     size: tuple[int, int] | None = None
     position = 12
     while position + 8 <= len(data):
@@ -212,7 +212,7 @@ def _webp(data: bytes, limits: ImageLimits) -> Header:
             size = width & 0x3FFF, height & 0x3FFF
         position = body + length + length % 2
     if size is None:
-        raise _damaged("it has no picture")
+        raise damaged("it has no picture")
     return Header("image/webp", *size, costly=size[0] * size[1] > _SMALL)
 
 
@@ -225,7 +225,7 @@ def _int24(data: bytes, position: int) -> int:
 
 def _gif(data: bytes, limits: ImageLimits) -> Header:
     """Everything before the first frame, whose size counts where it reaches over the edge."""
-    parts = _Parts(limits.max_segments)
+    parts = Parts(limits.max_segments)
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     position = 13 + _palette(flags)
     while data[position] != 0x2C:
@@ -272,7 +272,7 @@ def _dib(data: bytes, position: int) -> tuple[int, int, int]:
 
 def _ico(data: bytes, limits: ImageLimits) -> Header:
     """The directory does not tell the size of the pictures inside: look at these. The largest counts."""
-    parts = _Parts(min(256, limits.max_segments))
+    parts = Parts(min(256, limits.max_segments))
     largest = (0, 0)
     for index in range(struct.unpack_from("<H", data, 4)[0]):
         parts.one()
@@ -296,7 +296,7 @@ def _tiff(data: bytes, limits: ImageLimits) -> Header:
     (offset,) = struct.unpack_from(f"{order}I", data, 4)
     (entries,) = struct.unpack_from(f"{order}H", data, offset)
     if entries > limits.max_segments:
-        raise _damaged(f"its header has more than {limits.max_segments:,} parts")
+        raise damaged(f"its header has more than {limits.max_segments:,} parts")
     values: dict[str, tuple[int, ...]] = {}
     for index in range(entries):
         tag, kind, count = struct.unpack_from(f"{order}HHI", data, offset + 2 + 12 * index)
@@ -306,22 +306,22 @@ def _tiff(data: bytes, limits: ImageLimits) -> Header:
     _check(width, height, limits)
     samples, bits = values.get("samples", (1,))[0], values.get("bits", (1,))
     if not 1 <= samples <= 6 or not bits or max(bits) > 64 or len(bits) > 6:
-        raise _damaged(f"it has {samples} samples of {max(bits, default=0)} bits in a pixel")
+        raise damaged(f"it has {samples} samples of {max(bits, default=0)} bits in a pixel")
     if any(kind not in (1, 2, 3) for kind in values.get("sample_format", ())[:6]):
-        raise _damaged("its samples are of an unknown kind")
+        raise damaged("its samples are of an unknown kind")
     tile = values.get("tile_width", (1,))[0], values.get("tile_height", (1,))[0]
     if min(tile) < 1 or tile[0] > max(2 * width, 1024) or tile[1] > max(2 * height, 1024):
-        raise _damaged(f"its tiles are {tile[0]} x {tile[1]} pixels and the picture {width} x {height}")
+        raise damaged(f"its tiles are {tile[0]} x {tile[1]} pixels and the picture {width} x {height}")
     pieces = max(len(values.get("strips", ())), len(values.get("tiles", ())))
     if pieces > samples * (height + limits.max_segments):
-        raise _damaged(f"it is in {pieces:,} pieces")
+        raise damaged(f"it is in {pieces:,} pieces")
     return Header("image/tiff", width, height, costly=True)
 
 
 def _tiff_values(data: bytes, order: str, position: int, kind: int, count: int) -> tuple[int, ...]:
     size = _TIFF_SIZES.get(kind, 1)
     if count * size > len(data):
-        raise _damaged("a list of its header is longer than the file")
+        raise damaged("a list of its header is longer than the file")
     if count * size > 4:
         (position,) = struct.unpack_from(f"{order}I", data, position)
     letter = {3: "H", 4: "I", 16: "Q"}.get(kind, "B")
@@ -333,19 +333,19 @@ def _tiff_values(data: bytes, order: str, position: int, kind: int, count: int) 
 
 def _heif(data: bytes, limits: ImageLimits) -> Header:
     """The largest size that any of its items declares (box ``ispe``)."""
-    parts = _Parts(limits.max_segments)
+    parts = Parts(limits.max_segments)
     sizes = [(0, 0)]
     end = len(data)
-    for kind, start, stop in _boxes(data, 0, end, parts):
+    for kind, start, stop in boxes(data, 0, end, parts):
         if kind == b"meta":
-            for inner, inner_start, inner_stop in _boxes(data, start + 4, stop, parts):
+            for inner, inner_start, inner_stop in boxes(data, start + 4, stop, parts):
                 if inner != b"iprp":
                     continue
-                for container, first, last in _boxes(data, inner_start, inner_stop, parts):
+                for container, first, last in boxes(data, inner_start, inner_stop, parts):
                     if container == b"ipco":
                         sizes += [
                             struct.unpack_from(">II", data, at + 4)
-                            for name, at, _ in _boxes(data, first, last, parts)
+                            for name, at, _ in boxes(data, first, last, parts)
                             if name == b"ispe"
                         ]
     width, height = max(sizes, key=lambda size: size[0] * size[1])
@@ -353,7 +353,7 @@ def _heif(data: bytes, limits: ImageLimits) -> Header:
     return Header(media, width, height, costly=True)
 
 
-def _boxes(data: bytes, position: int, end: int, parts: _Parts) -> Iterator[tuple[bytes, int, int]]:
+def boxes(data: bytes, position: int, end: int, parts: Parts) -> Iterator[tuple[bytes, int, int]]:
     """Kind, beginning and end of each box between two positions (ISO/IEC 14496-12)."""
     while position + 8 <= end:
         parts.one()
@@ -364,7 +364,7 @@ def _boxes(data: bytes, position: int, end: int, parts: _Parts) -> Iterator[tupl
             head = 16
         stop = end if size == 0 else min(end, position + size)
         if stop < position + head:
-            raise _damaged("a box is shorter than its header")
+            raise damaged("a box is shorter than its header")
         yield kind, position + head, stop
         position = stop
 

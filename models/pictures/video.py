@@ -19,6 +19,7 @@ import imageio
 import numpy as np
 from imageio.core.request import Request
 from imageio.plugins.pyav import PyAVPlugin
+from numpy.typing import NDArray
 
 from prosopon.models.faces.detections import FilmFormat, RGBImage
 
@@ -96,8 +97,8 @@ class FilmWriter:
         self._spool = Spool(dim)
         self._folder = tempfile.TemporaryDirectory(prefix="prosopon-film-")
         self._path = Path(self._folder.name) / f"film.{format}"
-        self._palette = _Palette(dim) if format == "gif" else None
-        open_sink: dict[FilmFormat, Callable[[], _Sink]] = {
+        self._palette = Palette(dim, dim) if format == "gif" else None
+        open_sink: dict[FilmFormat, Callable[[], Sink]] = {
             "mp4": lambda: _mp4(self._path, fps, kbitrate),
             "gif": lambda: _gif(self._path, fps),
             "webp": lambda: _webp(self._path, fps),
@@ -114,7 +115,7 @@ class FilmWriter:
         if self._palette is not None:
             self._palette.add(picture)
             if len(self._spool) == self._pictures:
-                self._sink.convert_by(_PaletteUse(self._palette.finish()))
+                self._sink.convert_by(PaletteUse(self._palette.finish()))
                 self._show_spooled()
         else:
             self._show(picture)
@@ -160,7 +161,7 @@ def _thinned(order: Sequence[int], fps: int) -> list[int]:
     return [order[min(len(order) - 1, tick * fps // _FASTEST_GIF)] for tick in range(count)]
 
 
-class _Sink(PyAVPlugin):
+class Sink(PyAVPlugin):
     """imageio's writer of a container with one video stream, with what its interface leaves out: FFmpeg's options of
     the encoder, and what is done to every frame before it. The protected names are imageio's, as of 2.38."""
 
@@ -175,8 +176,10 @@ class _Sink(PyAVPlugin):
         codec_options: dict[str, str],
         container_options: dict[str, str],
         bit_rate: int | None = None,
-        convert: "_Conversion | None" = None,
+        convert: "Conversion | None" = None,
+        clock: Fraction | None = None,
     ) -> None:
+        """clock: seconds of a tick, in which `write_at` counts; None is one for each frame."""
         super().__init__(
             Request(str(path), "w"), container=format, options={**_BITEXACT, **container_options}
         )
@@ -185,7 +188,9 @@ class _Sink(PyAVPlugin):
         assert isinstance(stream, av.video.VideoStream)
         self.context = context = stream.codec_context
         context.options = codec_options
-        context.time_base = Fraction(1, fps)
+        context.time_base = clock or Fraction(1, fps)
+        if clock is not None:
+            stream.time_base = clock
         context.thread_count = 1
         context.flags |= av.codec.context.Flags.bitexact
         if bit_rate:
@@ -200,19 +205,24 @@ class _Sink(PyAVPlugin):
             self._open = False
             super().close()
 
-    def convert_by(self, convert: "_Conversion") -> None:
+    def write_at(self, frame: NDArray[np.uint8], moment: int) -> None:
+        """frame: ``(H, W, 3)`` or ``(H, W, 4)`` uint8 RGB; moment: in ticks, later than the last one's."""
+        self.frames_written = moment
+        self.write_frame(frame, pixel_format="rgb24" if frame.shape[2] == 3 else "rgba")
+
+    def convert_by(self, convert: "Conversion") -> None:
         """What is done to frames from now on."""
         self._video_filter = convert  # type: ignore[assignment]  # Its type is what imageio begins with: None.
 
 
-class _Conversion(Protocol):
+class Conversion(Protocol):
     """What imageio asks of a filter: a frame for each frame, and what it held back at the end."""
 
     def send(self, frame: av.VideoFrame) -> av.VideoFrame: ...
     def __iter__(self) -> Iterator[av.VideoFrame]: ...
 
 
-class _Yuv420:
+class Yuv420:
     """Limited range: what decoders assume."""
 
     def __init__(self, colours: av.video.reformatter.Colorspace) -> None:
@@ -231,9 +241,9 @@ class _Yuv420:
         return iter(())
 
 
-def _mp4(path: Path, fps: int, kbitrate: int) -> _Sink:
+def _mp4(path: Path, fps: int, kbitrate: int) -> Sink:
     """H.264 in yuv420p, BT.709."""
-    sink = _Sink(
+    sink = Sink(
         path,
         "mp4",
         "libx264",
@@ -242,7 +252,7 @@ def _mp4(path: Path, fps: int, kbitrate: int) -> _Sink:
         codec_options={**_X264, "maxrate": f"{2 * kbitrate}k", "bufsize": f"{4 * kbitrate}k"},
         container_options={"movflags": "+faststart"},
         bit_rate=kbitrate * 1000,
-        convert=_Yuv420(av.video.reformatter.Colorspace.ITU709),
+        convert=Yuv420(av.video.reformatter.Colorspace.ITU709),
     )
     context = sink.context
     context.color_primaries = context.color_trc = context.colorspace = 1  # BT.709
@@ -250,14 +260,14 @@ def _mp4(path: Path, fps: int, kbitrate: int) -> _Sink:
     return sink
 
 
-def _gif(path: Path, fps: int) -> _Sink:
+def _gif(path: Path, fps: int) -> Sink:
     """Loops for ever. A gif's clock ticks 100 times a second: each frame stays until the next one's rounded time."""
-    return _Sink(path, "gif", "gif", fps, pixels="pal8", codec_options={}, container_options={"loop": "0"})
+    return Sink(path, "gif", "gif", fps, pixels="pal8", codec_options={}, container_options={"loop": "0"})
 
 
-def _webp(path: Path, fps: int) -> _Sink:
+def _webp(path: Path, fps: int) -> Sink:
     """Loops for ever. A webp's colours are those of BT.601 (RFC 9649)."""
-    return _Sink(
+    return Sink(
         path,
         "webp",
         "libwebp_anim",
@@ -265,27 +275,29 @@ def _webp(path: Path, fps: int) -> _Sink:
         pixels="yuv420p",
         codec_options=_WEBP,
         container_options={"loop": "0"},
-        convert=_Yuv420(av.video.reformatter.Colorspace.ITU601),
+        convert=Yuv420(av.video.reformatter.Colorspace.ITU601),
     )
 
 
-class _Palette:
+class Palette:
     """The 256 colours that serve all pictures best (FFmpeg's palettegen: median cut over their histogram)."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, width: int, height: int, *, transparent: bool = False) -> None:
+        """transparent: pictures have alpha, and one of the colours is none."""
         graph = av.filter.Graph()
+        self._format = "rgba" if transparent else "rgb24"
         source = graph.add_buffer(
-            width=dim, height=dim, format=av.VideoFormat("rgb24"), time_base=Fraction(1, 100)
+            width=width, height=height, format=av.VideoFormat(self._format), time_base=Fraction(1, 100)
         )
-        generate = graph.add("palettegen", "reserve_transparent=0")
+        generate = graph.add("palettegen", f"reserve_transparent={int(transparent)}")
         sink = graph.add("buffersink")
         source.link_to(generate)
         generate.link_to(sink)
         graph.configure()
         self._graph, self._source, self._sink, self._count = graph, source, sink, 0
 
-    def add(self, picture: RGBImage) -> None:
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+    def add(self, picture: NDArray[np.uint8]) -> None:
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format=self._format)
         frame.pts, frame.time_base = self._count, Fraction(1, 100)
         self._count += 1
         self._source.push(frame)
@@ -297,11 +309,12 @@ class _Palette:
         return frame
 
 
-class _PaletteUse:
+class PaletteUse:
     """Frames in the colours of one palette, with error diffusion (FFmpeg's paletteuse)."""
 
-    def __init__(self, palette: av.VideoFrame) -> None:
-        self._palette = palette
+    def __init__(self, palette: av.VideoFrame, dither: str = _GIF_DITHER) -> None:
+        """dither: as paletteuse takes it."""
+        self._palette, self._dither = palette, dither
         self._graph: av.filter.Graph | None = None
 
     def send(self, frame: av.VideoFrame) -> av.VideoFrame:
@@ -325,7 +338,7 @@ class _PaletteUse:
         colours = graph.add_buffer(
             width=palette.width, height=palette.height, format=palette.format, time_base=tick
         )
-        use = graph.add("paletteuse", f"dither={_GIF_DITHER}")
+        use = graph.add("paletteuse", f"dither={self._dither}")
         self._sink = graph.add("buffersink")
         self._source.link_to(use, 0, 0)
         colours.link_to(use, 0, 1)

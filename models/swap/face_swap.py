@@ -1,17 +1,20 @@
 """detect -> swap on whole files: what a swap worker runs, and what its speed is measured against."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
+from math import ceil
 
 import cv2
 import numpy as np
 
-from prosopon.configs.settings import DetectionSettings, ImageLimits, ModelSettings, SwapSettings
+from prosopon.configs.settings import DetectionSettings, FilmLimits, ImageLimits, ModelSettings, SwapSettings
 from prosopon.models.faces.attributes.mask import WEIGHTS as MASK_WEIGHTS
 from prosopon.models.faces.attributes.mask import MaskClassifierNet
-from prosopon.models.faces.detections import Detections, RGBImage
+from prosopon.models.faces.detections import Detections, Float32, RGBImage
 from prosopon.models.faces.landmarks import has_ibug
 from prosopon.models.load import (
     load_detector,
@@ -22,9 +25,12 @@ from prosopon.models.load import (
     regenerates,
 )
 from prosopon.models.pictures.decoding import ImageError, check, decode, decode_picture
+from prosopon.models.pictures.film import Film
+from prosopon.models.pictures.film_headers import FilmHeader, read_film
 from prosopon.models.pictures.picture import Picture
 from prosopon.models.roles import FaceDetector, FaceEmbedder, LandmarkPredictor
 from prosopon.models.runtime.session import Compute
+from prosopon.models.swap.films import Progress, Seen, follow, replace_faces, steady_targets, typical
 from prosopon.models.swap.geometry import interocular
 from prosopon.models.swap.types import (
     FaceGeometry,
@@ -33,7 +39,7 @@ from prosopon.models.swap.types import (
     SourceFace,
     face_geometries,
 )
-from prosopon.models.swap.verdict import Verdict, impossible, judged
+from prosopon.models.swap.verdict import Verdict, embedding, impossible, judged, unfit
 from prosopon.models.swap.warp import WarpSwapper
 from prosopon.models.weights.registry import UnknownModel
 
@@ -47,6 +53,10 @@ _ENCODINGS: dict[str, tuple[str, str, list[int]]] = {
 }
 _MAX_SIDE = {"webp": 16383, "jpg": 65500}
 _OF_SOURCE = {"image/jpeg": "jpg", "image/webp": "webp"}
+_ONE_FACE = frozenset({"regenerate"})
+"""Methods that take too long for several faces and for films."""
+_OPENING = 50
+"""Frames of a film in which faces are looked for that are to be counted."""
 
 
 class NoSwap(ValueError):
@@ -87,11 +97,12 @@ class FaceSwap:
         limits: ImageLimits,
         settings: SwapSettings,
     ) -> None:
-        """swappers: what loads each method, the preferred first; the last serves pictures of several faces and is
-        loaded at once. judge: by which results are accepted."""
+        """swappers: what loads each method, the preferred first; pictures of several faces and films are left to those
+        that are quick. judge: by which results are accepted."""
         self._detector, self._landmarks, self._judge = detector, landmarks, judge
         self.methods = tuple(swappers)
-        self._swappers, self._loaded = swappers, {self.methods[-1]: swappers[self.methods[-1]]()}
+        self._quick = tuple(method for method in self.methods if method not in _ONE_FACE)
+        self._swappers, self._loaded = swappers, {self._quick[0]: swappers[self._quick[0]]()}
         self._loading = threading.Lock()
         self._masks = MaskClassifierNet(MASK_WEIGHTS, Compute())
         self._threshold, self._limits, self._settings = detection.score_threshold, limits, settings
@@ -116,18 +127,38 @@ class FaceSwap:
         return cls(detector, landmarks, swappers, judge, detection, limits, settings)
 
     def faces(self, picture: bytes) -> FoundFaces:
-        """Raises `ImageError`."""
-        pixels = decode(picture, self._limits)
+        """Of a film, those of the first frame that has any. Raises `ImageError`."""
+        header = read_film(picture, self._settings.films)
+        if header is None:
+            return self._counted(decode(picture, self._limits))
+        with Film(picture, header, self._limits, self._settings.films) as film:
+            for frame in islice(film.frames(), _OPENING):
+                found = self._counted(Picture(frame.pixels).over_white())
+                if found.boxes:
+                    break
+        return found
+
+    def _counted(self, pixels: RGBImage) -> FoundFaces:
         height, width = pixels.shape[:2]
         corners = np.rint(self._detect(pixels).boxes).astype(int).clip(0, (width, height, width, height))
         return FoundFaces(width, height, tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in corners.tolist()))
 
-    def swap(self, picture: bytes, faces: Sequence[bytes], indices: Sequence[int] | None) -> SwappedPicture:
-        """The picture with faces put in: each of `faces` (the biggest in its file) in place of the face of the
+    def swap(
+        self,
+        picture: bytes,
+        faces: Sequence[bytes],
+        indices: Sequence[int] | None,
+        progress: Progress = lambda share: None,
+    ) -> SwappedPicture:
+        """The picture or film with faces put in: each of `faces` (the biggest in its file) in place of the face of the
         picture that its index counts, as `faces` orders them; without indices, one in place of the biggest.
 
-        Raises `ImageError`, `NoSwap`.
+        progress: is told how much of a film is done. Raises `ImageError`, `NoSwap` and what progress does.
         """
+        with _naming("source_image"):
+            header = read_film(picture, self._settings.films)
+        if header is not None:
+            return self._film(picture, header, faces, indices, progress)
         with _naming("source_image"):
             original = decode_picture(picture, self._limits)
         frame = original.over_white()
@@ -143,31 +174,78 @@ class FaceSwap:
         made, method, similarity = self._made(frame, replacements, names)
         return replace(self._encode(original.repainted(made), picture), similarity=similarity, method=method)
 
+    def _film(
+        self,
+        data: bytes,
+        header: FilmHeader,
+        faces: Sequence[bytes],
+        indices: Sequence[int] | None,
+        progress: Progress,
+    ) -> SwappedPicture:
+        names = face_names(len(faces))
+        sources = [self._source(face, name) for face, name in zip(faces, names, strict=True)]
+        for source, name in zip(sources, names, strict=True):
+            if why := unfit(source, self._masks, self._settings):
+                raise NoSwap(f"{name} {why}")
+        similarities: list[list[float]] = [[] for _ in sources]
+        faults: list[list[str]] = [[] for _ in sources]
+
+        def judge(seen: Seen) -> None:
+            verdict = self._verdict(seen.frame, seen.replacement, seen.result)
+            similarities[seen.index].append(verdict.similarity if verdict else 0.0)
+            faults[seen.index].append(self._fault(seen.replacement, verdict))
+
+        with (
+            _naming("source_image"),
+            Film(data, header, self._limits, self._settings.films) as film,
+        ):
+            tracks, transparent = follow(film, self._look, self._embed if self._judge else None, progress)
+            check_range(indices or (0,), len(tracks.first))
+            targets = steady_targets(film, tracks, indices)
+            swapper = self._swapper(self._quick[0])
+            judging = judge if self._judge else lambda seen: None
+            made = replace_faces(film, targets, sources, swapper, judging, transparent, progress)
+        for name, found in zip(names, faults, strict=True):
+            # A face may pass through shadow or out of the picture.
+            if 2 * sum(map(bool, found)) > len(found):
+                raise NoSwap(f"{name}: {Counter(filter(None, found)).most_common(1)[0][0]}")
+        similarity = min(map(typical, similarities)) if self._judge else None
+        suffix = f".{header.media_type.partition('/')[2]}"
+        return SwappedPicture(made, header.media_type, suffix, similarity, swapper.name)
+
+    def _look(self, frame: RGBImage) -> Sequence[FaceGeometry]:
+        return face_geometries(frame, self._detect(frame), self._landmarks)
+
+    def _embed(self, frame: RGBImage, face: FaceGeometry) -> Float32:
+        assert self._judge is not None
+        return embedding(self._judge, frame, face)
+
     def _made(
         self, frame: RGBImage, replacements: Sequence[Replacement], names: Sequence[str]
     ) -> tuple[RGBImage, str, float | None]:
         """The picture, by the first of the swappers whose result passes, with its name and similarity."""
         faults: list[str] = []
-        for method in self.methods if len(replacements) == 1 else self.methods[-1:]:
+        for method in self.methods if len(replacements) == 1 else self._quick:
             swapper = self._swapper(method)
             result = swapper.swap(frame, replacements)
             if self._judge is None:
                 return result, method, None
             verdicts = [self._verdict(frame, replacement, result) for replacement in replacements]
-            # The smallest faces are unlike themselves too.
             faults = [
                 f"{name}: {fault}"
                 for name, verdict, replacement in zip(names, verdicts, replacements, strict=True)
-                if interocular(replacement.target.dense) >= self._settings.least_eyes
-                and (fault := verdict.fault(self._settings) if verdict else "no face is left in the result")
+                if (fault := self._fault(replacement, verdict))
             ]
             if not faults:
-                return (
-                    result,
-                    swapper.name,
-                    max(0.0, min(verdict.similarity for verdict in verdicts if verdict)),
-                )
+                similarity = min(verdict.similarity for verdict in verdicts if verdict)
+                return result, swapper.name, max(0.0, similarity)
         raise NoSwap("; ".join(faults))
+
+    def _fault(self, replacement: Replacement, verdict: Verdict | None) -> str:
+        """Empty where the result is fit to be delivered."""
+        if interocular(replacement.target.dense) < self._settings.least_eyes:
+            return ""  # The smallest faces are unlike themselves too.
+        return verdict.fault(self._settings) if verdict else "no face is left in the result"
 
     def _verdict(self, frame: RGBImage, replacement: Replacement, result: RGBImage) -> Verdict | None:
         assert self._judge is not None
@@ -239,6 +317,19 @@ def _naming(name: str) -> Iterator[None]:
         yield
     except ImageError as error:
         raise ImageError(error.reason, f"{name}: {error}") from error
+
+
+def film_points(data: bytes, faces: int, limits: FilmLimits) -> int:
+    """What the length of a film costs; nothing where it is a picture. Raises `ImageError` for a film that is damaged or
+    past the limits."""
+    header = read_film(data, limits)
+    return faces * limits.points_per_second * ceil(header.seconds) if header else 0
+
+
+def check_source(data: bytes, limits: ImageLimits, films: FilmLimits) -> str:
+    """As `pictures.decoding.check`, of what may be a picture or a film."""
+    header = read_film(data, films)
+    return header.media_type if header else check(data, limits)
 
 
 def check_range(indices: Sequence[int], found: int) -> None:

@@ -45,7 +45,7 @@ class INSwapper128:
         session = create_session(path, compute)
         shapes = [tuple(value.shape) for value in session.get_inputs()]
         if len(shapes) != 2 or shapes[0][-2:] != (SIZE, SIZE) or len(session.get_outputs()) != 1:
-            raise UnknownModel(f"{path.name} is no swapper of {SIZE} pixels: its inputs are {shapes}")
+            raise UnknownModel(f"{path.name} is not a swapper of {SIZE} pixels: its inputs are {shapes}")
         with contextlib.redirect_stdout(io.StringIO()):  # The library prints its input's shape.
             self._conventions = INSwapper(model_file=str(path), session=session)
         latent = shapes[1][-1]

@@ -11,7 +11,7 @@ from prosopon.models.matching.vectors import normalize
 from prosopon.models.pictures.crops import cut
 from prosopon.models.roles import FaceEmbedder
 from prosopon.models.swap import geometry
-from prosopon.models.swap.types import FaceGeometry, Replacement
+from prosopon.models.swap.types import FaceGeometry, Replacement, SourceFace
 
 _MASKED = 0.8
 """Probability from which a face is taken to wear a mask over mouth and nose."""
@@ -46,14 +46,17 @@ def judged(
 ) -> Verdict:
     """found: the face in the result, looked for anew."""
     target, source = replacement.target, replacement.source
-    chips = [
-        cut(picture, face.box, face.landmarks, judge.crop).pixels
-        for picture, face in ((result, found), (source.picture, source.geometry), (frame, target))
-    ]
-    new, wanted, old = normalize(judge.embed(np.stack(chips)))
+    seen = ((result, found), (source.picture, source.geometry), (frame, target))
+    new, wanted, old = (embedding(judge, picture, face) for picture, face in seen)
     apart = np.linalg.norm(found.dense - target.dense, axis=1).mean()
     shift = float(apart) / max(geometry.interocular(target.dense), 1e-6)
     return Verdict(float(new @ wanted), float(new @ old), float(wanted @ old), shift)
+
+
+def embedding(embedder: FaceEmbedder, picture: RGBImage, face: FaceGeometry) -> Float32:
+    """Of unit length."""
+    chip = cut(picture, face.box, face.landmarks, embedder.crop).pixels
+    return np.asarray(normalize(embedder.embed(chip[None]))[0], np.float32)
 
 
 def impossible(
@@ -61,7 +64,11 @@ def impossible(
 ) -> str:
     """Why a replacement cannot come out well: fit for the client after the name of the face that is put in; empty where
     it can."""
-    source = replacement.source
+    return unfit(replacement.source, masks, settings) or covered(frame, replacement.target, masks)
+
+
+def unfit(source: SourceFace, masks: MaskClassifierNet, settings: SwapSettings) -> str:
+    """As `impossible`, of the face that is put in alone."""
     eyes = geometry.interocular(source.geometry.dense)
     turned = seen_from(source.geometry.landmarks)
     if eyes < settings.least_eyes:
@@ -70,7 +77,12 @@ def impossible(
         return f"is seen from the side ({turned:.0f} degrees): take a picture that shows it from the front"
     if _masked(source.picture, source.geometry, masks):
         return "is covered by a mask"
-    if _masked(frame, replacement.target, masks):
+    return ""
+
+
+def covered(frame: RGBImage, target: FaceGeometry, masks: MaskClassifierNet) -> str:
+    """As `impossible`, of the face that gives way alone."""
+    if _masked(frame, target, masks):
         return "cannot be put in: the face in source_image is covered by a mask"
     return ""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import IO
 
 from prosopon.configs.settings import ModelSettings, Role
 from prosopon.models.weights.catalogue import (
@@ -129,8 +130,12 @@ class Registry:
 
     def _pull_file(self, fetcher: Fetcher, artifact: Artifact, file: File, progress: FileProgress) -> None:
         path = self.path(artifact, file)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path.with_name(f".{file.name}.lock")):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            locked = path.with_name(f".{file.name}.lock").open("w")
+        except OSError as error:  # An image's folder, for one, which nobody may write to.
+            raise FetchError(f"{file.name} has no place: {error}") from None
+        with _locked(locked):
             # Another process may have brought it while this one waited.
             with contextlib.suppress(OSError, ChecksumError):
                 verify(path, file.digest)
@@ -153,7 +158,9 @@ def artifacts_for(settings: ModelSettings, role: Role) -> tuple[Artifact, ...]:
     if settings.pack.startswith("insightface/"):
         return ()
     if settings.pack not in PACKS:
-        raise UnknownModel(f"'{settings.pack}' is no pack: there are {', '.join(PACKS)} and insightface/NAME")
+        raise UnknownModel(
+            f"'{settings.pack}' is not a pack: there are {', '.join(PACKS)} and insightface/NAME"
+        )
     return choices(PACKS[settings.pack], role)
 
 
@@ -204,7 +211,7 @@ def _own_file(role: Role, path: Path) -> Weights:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
+def _locked(file: IO[str]) -> Iterator[None]:
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -36,12 +36,12 @@ def ingest(
     refresh: Annotated[
         bool, typer.Option(help="Look again at pictures that seem unchanged, and fetch known URLs again.")
     ] = False,
-    limit: Annotated[int | None, typer.Option(help="Only the first so many entries.", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(help="Only this many entries, the first ones.", min=1)] = None,
     dry_run: Annotated[bool, typer.Option(help="Say what would be looked at, and do nothing.")] = False,
     prune: Annotated[
         bool,
         typer.Option(
-            help="Then take pictures out of the index that the source named before and does not any more."
+            help="Then take pictures out of the index that the source used to name and no longer does."
         ),
     ] = False,
     watch: Annotated[
@@ -72,19 +72,32 @@ def ingest(
     settings = settle(read_settings(config))
     prepare(settings, address)
 
+    def run(skipped: "Callable[[Skipped], None]") -> bool:
+        return _run(settings, source, groups, refresh, limit, dry_run, prune, address, skipped)
+
+    if not _again_and_again(run, settings, report, source if watch else None):
+        raise typer.Exit(_FAULTS)
+
+
+def _again_and_again(
+    run: "Callable[[Callable[[Skipped], None]], bool]",
+    settings: "Settings",
+    report: Path | None,
+    watched: str | None,
+) -> bool:
+    """Run once, and again whenever what is watched changes; whether every picture could be looked at the last time."""
     from prosopon.deployments.state.errors import StateError
     from prosopon.models.weights.registry import ModelUnavailable
     from prosopon.pipelines.commands.support import reports
     from prosopon.pipelines.ingestion.changes import changes
-    from prosopon.pipelines.ingestion.run import Skipped
     from prosopon.pipelines.ingestion.sources import SourceError
     from prosopon.pipelines.running import NotRunning
 
-    told, faultless = set[tuple[str, str]](), True
+    told = set[tuple[str, str]]()
     try:
         with reports.report(report, settings.state.home, "ingest") as (file, write):
 
-            def skipped(one: Skipped) -> None:
+            def skipped(one: "Skipped") -> None:
                 """Once, however often a run is repeated."""
                 if (one.place, one.reason) not in told:
                     told.add((one.place, one.reason))
@@ -92,17 +105,14 @@ def ingest(
                         {name: getattr(one, name) for name in ("place", "url", "group", "reason", "detail")}
                     )
 
-            def run() -> bool:
-                return _run(settings, source, groups, refresh, limit, dry_run, prune, address, skipped)
-
-            faultless = run()
+            faultless = run(skipped)
             if told:
                 typer.echo(f"what was skipped or pruned, and why: {file}")
-            if watch:
+            if watched is not None:
                 typer.echo("watching; Ctrl-C ends it", err=True)
-                for _ in changes(source, settings.state.home):
+                for _ in changes(watched, settings.state.home):
                     try:
-                        faultless = run()
+                        faultless = run(skipped)
                     except (
                         SourceError,
                         StateError,
@@ -115,8 +125,7 @@ def ingest(
     except KeyboardInterrupt:
         typer.echo("stopped; run it again to go on", err=True)
         raise typer.Exit(130) from None
-    if not faultless:
-        raise typer.Exit(_FAULTS)
+    return faultless
 
 
 def _run(
@@ -159,7 +168,7 @@ def _run(
             with progress_bar("prune") as progress:
                 faces = pruning.prune(settings, gone, progress)
             for one in gone:
-                detail = f"the source does not name it any more; it had {len(one.faces)} faces"
+                detail = f"the source no longer names it; it had {len(one.faces)} faces"
                 skipped(Skipped(one.place, pruning.PRUNED, detail, one.origin.url, one.origin.group))
         would = "would be " if dry_run else ""
         typer.echo(f"{len(gone):,} pictures {would}pruned, {faces:,} faces")

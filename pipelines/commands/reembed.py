@@ -75,8 +75,8 @@ def reembed(
     typer.echo(f"{result.faces} faces embedded by {model.name}")
     if result.lost:
         typer.echo(
-            f"{len(result.lost)} faces have no stored image in which a face is found; they are not searched any "
-            f"more: {', '.join(map(str, result.lost[:20]))}",
+            f"{len(result.lost)} faces have no stored image in which a face is found; they are no longer "
+            f"searched: {', '.join(map(str, result.lost[:20]))}",
             err=True,
         )
 

@@ -82,6 +82,7 @@ def serve(
         announce,
         guard,
         job,
+        keep_last_logs,
         occupy,
         stay_on_loopback,
         token_file,
@@ -121,6 +122,7 @@ def serve(
                 raise
             console.print(f"[yellow]Ray did not start, trying once more:[/yellow] {error}")
     announce(home)
+    keep_last_logs(home, Path(joined.address_info["session_dir"]))
     shown = (
         joined.dashboard_url and f"http://{joined.dashboard_url}, Ray's; its token is in {token_file(home)}"
     )

@@ -23,7 +23,7 @@ TaskId = Annotated[UUID, typer.Argument(help="The task's id.")]
 @app.command("list")
 def list_tasks(
     state: Annotated[str | None, typer.Option(help=f"Only those that are {', '.join(STATES)}.")] = None,
-    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 50,
+    limit: Annotated[int, typer.Option(help="How many to list at most.", min=1)] = 50,
     config: Config = None,
 ) -> None:
     """The newest tasks."""

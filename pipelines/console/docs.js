@@ -1,5 +1,4 @@
 // Swagger UI from the installation itself, for the API that the page names, in the theme of the console.
-const { api } = document.body.dataset;
 const root = document.documentElement;
 const system = matchMedia("(prefers-color-scheme: dark)");
 
@@ -17,9 +16,11 @@ const withoutNestedLinks = ({ React }) => ({
 });
 
 window.SwaggerUIBundle({
-  url: `/openapi/${api}.json`,
+  url: document.body.dataset.document,
   dom_id: "#swagger",
   deepLinking: true,
+  // Keys stay in this browser until they are taken out in the dialog that asked for them.
+  persistAuthorization: true,
   validatorUrl: null,
   docExpansion: "list",
   defaultModelsExpandDepth: 0,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Iterable
-from typing import TypeVar, cast
+from typing import TypeVar
 
 Result = TypeVar("Result")
 
@@ -12,8 +12,9 @@ async def all_of(work: Iterable[Awaitable[Result]]) -> list[Result]:
 
     Raises, when all have ended, the error of the first in their order that failed: the same one every time.
     """
-    done = await asyncio.gather(*work, return_exceptions=True)
-    for result in done:
-        if isinstance(result, BaseException):
-            raise result
-    return cast(list[Result], done)
+    results: list[Result] = []
+    for done in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(done, BaseException):
+            raise done
+        results.append(done)
+    return results

@@ -36,7 +36,7 @@ class Swaps:
     """One per process."""
 
     def __init__(self, worker: SwapWorkerService, settings: Settings, records: Records) -> None:
-        self._worker, self._limits = worker, settings.images
+        self._worker, self._limits, self._films = worker, settings.images, settings.swap.films
         self._poke = Poker(worker)
         self._tasks = TaskStore(records, BlobStore(records, settings.state.blobs), settings.swap)
         self._keys = KeyStore(records)
@@ -82,9 +82,9 @@ class Swaps:
         return swapped
 
     async def fetch(self, url: str) -> Fetched:
-        """A picture from elsewhere. Raises `Overloaded` and the subclasses of `WebError`."""
+        """A picture or a film from elsewhere. Raises `Overloaded` and the subclasses of `WebError`."""
         with self._fetches:
-            return await self._client.get_picture(url, self._limits.max_bytes)
+            return await self._client.get_film(url, self._limits, self._films)
 
     async def check_balance(self, key: Key, points: int) -> None:
         """Whether the key could be charged at this moment. Raises NotEnoughCredits."""

@@ -111,6 +111,7 @@ def api_app(
         title=title,
         version=version,
         openapi_url=f"/openapi/{api}.json",
+        servers=[{"url": prefix}] if (prefix := services.settings.http.prefix) else None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

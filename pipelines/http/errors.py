@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -34,6 +34,29 @@ def check_table(table: ErrorTable, *, keys: bool) -> None:
     needed = (*EVERY_TABLE_ANSWERS, *((KeyRefused,) if keys else ()))
     if missing := [kind.__name__ for kind in needed if kind not in table]:
         raise LookupError(f"the table of errors has no row for {', '.join(missing)}")
+
+
+_WHEN = {
+    400: "what was sent is not what is needed; the message names the parameter or the picture",
+    401: "no key was sent, or one that is unknown or revoked",
+    402: "the key has not enough points",
+    403: "the key is not for this",
+    404: "what is named is not there",
+    406: "the body's Content-Type is not one that is read",
+    413: "the body, or a picture in it, is too large",
+    429: "too many requests, or tasks, at once: try again after `Retry-After` seconds",
+    500: "a fault of the server, whose log has the details under the answer's `X-Request-ID`",
+    503: "the server is busy or starting: try again after `Retry-After` seconds",
+}
+
+
+def refusals(model: type[BaseModel], *statuses: int, **instead: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's responses of an API's refusals, each with when it is given. instead: the words for one, as
+    ``s404="..."``."""
+    return {
+        status: {"model": model, "description": instead.get(f"s{status}", _WHEN[status])}
+        for status in statuses
+    }
 
 
 def of_storage(error: StorageFault) -> str:

@@ -50,7 +50,7 @@ def create_app(settings: Settings, keys: Authenticator, store: KeyStore) -> Star
         body = {
             "message": f"nothing is served at {request.url.path}",
             "apis": list(settings.apis),
-            "documentation": [f"/docs/{api}" for api in settings.apis],
+            "documentation": [f"{settings.http.prefix}/docs/{api}" for api in settings.apis],
         }
         return JSONResponse(body, status_code=error.status_code)
 

@@ -71,6 +71,7 @@ class Installation(BaseModel):
 
 def describe(settings: Settings) -> Installation:
     """Reads the settings and which weights are on this machine; the same for every replica."""
+    prefix = settings.http.prefix
     return Installation(
         version=_version(),
         apis=[
@@ -78,8 +79,8 @@ def describe(settings: Settings) -> Installation:
                 name=api,
                 title=_TITLES[api],
                 needs_key=api != "checkface",
-                documentation=f"/docs/{api}",
-                openapi=f"/openapi/{api}.json",
+                documentation=f"{prefix}/docs/{api}",
+                openapi=f"{prefix}/openapi/{api}.json",
             )
             for api in settings.apis
         ],

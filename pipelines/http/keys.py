@@ -47,7 +47,7 @@ class WrongScope(KeyRefused):
     """The key is known and not for this. scope: what it would need."""
 
     def __init__(self, scope: Scope) -> None:
-        super().__init__(f"the API key has not the scope '{scope}'")
+        super().__init__(f"the API key does not have the scope '{scope}'")
         self.scope = scope
 
 

@@ -97,13 +97,15 @@ def _digest() -> str:
 
 
 @cache
-def _page(name: str, api: str = "") -> _File:
-    """A page with its placeholders filled: ``{assets}``, ``{modules}`` to be loaded ahead, ``{api}``."""
-    assets = f"/console/assets/{_digest()}"
+def _page(name: str, prefix: str, api: str = "") -> _File:
+    """A page with its placeholders filled: ``{base}`` before each path, ``{assets}``, ``{modules}`` to be loaded ahead,
+    ``{api}``."""
+    assets = f"{prefix}/console/assets/{_digest()}"
     modules = [f"{assets}/{path}" for path in _files() if path.startswith(("lib/", "parts/", "pages/"))]
     links = "\n".join(f'<link rel="modulepreload" href="{module}">' for module in modules)
     text = _files()[name].body.decode()
-    for placeholder, value in (("{modules}", links), ("{assets}", assets), ("{api}", html.escape(api))):
+    values = {"{modules}": links, "{assets}": assets, "{base}": prefix, "{api}": html.escape(api)}
+    for placeholder, value in values.items():
         text = text.replace(placeholder, value)
     return _File.of(text.encode(), "text/html; charset=utf-8")
 
@@ -111,16 +113,17 @@ def _page(name: str, api: str = "") -> _File:
 def routes(settings: Settings) -> list[BaseRoute]:
     """`/console`, `/docs/<api>`, and `/` for browsers."""
     installation = _File.of(describe(settings).model_dump_json().encode(), "application/json")
-    _page("index.html")
+    prefix = settings.http.prefix
+    _page("index.html", prefix)
 
     async def root(request: Request) -> Response:
         """A browser is shown the console; other clients learn what is served, as at any unknown path."""
         if "text/html" not in request.headers.get("accept", ""):
             raise HTTPException(404)
-        return RedirectResponse("/console", 307)
+        return RedirectResponse(f"{prefix}/console", 307)
 
     async def console(request: Request) -> Response:
-        return _page("index.html").response(request, _ASK_ANEW)
+        return _page("index.html", prefix).response(request, _ASK_ANEW)
 
     async def config(request: Request) -> Response:
         return installation.response(request, _ASK_ANEW)
@@ -137,10 +140,10 @@ def routes(settings: Settings) -> list[BaseRoute]:
         api: Api = request.path_params["api"]
         if api not in settings.apis:
             raise HTTPException(404)
-        return _page("docs.html", api).response(request, _ASK_ANEW, _SWAGGER_POLICY)
+        return _page("docs.html", prefix, api).response(request, _ASK_ANEW, _SWAGGER_POLICY)
 
     async def all_documentation(_: Request) -> Response:
-        return RedirectResponse("/console#/models", 307)
+        return RedirectResponse(f"{prefix}/console#/models", 307)
 
     return [
         Route("/", root),

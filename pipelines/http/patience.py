@@ -6,11 +6,12 @@ import json
 import math
 import resource
 from collections import Counter
+from typing import Any
 
 import uvicorn.config
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from prosopon.configs.settings import HttpSettings
 
@@ -23,6 +24,8 @@ _LATE = (
 
 _OTHER_FILES = 1000
 """Beside one for each connection a process needs so many open files."""
+_ENOUGH = 32 << 10
+"""Bytes of a body that are there before a request is passed on; of a shorter body all."""
 _SPARE = 0.9
 """Of all connections; beyond it requests are refused, and connections are still answered."""
 
@@ -57,10 +60,13 @@ class Crowd:
 class PatientProtocol(HttpToolsProtocol):
     """uvicorn's. A connection whose first headers, or whose next ones once they have begun, do not come in time is
     answered 408 and closed; between two requests uvicorn's own time for idle connections counts. Requests of a crowd
-    are answered 503, but for `/healthz`, and connections beyond it closed, as HAProxy does it."""
+    are answered 503, but for `/healthz`, and connections beyond it closed, as HAProxy does it; and as there, who only
+    announces a body waits here, where that costs nothing but the connection."""
 
     header_seconds = 10.0
     crowd = Crowd()
+    awaits_bodies = False
+    _awaited: tuple[RequestResponseCycle, Any] | None = None
     _deadline: asyncio.TimerHandle | None = None
     _address: str | None = None
 
@@ -86,8 +92,35 @@ class PatientProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self.app = served
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if not self.awaits_bodies or not cycle.more_body or len(cycle.body) >= _ENOUGH:
+            super()._start_asgi_task(cycle, app)
+            return
+        if cycle.waiting_for_100_continue:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            cycle.waiting_for_100_continue = False
+        self._awaited = cycle, app
+        self._begin()
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        self._start_awaited()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._start_awaited()
+
+    def _start_awaited(self) -> None:
+        if self._awaited is not None:
+            cycle, app = self._awaited
+            if not cycle.more_body or len(cycle.body) >= _ENOUGH:
+                self._awaited = None
+                self._end()
+                super()._start_asgi_task(cycle, app)
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._end()
+        self._awaited = None
         if self._address is not None:
             self.crowd.leave(self._address)
             self._address = None
@@ -116,9 +149,10 @@ def _refusing(reason: str) -> ASGIApp:
 
 
 def be_patient(limits: HttpSettings, bounded: bool) -> None:
-    """In every server that uvicorn starts in this process from here on, unless it names a protocol. bounded: the
-    number of connections too, which come from the clients themselves."""
+    """In every server that uvicorn starts in this process from here on, unless it names a protocol. bounded: what
+    clients hold, too, where the connections are their own."""
     PatientProtocol.header_seconds = limits.header_seconds
+    PatientProtocol.awaits_bodies = bounded
     PatientProtocol.crowd = (
         Crowd(_room(limits.connections), limits.connections_per_source) if bounded else Crowd()
     )

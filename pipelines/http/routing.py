@@ -61,6 +61,16 @@ def canonical_path(scope: Scope, *, slash: bool = False) -> str:
     return unquote(path + b"/" if slash or not path else path)
 
 
+def without_prefix(scope: Scope, prefix: str) -> Scope:
+    """The request as it is without the prefix that its path may begin with."""
+    raw: bytes = scope.get("raw_path") or scope["path"].encode("utf-8", "surrogateescape")
+    beginning = f"{prefix}/".encode()
+    if not prefix or not (raw + b"/").startswith(beginning):
+        return scope
+    raw = b"/" + raw[len(beginning) :]
+    return {**scope, "raw_path": raw, "path": unquote(raw.partition(b"?")[0])}
+
+
 def canonical_query(query: bytes, flags: Collection[str] = (), blank: Collection[str] = ()) -> bytes:
     """The query without parameters that have no value. flags: names that without a value mean ``true``; blank: whose
     empty value is one."""

@@ -12,6 +12,13 @@ from prosopon.pipelines.http import forms
 from prosopon.pipelines.http.bodies import SMALL, BodyError, BodyTooLarge, off_the_loop, read_json_object
 from prosopon.pipelines.http.forms import Form, Upload, is_form, is_multipart, notice
 
+PICTURE_FILE = {
+    "type": "string",
+    "format": "binary",
+    "description": "a picture: JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP, TIFF",
+}
+"""OpenAPI's schema of a picture as a file."""
+PICTURE_BASE64 = {"type": "string", "format": "byte", "description": "the same as base64, or as a data URI"}
 _URL_SAFE = str.maketrans("-_", "+/", " \t\r\n\v\f")
 
 
@@ -67,8 +74,8 @@ def picture(name: str, max_bytes: int | None = None) -> Any:
 
 def picture_content(*names: str) -> dict[str, Any]:
     """OpenAPI's requestBody of pictures, as files or as base64."""
-    files = {name: {"type": "string", "format": "binary"} for name in names}
-    texts = {name: {"type": "string", "format": "byte"} for name in names}
+    files = dict.fromkeys(names, PICTURE_FILE)
+    texts = dict.fromkeys(names, PICTURE_BASE64)
     schemas = {"multipart/form-data": files, "application/json": texts}
     content = {
         media: {"schema": {"type": "object", "properties": properties, "required": list(names)}}

@@ -277,7 +277,7 @@ def _told() -> Iterator[None]:
     except sa.exc.DBAPIError as error:
         reason = str(error.orig).splitlines()[0]
         if isinstance(error, sa.exc.ProgrammingError):
-            reason = f"this is no database of a CompreFace that has subjects: {reason}"
+            reason = f"this is not the database of a CompreFace with subjects: {reason}"
         else:
             reason = f"CompreFace's database cannot be read: {reason}"
         raise CompreFaceError(reason) from None

@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
 import numpy as np
+from ray.serve.handle import DeploymentHandle
 
 from prosopon.configs.settings import Settings
 from prosopon.deployments.state.blobs import Blob
@@ -102,7 +103,7 @@ class Galleries(Protocol):
 class ServerGalleries(RunningIndex):
     """`Galleries` of the running application. fingerprint: of the embedder that the faces are from."""
 
-    def __init__(self, index: Any, fingerprint: str) -> None:
+    def __init__(self, index: DeploymentHandle, fingerprint: str) -> None:
         super().__init__(index)
         self._fingerprint = fingerprint
 
@@ -111,13 +112,12 @@ class ServerGalleries(RunningIndex):
 
     def _add(self, face: NewFace) -> FaceRecord | StateError:
         try:
-            record: FaceRecord = self.ask("add_embedded", self._fingerprint, face)
+            return self.ask(lambda index: index.add_embedded(self._fingerprint, face))
         except (ImageIdTaken, InvalidEmbedding, InvalidSubject) as error:
             return error
-        return record
 
     def create_subject(self, gallery: int, name: str) -> None:
-        self.ask("create_subject", gallery, name)
+        self.ask(lambda index: index.create_subject(gallery, name))
 
 
 class FaceReader:
@@ -196,8 +196,8 @@ class Enroller:
     def _add(self, gallery: int, examples: Sequence[Example]) -> None:
         galleries = self.galleries
         seen = list(self._looked_at(examples))
-        results = galleries.add_faces([_face(gallery, example) for example in seen]) if seen else []
-        for example, result in zip(seen, results, strict=True):
+        results = galleries.add_faces([_face(gallery, *looked_at) for looked_at in seen]) if seen else []
+        for (example, _), result in zip(seen, results, strict=True):
             if isinstance(result, (ImageIdTaken, InvalidEmbedding, InvalidSubject)):
                 self.skip(Skipped(example.place, example.subject, REFUSED, str(result)))
             elif isinstance(result, StateError):
@@ -205,19 +205,19 @@ class Enroller:
             else:
                 self.summary.enrolled += 1
 
-    def _looked_at(self, examples: Sequence[Example]) -> Iterator[Example]:
+    def _looked_at(self, examples: Sequence[Example]) -> Iterator[tuple[Example, Float32]]:
         """Those that have an embedding, or get one."""
         for example, answer in zip(examples, self._threads.map(self._look, examples), strict=True):
             if isinstance(answer, Skipped):
                 self.skip(answer)
             else:
                 self.summary.kept += example.embedding is not None
-                yield answer
+                yield example, answer
 
-    def _look(self, example: Example) -> Example | Skipped:
+    def _look(self, example: Example) -> Float32 | Skipped:
         skipped = partial(Skipped, example.place, example.subject)
         if example.embedding is not None:
-            return example
+            return example.embedding
         assert example.picture is not None
         try:
             count, embedding = self.reader.read(example.picture)
@@ -229,17 +229,16 @@ class Enroller:
             return skipped(NO_FACE, "no face was found")
         if count > 1 and not self._biggest:
             return skipped(SEVERAL_FACES, f"{count} faces were found: whose they are is not known")
-        return replace(example, embedding=embedding)
+        return embedding
 
     def skip(self, skipped: Skipped) -> None:
         self.summary.skipped[skipped.reason] += 1
         self._watch.skipped(skipped)
 
 
-def _face(gallery: int, example: Example) -> NewFace:
-    assert example.embedding is not None
+def _face(gallery: int, example: Example, embedding: Float32) -> NewFace:
     image = None if example.picture is None else Blob(example.picture, media_type(example.picture))
-    return NewFace(gallery, example.subject, example.image_id, example.embedding, image)
+    return NewFace(gallery, example.subject, example.image_id, embedding, image)
 
 
 def _cores() -> int:

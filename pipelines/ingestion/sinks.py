@@ -3,14 +3,17 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 import pyarrow as pa
+from ray.serve.handle import DeploymentHandle
 
 from prosopon.configs.settings import StateSettings
-from prosopon.deployments.serving.calls import Overloaded, Unavailable, call
+from prosopon.deployments.services import FaceIndexService
+from prosopon.deployments.serving.calls import Overloaded, Unavailable
+from prosopon.deployments.serving.remote import remote
 from prosopon.deployments.state.errors import StorageBusy
 from prosopon.deployments.state.galleries.source_ledger import Outcome, SourceFaces, SourceLedger
 from prosopon.deployments.state.galleries.store import GalleryStore
@@ -61,21 +64,21 @@ class StoreSink:
 class RunningIndex:
     """The FaceIndex of a running application, whose searches see at once what is written. index: its handle."""
 
-    def __init__(self, index: Any) -> None:
+    def __init__(self, index: DeploymentHandle) -> None:
         self._index = index
+        self._service: FaceIndexService | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="face-index", daemon=True)
         self._thread.start()
 
-    def ask(self, method: str, *arguments: object) -> Any:
-        """A method of the deployment, tried again for a while where it cannot be reached."""
-        return _patiently(
-            lambda: asyncio.run_coroutine_threadsafe(self._ask(method, arguments), self._loop).result()
-        )
+    def ask(self, question: Callable[[FaceIndexService], Awaitable[Result]]) -> Result:
+        """What the deployment answers, asked again for a while where it cannot be reached."""
+        return _patiently(lambda: asyncio.run_coroutine_threadsafe(self._ask(question), self._loop).result())
 
-    async def _ask(self, method: str, arguments: tuple[object, ...]) -> Any:
-        # The handle's router belongs to the loop in which its method is first looked up.
-        return await call(getattr(self._index, method), *arguments)
+    async def _ask(self, question: Callable[[FaceIndexService], Awaitable[Result]]) -> Result:
+        if self._service is None:  # It belongs to the loop in which it is made.
+            self._service = remote(self._index, FaceIndexService)
+        return await question(self._service)
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -85,27 +88,25 @@ class RunningIndex:
 class ServerSink(RunningIndex):
     """fingerprint: of the embedder that the faces are from."""
 
-    def __init__(self, index: Any, fingerprint: str) -> None:
+    def __init__(self, index: DeploymentHandle, fingerprint: str) -> None:
         super().__init__(index)
         self._fingerprint = fingerprint
 
     def write(self, sources: Sequence[SourceFaces]) -> list[Outcome]:
-        outcomes: list[Outcome] = self.ask("ingest", self._fingerprint, tuple(sources))
-        return outcomes
+        return self.ask(lambda index: index.ingest(self._fingerprint, tuple(sources)))
 
     def delete(self, gallery: int, faces: Sequence[UUID]) -> int:
-        return len(self.ask("delete_faces", gallery, tuple(faces)))
+        return len(self.ask(lambda index: index.delete_faces(gallery, tuple(faces))))
 
 
 class ServerGalleries(RunningIndex):
     """`deployments.state.maintenance.Galleries` of the running application."""
 
     def replace_embeddings(self, fingerprint: str, ids: Sequence[int], embeddings: Float32) -> list[int]:
-        kept: list[int] = self.ask("replace_embeddings", fingerprint, list(ids), embeddings)
-        return kept
+        return self.ask(lambda index: index.replace_embeddings(fingerprint, list(ids), embeddings))
 
     def forget_other_embedders(self, keep_vectors: bool) -> None:
-        self.ask("forget_other_embedders", keep_vectors)
+        self.ask(lambda index: index.forget_other_embedders(keep_vectors))
 
 
 class Writer:

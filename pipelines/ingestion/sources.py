@@ -262,7 +262,7 @@ def _item(place: str, row: Mapping[str, Any], folder: Path) -> Entry:
     if location := path or url:
         if is_web(location):
             return Item(location, url or location, group)
-        return Malformed(place, f"{location[:100]!r} is no http or https URL, and there is no path")
+        return Malformed(place, f"{location[:100]!r} is not an http or https URL, and there is no path")
     return Malformed(place, "neither a path nor a url")
 
 
@@ -274,5 +274,5 @@ def _text(name: str, value: Any) -> str | None:
     if not isinstance(value, str):
         raise ValueError(f"the {name} is no text")
     if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        raise ValueError(f"the {name} holds what is not text in UTF-8")
+        raise ValueError(f"the {name} is not text in UTF-8")
     return value.strip() or None

@@ -244,14 +244,13 @@ class Prosopon:
 
     def _gallery_id(self, name: str | None, key: str | None, tenant: str) -> int:
         records = self._graphs.records
-        if key is not None:
-            found = KeyStore(records).find(key)
-            if found is None:
-                raise StateError("the API key is unknown or revoked")
-            return found.gallery
-        assert name is not None
-        with records.write() as db:
-            return records.ensure_gallery(db, records.ensure_tenant(db, tenant), "compreface", name)
+        if name is not None:
+            with records.write() as db:
+                return records.ensure_gallery(db, records.ensure_tenant(db, tenant), "compreface", name)
+        found = KeyStore(records).find(key or "")
+        if found is None:
+            raise StateError("the API key is unknown or revoked")
+        return found.gallery
 
     # ------------------------------------------------------------------------------------------- faces of nobody
 

@@ -24,6 +24,7 @@ from tests.conformance import openapi
 from tests.conformance.aifaceswap_client import BASE, Swapper, new_swapper
 from tests.loopback import Loopback
 from tests.paths import SHARED, require
+from tests.support.films import heard, moved, mp4, shown
 
 HOOK = "http:xxxx.xx/api/task_callback"
 
@@ -139,6 +140,34 @@ def test_index_in_every_spelling_of_clients(
 
 def pixels(data: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def test_a_film_keeps_its_times_and_its_sound_and_costs_by_its_length(
+    client: Swapper, web: Loopback, london: list[Path]
+) -> None:
+    """Sent as a file it is charged at once; from elsewhere, where it was fetched; over the bound it is refused."""
+    scene = np.asarray(Image.open(london[0]).convert("RGB").resize((256, 256)))
+    moments = [0, 100, 250, 400, 800, 1200]
+    film = mp4(moved(scene, len(moments)), moments, sound=True)
+    found = client.post("extract_face", files={"img": film}).json()["data"]
+    assert len(found["faces"]) == 1
+    sent = client.post("faceswap", files={"source_image": film, "face_image": web.pictures["/face3"]})
+    assert sent.json()["data"]["points"] == 2 + 2 * 2, "two seconds have begun"
+    by_url = {"source_image": web.add("/film", film), "face_image": [web.url + "/face3"], "index": [0]}
+    answer = client.post("multi_faceswap", json=by_url).json()["data"]
+    assert answer["points"] == 3
+    for task_id, points in ((sent.json()["data"]["task_id"], 6), (answer["task_id"], 7)):
+        task = client.wait(task_id)
+        assert (task["success"], task["progress"], task["points"]) == (1, 1, points), task
+        result = httpx.get(task["result_image"])
+        assert result.headers["content-type"] == "video/mp4"
+        assert shown(result.content)[1] == pytest.approx(shown(film)[1])
+        assert heard(result.content) == heard(film)
+    assert client.points() == 1000 - 2 - 6 - 7
+    long = mp4([scene, scene], [0, 20_000])
+    refused = client.post("faceswap", files={"source_image": long, "face_image": web.pictures["/face3"]})
+    assert (refused.status_code, client.points()) == (400, 985)
+    assert "source_image: The film is 40.0 s long; at most 15 s are accepted." in refused.json()["message"]
 
 
 def test_index_counts_the_faces_of_extract_face_and_the_rest_stays_as_it_was(

@@ -79,6 +79,17 @@ def plain(schema: dict[str, Any]) -> dict[str, Any]:
     return {"properties": properties, "additionalProperties": schema["additionalProperties"]}
 
 
+def undescribed(node: Any) -> Any:
+    """Without what ours says in words, where the original is silent."""
+    if isinstance(node, list):
+        return [undescribed(entry) for entry in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        name: undescribed(entry) for name, entry in node.items() if name not in ("description", "examples")
+    }
+
+
 def test_our_own_document_says_the_same(facecheck_server: Server) -> None:
     ours, theirs = httpx.get(f"{facecheck_server.url}/openapi/facecheck.json").json(), original()
     assert set(ours["paths"]) == set(theirs["paths"])
@@ -91,7 +102,7 @@ def test_our_own_document_says_the_same(facecheck_server: Server) -> None:
         ]
         assert answers[0] == answers[1]
         bodies = [document.get("requestBody", {}).get("content") for document in (mine, operation["post"])]
-        assert bodies[0] == bodies[1]
+        assert undescribed(bodies[0]) == bodies[1]
         names = [
             [(given["name"], given["in"]) for given in document.get("parameters", [])]
             for document in (mine, operation["post"])

@@ -18,6 +18,7 @@ from prosopon.deployments.state.jobs.task_types import TaskResult
 from prosopon.deployments.state.jobs.tasks import TaskStore
 from prosopon.deployments.web.client import WebClient, WebError
 from prosopon.deployments.web.webhooks import headers
+from prosopon.pipelines.apis.aifaceswap.wire import notification
 
 SWAP = SwapSettings(lease_seconds=1, max_attempts=1000)
 WEBHOOKS = WebhookSettings(seconds=0.2, concurrency=4)
@@ -64,7 +65,7 @@ def main() -> None:
     state = StateSettings(home=home)
     records = Records(state.database)
     if role == "worker":
-        work(TaskStore(records, BlobStore(records, state.blobs), SWAP))
+        work(TaskStore(records, BlobStore(records, state.blobs), SWAP, notice=notification))
     else:
         asyncio.run(deliver(DeliveryStore(records, WEBHOOKS)))
 

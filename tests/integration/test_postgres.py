@@ -175,7 +175,7 @@ def test_enrol_search_rename_delete(store: GalleryStore, url: str, tmp_path: Pat
 def test_writers_of_one_gallery_do_not_get_in_each_others_way(store: GalleryStore) -> None:
     """Threads here stand for replicas: the database alone keeps them apart."""
     gallery = KeyStore(store.records).create("test")[0].gallery
-    store._writing = _NoLock()  # type: ignore[assignment]
+    store._writes.lock = _NoLock()  # type: ignore[assignment]
 
     def work(_: int) -> int:
         new = faces(gallery, 10, subjects=3)

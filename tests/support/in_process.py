@@ -59,7 +59,8 @@ class _OneLoop(httpx.BaseTransport):
 
     async def _answer(self, request: httpx.Request) -> httpx.Response:
         answer = await self._app.handle_async_request(request)
-        return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
+        body = [chunk async for chunk in answer.aiter_raw()]
+        return httpx.Response(answer.status_code, headers=answer.headers, content=b"".join(body))
 
 
 @dataclass(frozen=True)

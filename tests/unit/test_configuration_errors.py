@@ -1,6 +1,8 @@
 """What is said of a configuration that cannot be: the file, the place, the value and what was meant, in a line."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,7 @@ from prosopon.pipelines.commands.support.configuration import (
         ("args: {}", ": names no application: .*`prosopon init` writes one"),
         ("[1, 2]", ": names no application"),
         ("", ": names no application"),
-        ("applications:\n  - {args: [}", r":2:13: is no YAML: "),
+        ("applications:\n  - {args: [}", r":2:13: is not YAML: "),
         ("applications: [{args: {detection: {max_side: 10}}}]", ": args.detection.max_side: 10: .*64"),
         (
             "applications: [{args: {detection: {max_sides: 10}}}]",
@@ -91,3 +93,16 @@ def test_without_arguments_the_way_is_shown() -> None:
     result = CliRunner().invoke(app, [])
     assert "prosopon serve" in result.output and "prosopon init" in result.output
     assert re.fullmatch(r"prosopon \d+\.\d+\.\d+\n", CliRunner().invoke(app, ["--version"]).output)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a folder that nobody may write to, root neither")
+@pytest.mark.parametrize("command", [["serve"], ["keys", "list", "--config"]])
+def test_a_home_that_cannot_be_written_is_one_line(command: list[str], tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    args = {"state": {"home": "/sys/prosopon"}, "apis": []}
+    config.write_text(yaml.safe_dump({"applications": [{"args": args}]}))
+    program = [sys.executable, "-m", "prosopon.pipelines.cli", *command, str(config)]
+    done = subprocess.run(program, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("prosopon: /sys/prosopon: ")

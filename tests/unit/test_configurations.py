@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -125,10 +127,53 @@ def test_the_manifest_starts_with_room_for_every_replica(servers: None) -> None:
     assert workers["minReplicas"] <= workers["replicas"] <= workers["maxReplicas"]
     deployments = resources(settings_of("configs/kubernetes.yaml"))
     cpus = int(workers["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"])
-    assert cpus == NODE_CPUS
+    assert cpus < NODE_CPUS, "a node keeps some for itself"
     assert sum(one.num_cpus * one.min_replicas for one in deployments) <= cpus * workers["minReplicas"]
     most = sum(one.num_cpus * one.max_replicas for one in deployments)
     assert most <= cpus * workers["maxReplicas"], "the autoscaler could not follow"
+
+
+def test_no_pod_runs_as_root_or_may_become_it() -> None:
+    for pod in pods(yaml.safe_load((ROOT / "configs/kubernetes.yaml").read_text())):
+        (container,) = pod["containers"]
+        context = container["securityContext"]
+        assert context["runAsNonRoot"] and context["runAsUser"] == 1000
+        assert context["capabilities"] == {"drop": ["ALL"]} and not context["allowPrivilegeEscalation"]
+
+
+def test_policies_select_the_manifests_pods_and_ports() -> None:
+    """KubeRay labels pods by the kind of node and by the group."""
+    manifest = yaml.safe_load((ROOT / "configs/kubernetes.yaml").read_text())
+    documents = list(yaml.safe_load_all((ROOT / "configs/kubernetes_policies.yaml").read_text()))
+    policies = {document["kind"]: document["spec"] for document in documents}
+    (workers,) = manifest["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    budget = policies["PodDisruptionBudget"]
+    assert budget["selector"]["matchLabels"] == {"ray.io/group": workers["groupName"]}
+    assert budget["maxUnavailable"] < workers["minReplicas"]
+    ports = {
+        port["name"]: port["containerPort"]
+        for pod in pods(manifest)
+        for port in pod["containers"][0]["ports"]
+    }
+    (everybody,) = [rule for rule in policies["NetworkPolicy"]["ingress"] if "from" not in rule]
+    assert [port["port"] for port in everybody["ports"]] == [ports["serve"]]
+    (endpoint,) = policies["PodMonitor"]["podMetricsEndpoints"]
+    assert endpoint["port"] in ports
+
+
+def test_alerts_are_about_what_the_dashboard_shows() -> None:
+    """`promtool test rules tests/alerts_test.yaml` tries the rules themselves."""
+    name = re.compile(r"ray_\w+")
+    shown = set(name.findall((ROOT / "configs/grafana_dashboard.json").read_text()))
+    rules = yaml.safe_load((ROOT / "configs/alerts.yaml").read_text())["groups"][0]["rules"]
+    assert len(rules) == 5
+    for rule in rules:
+        assert set(name.findall(rule["expr"])) <= shown, rule["alert"]
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is of Prometheus")
+def test_promtool_tries_the_alerts() -> None:
+    subprocess.run(["promtool", "test", "rules", ROOT / "tests/alerts_test.yaml"], check=True)
 
 
 def test_every_pod_has_the_servers_of_the_state_and_ray_asks_for_a_token() -> None:

@@ -53,7 +53,7 @@ def _spelled(package: str) -> str:
 
 def test_what_is_imported_is_declared() -> None:
     # Some is needed by what somebody chose: the extras say so.
-    assert imported() - declared("dlib", "notebooks", "openvino") == set()
+    assert imported() - declared("dlib", "notebooks") == set()
 
 
 def test_what_is_declared_is_imported() -> None:

@@ -47,3 +47,10 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
     ]
     links += [ROOT / name for name in re.findall(_FILE, text)]
     assert [str(link) for link in links if not link.exists()] == []
+
+
+def test_every_test_that_the_page_of_security_names_exists() -> None:
+    named = re.findall(r"`(\w+/test_\w+\.py)(?:::(\w+))?`", (ROOT / "docs" / "security.md").read_text())
+    assert len(named) > 40
+    texts = {file: (ROOT / "tests" / file).read_text() for file, _ in named}
+    assert [(file, name) for file, name in named if f"def {name}" not in texts[file]] == []

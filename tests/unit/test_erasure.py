@@ -14,16 +14,14 @@ from prosopon.deployments.state.galleries.face_archive import ArchivedFace, arch
 from prosopon.deployments.state.galleries.faces import NewFace
 from prosopon.deployments.state.galleries.source_ledger import (
     REMOVED,
-    SeenFace,
     SourceFaces,
     SourceLedger,
-    digest,
     known_sources,
-    source_id,
 )
 from prosopon.deployments.state.galleries.store import GalleryStore, Query
 from prosopon.deployments.state.keys import KeyStore
 from prosopon.models.faces.detections import Float32
+from tests.support.archive import seen
 
 DIM = 16
 ANN, BOB = np.eye(DIM, dtype=np.float32)[:2]
@@ -41,10 +39,7 @@ def like(face: Float32, seed: int) -> Float32:
 
 
 def source(url: str, *faces: Float32, group: str | None = None) -> SourceFaces:
-    seen = tuple(
-        SeenFace(face, Blob(f"{url} {number}".encode(), "image/webp")) for number, face in enumerate(faces)
-    )
-    return SourceFaces(source_id(url, url), digest(url), digest(url), ArchivedFace(url, group), seen)
+    return seen(ArchivedFace(url, group), faces)
 
 
 def enrol(store: GalleryStore, gallery: int, subject: str, embedding: Float32) -> uuid.UUID:

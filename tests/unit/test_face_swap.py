@@ -218,11 +218,11 @@ def test_where_every_method_fails_the_task_does_and_says_why(london: list[Path],
         judging(idle=Idle, again=Idle).swap(london[0].read_bytes(), [face], None)
 
 
-def test_of_several_faces_only_the_last_method_is_asked(group: bytes, face: bytes) -> None:
+def test_of_several_faces_only_quick_methods_are_asked(group: bytes, face: bytes) -> None:
     def never() -> FaceSwapper:
         raise AssertionError("it takes half a minute for each")
 
-    assert judging(never=never, warp=WarpSwapper).swap(group, [face, face], [4, 1]).method == "warp"
+    assert judging(regenerate=never, warp=WarpSwapper).swap(group, [face, face], [4, 1]).method == "warp"
 
 
 def test_the_method_of_the_settings_is_the_one_that_serves() -> None:

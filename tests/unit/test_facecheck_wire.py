@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from starlette.responses import JSONResponse
 
-from prosopon.deployments.state.jobs.search_runs import GIVEN_UP
+from prosopon.deployments.state.jobs.searches import GIVEN_UP
 from prosopon.pipelines.apis.facecheck.errors import Code
 from prosopon.pipelines.apis.facecheck.wire import (
     BrowserJsonResponse,

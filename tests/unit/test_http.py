@@ -3,6 +3,7 @@
 import base64
 import itertools
 import json
+import tracemalloc
 import uuid
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -24,7 +25,7 @@ from prosopon.deployments.state.errors import StateError, SubjectNotFound
 from prosopon.deployments.state.keys import Key, KeyStore
 from prosopon.models.pictures.decoding import ImageError
 from prosopon.pipelines.http.application import ApiApp, api_app
-from prosopon.pipelines.http.bodies import BodyError, BodyTooLarge, json_body
+from prosopon.pipelines.http.bodies import BodyError, BodyTooLarge, embeddings_body, json_body
 from prosopon.pipelines.http.downloads import download
 from prosopon.pipelines.http.errors import first_problem
 from prosopon.pipelines.http.forms import Upload, parse_multipart
@@ -39,6 +40,11 @@ class Name(BaseModel):
     subject: str
 
 
+class Vectors(BaseModel):
+    embeddings: list[list[float]]
+
+
+DIM, MOST = 512, 256
 router = api_router()
 
 
@@ -61,6 +67,13 @@ async def add(
 @router.post("/v9/subjects")
 async def create(body: Annotated[Name, json_body(Name)], key: Annotated[Key, caller("recognition")]) -> Name:
     return body
+
+
+@router.post("/v9/vectors")
+async def compare(
+    body: Annotated[Vectors, embeddings_body(Vectors, DIM, MOST)], key: Annotated[Key, caller("recognition")]
+) -> int:
+    return len(body.embeddings)
 
 
 @router.get("/v9/flags")
@@ -187,6 +200,23 @@ async def test_bodies_of_names_are_bounded_objects(app: ApiApp, key: str) -> Non
     for body, status in bodies.items():
         answer = await ask(app, "POST", "/v9/subjects", content=body, headers=headers)
         assert answer.status_code == status, (body[:40], answer.text)
+
+
+@pytest.mark.anyio
+async def test_embeddings_are_bounded_by_their_number_and_before_they_are_parsed(
+    app: ApiApp, key: str
+) -> None:
+    headers = {"x-api-key": key, "content-type": "application/json"}
+    most = json.dumps({"embeddings": [[-1.2345678901234567e-123] * DIM] * MOST}).encode()
+    answer = await ask(app, "POST", "/v9/vectors", content=most, headers=headers)
+    assert (answer.status_code, answer.json()) == (200, MOST)
+    ones = b'{"embeddings": [' + b"[1]," * (len(most) // 4 - 10) + b"[1]]}"
+    tracemalloc.start()
+    answer = await ask(app, "POST", "/v9/vectors", content=ones, headers=headers)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert answer.status_code == 413
+    assert peak < 4 * len(ones), "as lists they would be 60 times as much"
 
 
 @pytest.mark.anyio

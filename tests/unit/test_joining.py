@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prosopon.pipelines.running import AlreadyServed, occupy
+from prosopon.pipelines.running import AlreadyServed, keep_last_logs, occupy
 
 
 def test_a_home_is_one_servers_until_it_ends(tmp_path: Path) -> None:
@@ -59,3 +59,15 @@ def test_what_is_written_is_for_the_user_alone(tmp_path: Path) -> None:
     written = [tmp_path / "new", *(tmp_path / "new").rglob("*")]
     assert len(written) > 1
     assert {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in written} == {0}
+
+
+def test_of_rays_folders_those_of_this_start_and_the_last_are_kept(tmp_path: Path) -> None:
+    home, other = tmp_path / "home", tmp_path / "ray" / "session_of_another"
+    sessions = [tmp_path / "ray" / f"session_{number}" for number in range(4)]
+    home.mkdir()
+    (other / "logs").mkdir(parents=True)
+    for session in sessions:
+        (session / "logs").mkdir(parents=True)
+        keep_last_logs(home, session)
+    assert [session.exists() for session in sessions] == [False, False, True, True]
+    assert other.exists()

@@ -3,6 +3,7 @@ no HAProxy."""
 
 import asyncio
 import json
+import random
 import socket
 import threading
 import time
@@ -17,6 +18,9 @@ from starlette.types import Receive, Scope, Send
 from prosopon.pipelines.http.front_door import LIMITS, middlewares
 
 SECONDS = 0.5
+started: list[str] = []
+"""Paths that the application was asked for."""
+bodies: list[bytes] = []
 PER_SOURCE = 4
 CONNECTIONS = 20
 
@@ -29,8 +33,15 @@ def port(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Ite
     monkeypatch.setenv(LIMITS, json.dumps(limits))
     monkeypatch.setenv("RAY_SERVE_ENABLE_HA_PROXY", request.param if hasattr(request, "param") else "0")
     middlewares()
+    started.clear()
+    bodies.clear()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        started.append(scope["path"])
+        body = b""
+        while (message := await receive()).get("more_body"):
+            body += message["body"]
+        bodies.append(body + message["body"])
         await asyncio.sleep(2 * SECONDS)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
@@ -141,3 +152,29 @@ def test_behind_haproxy_all_come_from_one_address(port: int) -> None:
     with ExitStack() as stack:
         asking = [ask(stack, port, "127.0.0.1") for _ in range(2 * PER_SOURCE + 1)]
         assert {status(connection) for connection in asking} == {200}
+
+
+def test_who_only_announces_a_body_does_not_reach_the_application(port: int) -> None:
+    for sent in (b"", b"a"):
+        head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"
+        received, seconds = answer(port, head, sent)
+        assert received.startswith(b"HTTP/1.1 408 ") and seconds < 6 * SECONDS
+    assert started == []
+
+
+@pytest.mark.parametrize("length", [0, 1, 40_000, 500_000])
+@pytest.mark.parametrize("expects", [False, True])
+def test_a_body_arrives_as_it_was_sent(port: int, length: int, expects: bool) -> None:
+    sent = random.Random(length).randbytes(length)
+    expect = "Expect: 100-continue\r\n" if expects else ""
+    head = f"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{expect}Content-Length: {length}\r\n\r\n"
+    received, _ = answer(port, head.encode(), *(sent[at : at + 30_000] for at in range(0, length, 30_000)))
+    assert received.endswith(b"ok") and bodies == [sent]
+    assert received.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 ") == expects
+
+
+def test_requests_in_a_row_are_answered_one_after_the_other(port: int) -> None:
+    one = b"POST /%d HTTP/1.1\r\nHost: a\r\n%sContent-Length: 3\r\n\r\nabc"
+    received, _ = answer(port, one % (1, b"") + one % (2, b"Connection: close\r\n"))
+    assert received.count(b"HTTP/1.1 200 ") == 2
+    assert (started, bodies) == (["/1", "/2"], [b"abc"] * 2)

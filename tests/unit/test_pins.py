@@ -67,6 +67,14 @@ def test_without_network_and_mirror_dlib_serves_and_one_line_says_so(offline: Pa
     assert pulled(settings(offline, None)) == "", "said once, not at every start"
 
 
+def test_weights_without_a_place_to_lie_are_as_good_as_none(tmp_path: Path, offline: Path) -> None:
+    """As in an image whose folder of weights nobody may write to; root, who runs tests too, may write everywhere."""
+    (offline / "store" / RETAIL).write_text("a file where the folder would be")
+    here = settings(tmp_path, require(MIRROR))
+    assert "dlib-resnet29 serves as embedder instead" in pulled(here)
+    assert embedder(here) == DLIB
+
+
 def test_what_can_be_had_later_does_not_change_a_home(offline: Path) -> None:
     pulled(settings(offline, None))
     Registry(offline / "store", require(MIRROR)).pull([CATALOGUE[RETAIL]])

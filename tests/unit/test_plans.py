@@ -111,8 +111,8 @@ def test_the_settings_name_the_plan() -> None:
     assert "+int8" not in found.fingerprint and "bfloat16" not in found.fingerprint
 
 
-def test_a_lower_precision_is_never_chosen_unnamed() -> None:
-    assert {plan.partition("/")[2] for plan in plans_of_centerface_unasked()} == {"float32"}
+def test_8_bits_are_never_chosen_unnamed() -> None:
+    assert {plan.partition("/")[2] for plan in plans_of_centerface_unasked()} <= {"float32", "bfloat16"}
 
 
 def test_quantised_all_but_the_last_convolutions() -> None:
@@ -120,7 +120,7 @@ def test_quantised_all_but_the_last_convolutions() -> None:
     ranges = read_ranges(RANGES)
     assert set(ranges) == activations(folded(model))
     with pytest.raises(KeyError, match="no range for"):
-        quantise(model, {name: pair for name, pair in ranges.items() if name != "535"})
+        quantise(model, {name: pair for name, pair in ranges.items() if name != "532"})
     assert len(quantise(model, ranges)) < len(model) / 3
 
 

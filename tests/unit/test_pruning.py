@@ -8,23 +8,19 @@ import numpy as np
 import pytest
 
 from prosopon.configs.settings import Settings, StateSettings
-from prosopon.deployments.state.blobs import Blob
 from prosopon.deployments.state.erasure import forget_sources
 from prosopon.deployments.state.galleries.face_archive import ArchivedFace
 from prosopon.deployments.state.galleries.source_ledger import (
     REMOVED,
-    SeenFace,
-    SourceFaces,
     SourceLedger,
-    digest,
     known_sources,
-    source_id,
 )
 from prosopon.deployments.state.galleries.store import GalleryStore
 from prosopon.models.load import load_embedder
 from prosopon.models.runtime.session import Compute
 from prosopon.pipelines.ingestion.pruning import Gone, gone, prune
 from prosopon.pipelines.ingestion.sources import identity
+from tests.support.archive import seen
 
 
 class Index:
@@ -42,15 +38,11 @@ class Index:
         """A picture as an ingestion writes it; its id in the ledger."""
         url = url or Path(location).as_uri()
         chance = np.random.default_rng(len(location))
-        seen = tuple(
-            SeenFace(chance.standard_normal(self._embedder.dim).astype("f4"), Blob(f"{url} {n}".encode()))
-            for n in range(faces)
-        )
-        kept = location if source else None
-        entry = source_id(location, url)
-        origin = ArchivedFace(url, None, kept, source)
-        SourceLedger(self.store).write([SourceFaces(entry, digest(url), digest(url), origin, seen)])
-        return entry.bytes
+        embeddings = [chance.standard_normal(self._embedder.dim).astype("f4") for _ in range(faces)]
+        origin = ArchivedFace(url, None, location if source else None, source)
+        picture = seen(origin, embeddings, location)
+        SourceLedger(self.store).write([picture])
+        return picture.id.bytes
 
     def prune(self, pictures: Sequence[Gone]) -> int:
         self.store.close()

@@ -31,8 +31,15 @@ from prosopon.deployments.state.errors import (
     StateError,
     TooManySearchPictures,
 )
-from prosopon.deployments.state.jobs.search_runs import GIVEN_UP, MAX_ATTEMPTS, SearchRuns
-from prosopon.deployments.state.jobs.searches import CLAIM, NewSearchPicture, Search, SearchStore
+from prosopon.deployments.state.jobs.search_runs import SearchRuns
+from prosopon.deployments.state.jobs.searches import (
+    CLAIM,
+    GIVEN_UP,
+    MAX_ATTEMPTS,
+    NewSearchPicture,
+    Search,
+    SearchStore,
+)
 from prosopon.deployments.state.keys import Key, KeyStore
 from prosopon.pipelines.graphs.searches import Searches
 

@@ -28,6 +28,7 @@ from prosopon.deployments.state.jobs.task_expiry import TaskExpiry
 from prosopon.deployments.state.jobs.task_types import ClaimedTask, NewTask, TaskInput, TaskResult
 from prosopon.deployments.state.jobs.tasks import TaskStore
 from prosopon.deployments.state.keys import Key, KeyStore
+from prosopon.pipelines.apis.aifaceswap.wire import notification
 
 RESULTS = "https://faces.example/results/"
 HOOK = "https://client.example/hook"
@@ -89,7 +90,7 @@ def state_over(records: Records, folder: Path) -> State:
         records,
         blobs,
         keys,
-        TaskStore(records, blobs, settings, clock),
+        TaskStore(records, blobs, settings, clock, notification),
         DeliveryStore(records, WebhookSettings(concurrency=8, per_host=2, per_key=6), clock),
         TaskExpiry(records, blobs, settings, clock),
         clock,
@@ -204,6 +205,36 @@ def test_a_failure_gives_the_points_back_once_and_says_why(state: State) -> None
     (owed,) = state.deliveries.claim({}, {})
     document = json.loads(owed.body)
     assert (document["success"], document["type"], document["message"]) == (0, 2, "no face")
+
+
+def test_a_films_length_is_charged_once_and_given_back_with_the_rest(state: State) -> None:
+    """Of a film that was uploaded at once, of one from elsewhere by its worker, whatever its attempt."""
+    uploaded = state.tasks.accept(state.new(points=5, film_points=3))
+    state.tasks.charge_film(state.claim(), 3)
+    assert (state.credits(), state.tasks.find(uploaded).points) == (5, 5)
+    fetched = state.tasks.accept(state.new(points=2))
+    task = state.claim()
+    for _ in range(2):
+        state.tasks.charge_film(task, 3)
+    assert (state.credits(), state.tasks.find(fetched).points) == (0, 5)
+    with pytest.raises(NotEnoughCredits):
+        state.tasks.charge_film(task, 4)
+    assert state.tasks.fail(task, "no face")
+    assert state.credits() == 5
+    state.tasks.charge_film(task, 9)
+    assert state.credits() == 5, "it has ended"
+
+
+def test_the_progress_of_a_film_is_on_record_while_the_claim_holds(state: State) -> None:
+    identity = state.tasks.accept(state.new())
+    task = state.claim()
+    assert state.tasks.find(identity).progress is None
+    assert state.tasks.advance(task, 0.25)
+    assert state.tasks.find(identity).progress == 0.25
+    state.clock.advance(seconds=21)
+    state.claim()
+    assert not state.tasks.advance(task, 0.5), "another worker has it"
+    assert state.tasks.find(identity).progress == 0.25
 
 
 def test_a_task_without_webhook_owes_none(state: State) -> None:

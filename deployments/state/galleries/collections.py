@@ -8,24 +8,25 @@ sees half a classifier, and every replica that reads the row serves the same one
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import numpy as np
 import sqlalchemy as sa
 
 from prosopon.deployments.state import schema
 from prosopon.deployments.state.blobs import Blob, BlobStore
-from prosopon.deployments.state.database import Records, now
+from prosopon.deployments.state.database import Records, chunks, now
 from prosopon.deployments.state.errors import (
     CollectionEmpty,
     CollectionNotFound,
     CollectionUntrained,
     EnrollmentNotFound,
 )
-from prosopon.deployments.state.jobs.lease import Lease
+from prosopon.deployments.state.jobs.jobs import JobKind, Jobs
 from prosopon.models.faces.detections import Float32
 
 CLAIM_SECONDS = 20.0
@@ -33,7 +34,6 @@ CLAIM_SECONDS = 20.0
 
 _collections, _members = schema.collections, schema.collection_members
 _enrollments, _faces, _subjects = schema.enrollments, schema.faces, schema.subjects
-_IN_LIST = 5_000
 _CLASSIFIER_TYPE = "application/x-npz"
 
 
@@ -52,13 +52,51 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """What a classifier of a collection is trained with. labels: of each row of embeddings ``(N, D)``."""
+    """What a classifier of a collection is trained with. labels: of each row of embeddings ``(N, D)``; none where no
+    member has a face of this embedder."""
 
     collection: UUID
     revision: int
     unknowns: bool
     labels: tuple[UUID, ...]
     embeddings: Float32
+
+
+def _training_set(fingerprint: str, db: sa.Connection, row: sa.Row[Any]) -> TrainingSet:
+    members = (
+        sa.select(_members.c.enrollment_id)
+        .where(_members.c.collection_id == row.id)
+        .order_by(_members.c.added, _members.c.enrollment_id)
+    )
+    order = {str(member): place for place, member in enumerate(db.execute(members).scalars())}
+    # A subject's name is text and an enrollment's id is not: they are joined here, not in SQL.
+    faces = (
+        sa.select(_subjects.c.name, _faces.c.embedding)
+        .join(_faces, _faces.c.subject_id == _subjects.c.id)
+        .where(_subjects.c.gallery_id == row.gallery_id, _faces.c.fingerprint == fingerprint)
+        .order_by(_faces.c.id)
+    )
+    names = list(order)
+    found = [
+        (face.name, face.embedding)
+        for part in chunks(names)
+        for face in db.execute(faces.where(_subjects.c.name.in_(part)))
+    ]
+    found.sort(key=lambda face: order[face[0]])
+    labels = tuple(UUID(name) for name, _ in found)
+    vectors = [np.frombuffer(data, "<f4") for _, data in found]
+    embeddings = np.stack(vectors).astype(np.float32) if found else np.empty((0, 0), np.float32)
+    return TrainingSet(row.id, row.revision, row.unknowns, labels, embeddings)
+
+
+TRAINING = JobKind(
+    name="training",
+    table=_collections,
+    payload=partial(_training_set, ""),
+    length=timedelta(seconds=CLAIM_SECONDS),
+    until="claimed",
+    output="classifier",
+)
 
 
 class CollectionStore:
@@ -209,63 +247,32 @@ class CollectionStore:
             other = sa.or_(table.c.cohort.is_(None), table.c.cohort != cohort)
             outdated = sa.or_(outdated, sa.and_(table.c.unknowns, table.c.trained_revision >= 0, other))
         due = sa.and_(outdated, table.c.revision > 0)
-        length, claimant = timedelta(seconds=CLAIM_SECONDS), uuid4()
-        lease = Lease(table.c.id, table.c.claimed, table.c.claimant, length)
-        with self._records.read() as db:  # so that an idle trainer does not take SQLite's lock
-            if db.execute(sa.select(table.c.id).where(due, lease.free(now())).limit(1)).first() is None:
-                return None
-        with self._records.write() as db:
-            rows = lease.take(db, claimant, now(), due, most=1)
-            if not rows:
-                return None
-            (row,) = rows
-            found = self._training_set(db, row, fingerprint)
-            if found is not None:
-                return found
-            values = {"classifier": None, "trained_revision": row.revision, "fingerprint": fingerprint}
-            lease.end(db, row.id, claimant, now(), cohort=cohort, **values)
-            unreferenced = self._blobs.release(db, [row.classifier] if row.classifier else [])
-        self._blobs.sweep(unreferenced)
-        return self.claim(fingerprint, cohort)
+        kind = replace(
+            TRAINING, payload=partial(_training_set, fingerprint), length=timedelta(seconds=CLAIM_SECONDS)
+        )
+        jobs = Jobs(kind, self._records, self._blobs)
+        while True:
+            with self._records.read() as db:  # so that an idle trainer does not take SQLite's lock
+                if db.execute(sa.select(table.c.id).where(due, jobs.free()).limit(1)).first() is None:
+                    return None
+            with self._records.write() as db:
+                taken = jobs.take(db, due, most=1)
+            if not taken or taken[0].labels:
+                return taken[0] if taken else None
+            self.publish(taken[0], None, fingerprint, cohort)
 
-    def _training_set(self, db: sa.Connection, row: Any, fingerprint: str) -> TrainingSet | None:
-        members = (
-            sa.select(_members.c.enrollment_id)
-            .where(_members.c.collection_id == row.id)
-            .order_by(_members.c.added, _members.c.enrollment_id)
-        )
-        order = {str(member): place for place, member in enumerate(db.execute(members).scalars())}
-        # A subject's name is text and an enrollment's id is not: they are joined here, not in SQL.
-        faces = (
-            sa.select(_subjects.c.name, _faces.c.embedding)
-            .join(_faces, _faces.c.subject_id == _subjects.c.id)
-            .where(_subjects.c.gallery_id == row.gallery_id, _faces.c.fingerprint == fingerprint)
-            .order_by(_faces.c.id)
-        )
-        names = list(order)
-        found = [
-            (face.name, face.embedding)
-            for start in range(0, len(names), _IN_LIST)
-            for face in db.execute(faces.where(_subjects.c.name.in_(names[start : start + _IN_LIST])))
-        ]
-        if not found:
-            return None
-        found.sort(key=lambda face: order[face[0]])
-        return TrainingSet(
-            row.id,
-            row.revision,
-            row.unknowns,
-            tuple(UUID(name) for name, _ in found),
-            np.stack([np.frombuffer(data, "<f4") for _, data in found]).astype(np.float32),
-        )
+    def publish(
+        self, trained: TrainingSet, classifier: bytes | None, fingerprint: str, cohort: str | None
+    ) -> bool:
+        """Put a classifier into service, or None; False where the collection is gone or has a newer one.
 
-    def publish(self, trained: TrainingSet, classifier: bytes, fingerprint: str, cohort: str | None) -> bool:
-        """Put a classifier into service; False where the collection is gone or has a newer one."""
+        Whose lease was lost may publish as well: of the same revision either may serve.
+        """
         table = _collections
-        blob = Blob(classifier, _CLASSIFIER_TYPE)
-        blobs = {blob.sha256: blob}
+        images = [Blob(classifier, _CLASSIFIER_TYPE)] if classifier is not None else []
+        blobs = {blob.sha256: blob for blob in images}
         self._blobs.stage(blobs)
-        unreferenced = [blob.sha256]
+        unreferenced = list(blobs)
         with self._records.write() as db:
             row = db.execute(
                 sa.select(table.c.classifier, table.c.trained_revision, table.c.fingerprint)
@@ -279,12 +286,12 @@ class CollectionStore:
                 and row.trained_revision > trained.revision
             )
             if row is not None and not newer:
-                self._blobs.reference(db, {blob.sha256: 1}, blobs)
+                self._blobs.reference(db, dict.fromkeys(blobs, 1), blobs)
                 db.execute(
                     sa.update(table)
                     .where(table.c.id == trained.collection)
                     .values(
-                        classifier=blob.sha256,
+                        classifier=next(iter(blobs), None),
                         trained_revision=trained.revision,
                         fingerprint=fingerprint,
                         cohort=cohort,

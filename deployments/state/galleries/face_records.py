@@ -1,6 +1,6 @@
 """Faces in the records: what is written and read of them in a transaction, and nothing of how they are searched."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from prosopon.deployments.state import schema
 from prosopon.deployments.state.blobs import Blob, BlobStore
-from prosopon.deployments.state.database import Records, now
+from prosopon.deployments.state.database import IN_LIST, Records, chunks, now
 from prosopon.deployments.state.errors import FingerprintMismatch, GalleryNotFound, StateError
 from prosopon.deployments.state.galleries.faces import FaceRecord, NewFace
-from prosopon.deployments.state.galleries.names import PEOPLE, folded, unstorable
+from prosopon.deployments.state.galleries.subject_records import SubjectRecords
 from prosopon.models.faces.detections import Float32
 
 Ids = NDArray[np.int64]
@@ -25,8 +25,6 @@ _FINGERPRINTS = sa.select(_galleries.c.id, _galleries.c.fingerprint).where(
     _galleries.c.id.in_(sa.bindparam("galleries", expanding=True))
 )
 _LOCKED_FINGERPRINTS = _FINGERPRINTS.order_by(_galleries.c.id).with_for_update()
-_IN_LIST = 5_000
-"""Values in one IN list: SQLite and PostgreSQL allow about 32,000 parameters."""
 _LOAD = 50_000
 LARGEST_OFFSET = 2**62
 
@@ -50,21 +48,30 @@ class Row:
     blob: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """rows: faces; subjects: names of those that went with them; unreferenced: hashes of blobs to sweep."""
+
+    rows: Sequence[Row] = ()
+    subjects: Sequence[str] = ()
+    unreferenced: Sequence[str] = ()
+
+
 class FaceRecords:
     """The records of one embedding model's faces. one_writer: nobody else writes faces.
 
     AT_ONCE: ids in one question.
     """
 
-    AT_ONCE = _IN_LIST
+    AT_ONCE = IN_LIST
 
     def __init__(
         self, records: Records, blobs: BlobStore, fingerprint: str, dim: int, one_writer: bool
     ) -> None:
         self.records, self.blobs, self.fingerprint, self.dim = records, blobs, fingerprint, dim
         self._one_writer = one_writer
+        self.subjects = SubjectRecords(records)
         self._usable: set[int] = set()
-        self._people: dict[int, bool] = {}
 
     # ---------------------------------------------------------------------------------------- inside a transaction
 
@@ -116,9 +123,6 @@ class FaceRecords:
         if db.execute(sa.select(_galleries.c.id).where(_galleries.c.id == gallery)).first() is None:
             raise GalleryNotFound(f"no gallery {gallery}")
 
-    def subject(self, db: sa.Connection, gallery: int, name: str) -> int | None:
-        return None if unstorable(name) else self._subject_ids(db, [(gallery, name)]).get((gallery, name))
-
     def find(self, db: sa.Connection, image_ids: Iterable[UUID]) -> dict[UUID, Row]:
         rows: dict[UUID, Row] = {}
         for part in chunks(list(image_ids)):
@@ -139,30 +143,22 @@ class FaceRecords:
         self,
         db: sa.Connection,
         faces: Sequence[tuple[NewFace, Float32]],
-        images: dict[str, Blob],
-        kept: set[str],
-    ) -> dict[UUID, Float32]:
-        """Insert the faces whose image id is new; their embeddings by image id. kept: hashes of blobs in
-        use."""
+        images: Mapping[str, Blob],
+    ) -> tuple[dict[UUID, Float32], frozenset[str]]:
+        """Insert the faces whose image id is new: their embeddings by image id, and the hashes of their images."""
         there = self._enrolled(db, [face.image_id for face, _ in faces])
         new: dict[UUID, tuple[NewFace, Float32]] = {}
         for face, embedding in faces:
             if face.image_id not in there:
                 new.setdefault(face.image_id, (face, embedding))
         if not new:
-            return {}
+            return {}, frozenset()
         time = now()
-        names = list(dict.fromkeys((face.gallery, face.subject) for face, _ in new.values()))
-        subjects = self._subject_ids(db, names)
-        if missing := [name for name in names if name not in subjects]:
-            first: dict[tuple[int, str], dict[str, Any]] = {}
-            for row in (self.new_subject(db, gallery, name) for gallery, name in missing):
-                first.setdefault((row["gallery_id"], row["folded"] or row["name"]), row)
-            self.records.insert_missing(db, _subjects, list(first.values()))
-            subjects |= self._subject_ids(db, missing)
+        subjects = self.subjects.ensure(
+            db, list(dict.fromkeys((face.gallery, face.subject) for face, _ in new.values()))
+        )
         counts = Counter(face.image.sha256 for face, _ in new.values() if face.image)
         self.blobs.reference(db, counts, images)
-        kept.update(counts)
         rows = [
             {
                 "image_id": image_id,
@@ -182,51 +178,27 @@ class FaceRecords:
             .where(_galleries.c.id.in_({face.gallery for face, _ in new.values()}))
             .values(fingerprint=self.fingerprint)
         )
-        return {image_id: embedding for image_id, (_, embedding) in new.items()}
+        return {image_id: embedding for image_id, (_, embedding) in new.items()}, frozenset(counts)
 
-    def _subject_ids(self, db: sa.Connection, names: Sequence[tuple[int, str]]) -> dict[tuple[int, str], int]:
-        """Those that are there. Of people's names that differ in case alone the same one, else the oldest."""
-        by_gallery: dict[int, list[str]] = defaultdict(list)
-        for gallery, name in names:
-            by_gallery[gallery].append(name)
-        found: dict[tuple[int, str], int] = {}
-        columns = sa.select(_subjects.c.id, _subjects.c.name, _subjects.c.folded).order_by(_subjects.c.id)
-        for gallery, wanted in by_gallery.items():
-            people = self.is_of_people(db, gallery)
-            column = _subjects.c.folded if people else _subjects.c.name
-            for part in chunks(wanted):
-                keys = [folded(name) if people else name for name in part]
-                rows = db.execute(columns.where(_subjects.c.gallery_id == gallery, column.in_(keys))).all()
-                oldest = {row.folded if people else row.name: row.id for row in reversed(rows)}
-                same = {row.name: row.id for row in rows}
-                for name, key in zip(part, keys, strict=True):
-                    if key in oldest:
-                        found[gallery, name] = same.get(name, oldest[key])
-        return found
-
-    def new_subject(
-        self, db: sa.Connection, gallery: int, name: str, explicit: bool = False
-    ) -> dict[str, Any]:
-        key = folded(name) if self.is_of_people(db, gallery) else None
-        return {"gallery_id": gallery, "name": name, "folded": key, "explicit": explicit, "created": now()}
-
-    def is_of_people(self, db: sa.Connection, gallery: int) -> bool:
-        """A gallery stays what it is."""
-        if gallery not in self._people:
-            kind = sa.select(_galleries.c.kind).where(_galleries.c.id == gallery)
-            self._people[gallery] = db.execute(kind).scalar_one() == PEOPLE
-        return self._people[gallery]
-
-    def delete(self, db: sa.Connection, rows: Sequence[Row]) -> tuple[int, list[str]]:
-        """Delete faces, and the subjects that have none left; how many subjects these are, and blobs to sweep."""
+    def delete(self, db: sa.Connection, rows: Sequence[Row]) -> Deleted:
+        """Delete faces, and the subjects that have none left."""
         for part in chunks([row.record.id for row in rows]):
             db.execute(sa.delete(_faces).where(_faces.c.id.in_(part)))
-        emptied = 0
+        emptied: list[str] = []
         has_faces = sa.exists().where(_faces.c.subject_id == _subjects.c.id)
         for part in chunks(sorted({row.subject_id for row in rows})):
             gone = sa.delete(_subjects).where(_subjects.c.id.in_(part), ~has_faces)
-            emptied += db.execute(gone).rowcount
-        return emptied, self.blobs.release(db, (row.blob for row in rows if row.blob))
+            emptied += db.execute(gone.returning(_subjects.c.name)).scalars()
+        return Deleted(rows, emptied, self.blobs.release(db, (row.blob for row in rows if row.blob)))
+
+    def clear(self, db: sa.Connection, gallery: int, subject: int | None = None) -> Deleted:
+        """Delete a subject, or all of a gallery, with their faces; also those that have none."""
+        faces, subjects = _faces.c.gallery_id == gallery, _subjects.c.gallery_id == gallery
+        if subject is not None:
+            faces, subjects = _faces.c.subject_id == subject, _subjects.c.id == subject
+        deleted = self.delete(db, [row_of(row) for row in db.execute(face_rows().where(faces))])
+        rest = db.execute(sa.delete(_subjects).where(subjects).returning(_subjects.c.name)).scalars()
+        return Deleted(deleted.rows, [*deleted.subjects, *rest], deleted.unreferenced)
 
     def replace(self, db: sa.Connection, embeddings: Mapping[int, Float32]) -> Added | None:
         """Give those of the faces that another embedder saw these embeddings, by id; None where there are none."""
@@ -357,8 +329,3 @@ def face_rows() -> sa.Select[Any]:
 
 def row_of(row: Any) -> Row:
     return Row(FaceRecord(row.id, row.gallery_id, row.name, row.image_id), row.subject_id, row.blob)
-
-
-def chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(values), _IN_LIST):
-        yield values[start : start + _IN_LIST]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prosopon.deployments.state.galleries.face_records import FaceRecords, Ids, chunks
+from prosopon.deployments.state.database import chunks
+from prosopon.deployments.state.galleries.face_records import FaceRecords, Ids
 from prosopon.deployments.state.vectors.index import VectorIndex
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from prosopon.deployments.state import schema
 from prosopon.deployments.state.blobs import Blob
-from prosopon.deployments.state.database import Records, now
+from prosopon.deployments.state.database import Records, chunks, now
 from prosopon.deployments.state.galleries.face_archive import ArchivedFace, archive_gallery
 from prosopon.deployments.state.galleries.faces import NewFace
 from prosopon.deployments.state.galleries.store import GalleryStore
@@ -26,7 +26,6 @@ _NAMESPACE = UUID("5c54ac5e-5f1f-4b0c-9a53-0d7c1b5a3c6e")
 _sources = schema.sources
 REMOVED = "removed"
 """The reason of a picture whose faces were taken out of the index: it is never looked at again."""
-_ASKED = 5_000
 """Ids in one question: SQLite and PostgreSQL allow about 32,000 parameters."""
 
 
@@ -93,10 +92,10 @@ def known_sources(records: Records, ids: Sequence[UUID]) -> dict[UUID, KnownSour
 
 def forget(records: Records, ids: Sequence[UUID]) -> None:
     """Take entries out of the ledger, but for those that say that nothing may be taken in again."""
-    for start in range(0, len(ids), _ASKED):
-        part = _sources.c.id.in_(ids[start : start + _ASKED])
+    for part in chunks(ids):
+        forgotten = _sources.c.id.in_(part)
         with records.write() as db:
-            db.execute(sa.delete(_sources).where(part, _sources.c.reason.is_distinct_from(REMOVED)))
+            db.execute(sa.delete(_sources).where(forgotten, _sources.c.reason.is_distinct_from(REMOVED)))
 
 
 class SourceLedger:
@@ -174,8 +173,8 @@ def _outcome(known: KnownSource | None, source: SourceFaces) -> Outcome:
 def _known(db: sa.Connection, ids: Sequence[UUID]) -> dict[UUID, KnownSource]:
     found: dict[UUID, KnownSource] = {}
     columns = _sources.c.id, _sources.c.stamp, _sources.c.version, _sources.c.faces, _sources.c.reason
-    for start in range(0, len(ids), _ASKED):
-        asked = sa.select(*columns).where(_sources.c.id.in_(ids[start : start + _ASKED]))
+    for part in chunks(ids):
+        asked = sa.select(*columns).where(_sources.c.id.in_(part))
         for row in db.execute(asked):
             found[row.id] = KnownSource(row.stamp, row.version, row.faces, row.reason)
     return found

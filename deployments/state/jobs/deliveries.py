@@ -7,7 +7,7 @@ a courier that dies in the middle leaves its claim to run out, and the call is m
 import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +19,7 @@ from prosopon.configs.settings import WebhookSettings
 from prosopon.deployments.state import schema
 from prosopon.deployments.state.database import Records, now
 from prosopon.deployments.state.errors import KeyNotFound
-from prosopon.deployments.state.jobs.lease import Lease
+from prosopon.deployments.state.jobs.jobs import JobKind, Jobs
 
 _LOOK_AT = 256
 _SECRET_BYTES = 24
@@ -70,6 +70,25 @@ def enqueue(db: sa.Connection, task: UUID, key: int, url: str, body: bytes, mome
     db.execute(sa.insert(_deliveries), row)
 
 
+def _claimed(_: sa.Connection, row: sa.Row[Any]) -> Delivery:
+    body = bytes(row.body)
+    return Delivery(row.id, row.task_id, row.key_id, row.url, row.host, body, row.attempts, row.claimant)
+
+
+def _lease_of(settings: WebhookSettings) -> timedelta:
+    """An attempt ends, one way or the other, well within it."""
+    return timedelta(seconds=2 * settings.seconds + 10)
+
+
+WEBHOOK = JobKind(
+    name="webhook",
+    table=_deliveries,
+    payload=_claimed,
+    length=_lease_of(WebhookSettings()),
+    attempts="attempts",
+)
+
+
 class DeliveryStore:
     """Thread-safe; any number of processes may share one database."""
 
@@ -77,15 +96,9 @@ class DeliveryStore:
         self, records: Records, settings: WebhookSettings, clock: Callable[[], datetime] = now
     ) -> None:
         self._records, self._settings, self._now = records, settings, clock
-        self._lease = Lease(
-            _deliveries.c.id,
-            _deliveries.c.due,
-            _deliveries.c.claimant,
-            # An attempt ends, one way or the other, well within it.
-            timedelta(seconds=2 * settings.seconds + 10),
-            _deliveries.c.attempts,
-            timedelta(seconds=settings.max_pause_seconds),
-        )
+        farthest = timedelta(seconds=settings.max_pause_seconds)
+        kind = replace(WEBHOOK, length=_lease_of(settings), farthest=farthest)
+        self._jobs = Jobs(kind, records, clock=clock)
 
     def claim(self, hosts: Mapping[str, int], keys: Mapping[int, int]) -> list[Delivery]:
         """Attempts that are due, oldest first, as many as the settings leave free.
@@ -109,11 +122,14 @@ class DeliveryStore:
                     chosen.append(row.id)
                     busy_hosts[row.host] += 1
                     busy_keys[row.key_id] += 1
-        return self._claim(chosen) if chosen else []
+        if not chosen:
+            return []
+        with self._records.write() as db:
+            return self._jobs.take(db, _deliveries.c.id.in_(chosen))
 
     def count_open(self) -> int:
         """Calls that are due or under way; those that pause until another attempt are not."""
-        wanted = sa.or_(self._lease.free(self._now()), _deliveries.c.claimant.is_not(None))
+        wanted = sa.or_(self._jobs.free(), _deliveries.c.claimant.is_not(None))
         query = (
             sa.select(sa.func.count()).select_from(_deliveries).where(_deliveries.c.due.is_not(None), wanted)
         )
@@ -122,14 +138,17 @@ class DeliveryStore:
 
     def delivered(self, delivery: Delivery, status: int) -> None:
         """The call was accepted."""
-        self._end(delivery, status=status, error=None, delivered=self._now())
+        self._jobs.finish(delivery, status=status, error=None, delivered=self._now())
 
     def failed(
         self, delivery: Delivery, status: int | None, error: str, again_after: timedelta | None
     ) -> None:
         """again_after: None gives the call up."""
-        again = None if again_after is None else self._now() + again_after
-        self._end(delivery, again, status=status, error=error[:_MAX_ERROR])
+        told = {"status": status, "error": error[:_MAX_ERROR]}
+        if again_after is None:
+            self._jobs.fail(delivery, **told)
+        else:
+            self._jobs.postpone(delivery, again_after, **told)
 
     def of_task(self, task: UUID) -> Sequence[DeliveryRecord]:
         """Its calls, oldest first."""
@@ -167,7 +186,7 @@ class DeliveryStore:
         query = (
             sa.select(_deliveries.c.id, _deliveries.c.host, _deliveries.c.key_id)
             .where(
-                self._lease.free(self._now()),
+                self._jobs.free(),
                 _deliveries.c.host.not_in(full_hosts),
                 _deliveries.c.key_id.not_in(full_keys),
                 _deliveries.c.id.not_in(chosen),
@@ -177,18 +196,3 @@ class DeliveryStore:
         )
         with self._records.read() as db:
             return db.execute(query).all()
-
-    def _claim(self, chosen: Sequence[UUID]) -> list[Delivery]:
-        claimant = uuid4()
-        with self._records.write() as db:
-            rows = self._lease.take(db, claimant, self._now(), _deliveries.c.id.in_(chosen))
-        return [
-            Delivery(
-                row.id, row.task_id, row.key_id, row.url, row.host, bytes(row.body), row.attempts, claimant
-            )
-            for row in rows
-        ]
-
-    def _end(self, delivery: Delivery, again: datetime | None = None, **values: object) -> None:
-        with self._records.write() as db:
-            self._lease.end(db, delivery.id, delivery.claimant, again, **values)

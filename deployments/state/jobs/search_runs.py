@@ -4,6 +4,7 @@ Whoever runs a search holds a claim, which runs out by itself if its process die
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -13,13 +14,9 @@ import sqlalchemy as sa
 from prosopon.deployments.state import schema
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records, now
-from prosopon.deployments.state.jobs.searches import LEASE, Search, read_search, set_search
-from prosopon.deployments.state.keys import give_back_credits
+from prosopon.deployments.state.jobs.jobs import Hold, Jobs, give_back
+from prosopon.deployments.state.jobs.searches import SEARCH, Search
 
-MAX_ATTEMPTS = 5
-"""How often a run is taken up before it is given up: one that kills its process must not do so for ever."""
-GIVEN_UP = "INTERRUPTED"
-"""Code of a search that is."""
 _MAX_MESSAGE = 512
 _EXPIRED_AT_ONCE = 200
 _searches, _pictures = schema.searches, schema.search_pictures
@@ -34,52 +31,36 @@ class SearchRuns:
     def __init__(
         self, records: Records, blobs: BlobStore, keep: timedelta, clock: Callable[[], datetime] = now
     ) -> None:
-        self._records, self._blobs, self._keep, self._now = records, blobs, keep, clock
+        self._records, self._blobs, self._now = records, blobs, clock
+        kind = replace(SEARCH, ended=lambda moment: {"expires": moment + keep})
+        self._jobs = Jobs(kind, records, blobs, clock)
 
     def interrupted(self) -> list[UUID]:
         """Running searches that nobody works on."""
-        query = sa.select(_searches.c.id).where(_searches.c.state == "running", LEASE.free(self._now()))
+        query = sa.select(_searches.c.id).where(_searches.c.state == "running", self._jobs.free())
         with self._records.read() as db:
             return list(db.execute(query.order_by(_searches.c.claimed)).scalars())
 
     def take_up(self, search: UUID, claimant: UUID) -> Search | None:
         """Claim an interrupted search; None where somebody else did, or where it has been tried too often."""
         with self._records.write() as db:
-            for row in LEASE.take(db, claimant, self._now(), _searches.c.id == search):
-                if row.attempts <= MAX_ATTEMPTS:
-                    return read_search(db, row)
-                self._fail(db, search, claimant, GIVEN_UP, "the search was interrupted too often")
-        return None
+            taken = self._jobs.take(db, _searches.c.id == search, claimant=claimant)
+        return taken[0] if taken else None
 
     def proceed(
         self, search: UUID, claimant: UUID, progress: int | None = None, message: str | None = None
     ) -> bool:
         """Renew the claim, and say how far the run is. False where it is lost: another has the search now."""
         values = {} if progress is None else {"progress": progress, "message": message}
-        with self._records.write() as db:
-            return LEASE.renew(db, search, claimant, self._now(), **values)
+        return self._jobs.renew(Hold(search, claimant), **values)
 
     def finish(self, search: UUID, claimant: UUID, output: Blob, message: str | None = None) -> bool:
         """Record what was found, and in a few words. False where the claim is lost, and with it the result."""
-        sha256 = output.sha256
-        self._blobs.stage({sha256: output})
-        with self._records.write() as db:
-            expires = self._now() + self._keep
-            done = LEASE.end(
-                db, search, claimant, state="done", progress=100, message=message, expires=expires
-            )
-            kept = done is not None
-            if kept:
-                self._blobs.reference(db, {sha256: 1}, {sha256: output})
-                set_search(db, search, output=sha256)
-        if not kept:
-            self._blobs.sweep([sha256])
-        return kept
+        return self._jobs.finish(Hold(search, claimant), output, progress=100, message=message)
 
     def fail(self, search: UUID, claimant: UUID, code: str, message: str) -> bool:
         """Record why nothing was found, and give the credits back. False where the claim is lost."""
-        with self._records.write() as db:
-            return self._fail(db, search, claimant, code, message)
+        return self._jobs.fail(Hold(search, claimant), code=code, message=message[:_MAX_MESSAGE])
 
     def expire(self) -> int:
         """Delete the searches that have expired, with their pictures and results; returns how many."""
@@ -105,27 +86,13 @@ class SearchRuns:
         self._blobs.sweep(released)
         return len(rows)
 
-    def _fail(self, db: sa.Connection, search: UUID, claimant: UUID, code: str, message: str) -> bool:
-        told, expires = message[:_MAX_MESSAGE], self._now() + self._keep
-        row = LEASE.end(db, search, claimant, state="failed", code=code, message=told, expires=expires)
-        if row is None:
-            return False
-        _give_back(db, row)
-        set_search(db, search, charged=0)
-        return True
-
     def _delete(self, db: sa.Connection, rows: Sequence[Any]) -> list[str]:
         """Delete searches; blobs to sweep."""
         ids = [row.id for row in rows]
         for row in rows:
             if row.state == "running":
-                _give_back(db, row)
+                give_back(db, SEARCH, row)
         gone = sa.delete(_pictures).where(_pictures.c.search_id.in_(ids)).returning(_pictures.c.blob)
         hashes = list(db.execute(gone).scalars())
         db.execute(sa.delete(_searches).where(_searches.c.id.in_(ids)))
         return self._blobs.release(db, [*hashes, *(row.output for row in rows if row.output)])
-
-
-def _give_back(db: sa.Connection, row: Any) -> None:
-    if row.charged:
-        give_back_credits(db, row.key_id, row.charged)

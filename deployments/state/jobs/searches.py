@@ -18,13 +18,14 @@ from prosopon.deployments.state import schema
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records, now
 from prosopon.deployments.state.errors import (
+    BlobMissing,
     SearchNotFound,
     SearchPictureNotFound,
     SearchRunning,
     SearchWithoutPictures,
     TooManySearchPictures,
 )
-from prosopon.deployments.state.jobs.lease import Lease
+from prosopon.deployments.state.jobs.jobs import JobKind, States
 from prosopon.deployments.state.keys import take_credits
 from prosopon.models.faces.detections import Float32
 from prosopon.models.matching.vectors import normalize
@@ -32,10 +33,13 @@ from prosopon.models.matching.vectors import normalize
 CLAIM = timedelta(seconds=10)
 """How long a run is left alone that shows no sign of life."""
 MAX_PICTURES = 3
+MAX_ATTEMPTS = 5
+"""How often a run is taken up before it is given up: one that kills its process must not do so for ever."""
+GIVEN_UP = "INTERRUPTED"
+"""Code of a search that is."""
 
 State = Literal["open", "running", "done", "failed"]
 _searches, _pictures = schema.searches, schema.search_pictures
-LEASE = Lease(_searches.c.id, _searches.c.claimed, _searches.c.claimant, CLAIM, _searches.c.attempts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,8 @@ class SearchStore:
 
     def output(self, search: Search) -> bytes:
         """What a search that is done has found. Raises BlobMissing and BlobCorrupt."""
-        assert search.output is not None
+        if search.output is None:
+            raise BlobMissing(f"search {search.id} has no output")
         return self._blobs.read(search.output)
 
     def add_pictures(
@@ -278,3 +283,29 @@ def _picture_row(search: UUID, position: int, picture: NewSearchPicture) -> dict
         "preview": picture.preview,
         "blob": picture.image.sha256,
     }
+
+
+def _given_up(_: int) -> dict[str, object]:
+    return {"code": GIVEN_UP, "message": "the search was interrupted too often"}
+
+
+def _owed(db: sa.Connection, row: sa.Row[Any]) -> None:
+    """A search that failed cost nothing."""
+    if row.state == "failed":
+        set_search(db, row.id, charged=0)
+
+
+SEARCH = JobKind(
+    name="search",
+    table=_searches,
+    payload=read_search,
+    length=CLAIM,
+    until="claimed",
+    states=States("running", "running", "done", "failed"),
+    attempts="attempts",
+    most_attempts=MAX_ATTEMPTS,
+    given_up=_given_up,
+    price="charged",
+    output="output",
+    owed=_owed,
+)

@@ -1,6 +1,6 @@
 """What goes into tasks and what is known of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -10,8 +10,6 @@ from prosopon.deployments.state.blobs import Blob
 
 Kind = Literal["faceswap", "multi_faceswap"]
 State = Literal["waiting", "running", "succeeded", "failed"]
-TYPES: dict[Kind, Literal[1, 2]] = {"faceswap": 1, "multi_faceswap": 2}
-"""What clients and webhooks are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +23,8 @@ class TaskInput:
 @dataclass(frozen=True, slots=True)
 class NewTask:
     """inputs: the picture to change, then the faces to put in. indices: which face each of these replaces, None for
-    the biggest. uploads: the bytes of the inputs' blobs. results_url: under which results are found by their name."""
+    the biggest. film_points: of the points, those for a film's length, where it is known. uploads: the bytes of the
+    inputs' blobs. results_url: under which results are found by their name."""
 
     tenant: int
     key: int
@@ -34,6 +33,7 @@ class NewTask:
     inputs: tuple[TaskInput, ...]
     results_url: str
     indices: tuple[int, ...] | None = None
+    film_points: int = 0
     webhook: str | None = None
     uploads: Mapping[str, Blob] = field(default_factory=dict)
 
@@ -63,7 +63,8 @@ class TaskResult:
 
 @dataclass(frozen=True, slots=True)
 class TaskRecord:
-    """result_url: None before there is a result and after it expired. similarity, method: as `TaskResult`."""
+    """result_url: None before there is a result and after it expired. similarity, method: as `TaskResult`. progress: 0
+    to 1, of a film that is being made; None of a picture."""
 
     id: UUID
     tenant: int
@@ -77,6 +78,21 @@ class TaskRecord:
     result_url: str | None
     similarity: float | None
     method: str | None
+    progress: float | None
     expires: datetime | None
     created: datetime
     finished: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEnd:
+    """What came of a task. result_url: None where there is no result; message: why there is none."""
+
+    id: UUID
+    kind: Kind
+    result_url: str | None
+    message: str | None
+
+
+Notice = Callable[[TaskEnd], bytes]
+"""The body of the webhook that tells of it, in the words of the API that took the task."""

@@ -10,10 +10,11 @@
 
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
-import orjson
 import sqlalchemy as sa
 
 from prosopon.configs.settings import SwapSettings
@@ -21,6 +22,7 @@ from prosopon.deployments.state import schema
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records, now
 from prosopon.deployments.state.errors import (
+    BlobMissing,
     CannotRetry,
     NotEnoughCredits,
     ResultExpired,
@@ -29,18 +31,18 @@ from prosopon.deployments.state.errors import (
     TooManyTasksOfTenant,
 )
 from prosopon.deployments.state.jobs.deliveries import enqueue
-from prosopon.deployments.state.jobs.lease import Lease
+from prosopon.deployments.state.jobs.jobs import JobKind, Jobs, States
 from prosopon.deployments.state.jobs.task_types import (
-    TYPES,
     ClaimedTask,
-    Kind,
     NewTask,
+    Notice,
     State,
+    TaskEnd,
     TaskInput,
     TaskRecord,
     TaskResult,
 )
-from prosopon.deployments.state.keys import give_back_credits, take_credits
+from prosopon.deployments.state.keys import take_credits
 
 _NAME_BYTES = 32
 _MAX_MESSAGE = 500
@@ -50,8 +52,42 @@ _tasks, _inputs = schema.tasks, schema.task_inputs
 _OPEN = sa.select(sa.func.count()).select_from(_tasks).where(_tasks.c.due.is_not(None))
 
 
+def _claimed(db: sa.Connection, row: sa.Row[Any]) -> ClaimedTask:
+    inputs = sa.select(_inputs.c.blob, _inputs.c.url).where(_inputs.c.task_id == row.id)
+    indices = row.parameters["indices"]
+    return ClaimedTask(
+        id=row.id,
+        kind=row.kind,
+        inputs=tuple(TaskInput(*item) for item in db.execute(inputs.order_by(_inputs.c.position))),
+        indices=None if indices is None else tuple(indices),
+        attempt=row.attempts,
+        claimant=row.claimant,
+    )
+
+
+def _given_up(attempts: int) -> dict[str, object]:
+    return {"message": f"given up: {attempts - 1} attempts were interrupted"}
+
+
+SWAP = JobKind(
+    name="swap",
+    table=_tasks,
+    payload=_claimed,
+    length=timedelta(seconds=SwapSettings().lease_seconds),
+    farthest=_LONGEST_PAUSE,
+    states=States("waiting", "running", "succeeded", "failed"),
+    attempts="attempts",
+    given_up=_given_up,
+    price="points",
+    output="result",
+)
+
+
 class TaskStore:
-    """Thread-safe; any number of processes may share one database and one blob store."""
+    """Thread-safe; any number of processes may share one database and one blob store.
+
+    notice: what a webhook is told of a task's end; None where no task is ended, as in a process that only accepts them.
+    """
 
     def __init__(
         self,
@@ -59,12 +95,18 @@ class TaskStore:
         blobs: BlobStore,
         settings: SwapSettings,
         clock: Callable[[], datetime] = now,
+        notice: Notice | None = None,
     ) -> None:
         self._records, self._blobs, self._settings, self._now = records, blobs, settings, clock
-        length = timedelta(seconds=settings.lease_seconds)
-        self._lease = Lease(
-            _tasks.c.id, _tasks.c.due, _tasks.c.claimant, length, _tasks.c.attempts, _LONGEST_PAUSE
+        self._notice = notice
+        kind = replace(
+            SWAP,
+            length=timedelta(seconds=settings.lease_seconds),
+            most_attempts=settings.max_attempts,
+            ended=self._ended,
+            owed=self._owe,
         )
+        self._jobs = Jobs(kind, records, blobs, clock)
         self._turns: dict[int, int] = {}
 
     # ---------------------------------------------------------------------------------------------- accepting
@@ -92,7 +134,7 @@ class TaskStore:
             "tenant_id": task.tenant,
             "key_id": task.key,
             "kind": task.kind,
-            "parameters": {"indices": task.indices},
+            "parameters": {"indices": task.indices, "film_points": task.film_points},
             "points": task.points,
             "webhook": task.webhook,
             "results_url": task.results_url,
@@ -133,8 +175,7 @@ class TaskStore:
 
         Tenants take turns: one with five hundred tasks delays another's by one. Each process keeps turns of its own.
         """
-        due = self._lease.free(self._now())
-        longest = sa.select(_tasks.c.tenant_id, sa.func.min(_tasks.c.due)).where(due)
+        longest = sa.select(_tasks.c.tenant_id, sa.func.min(_tasks.c.due)).where(self._jobs.free())
         with self._records.read() as db:
             waiting = {row[0]: row[1] for row in db.execute(longest.group_by(_tasks.c.tenant_id))}
         self._turns = {tenant: turn for tenant, turn in self._turns.items() if tenant in waiting}
@@ -145,92 +186,69 @@ class TaskStore:
         return None
 
     def _claim(self, tenant: int) -> ClaimedTask | None:
-        claimant, of_tenant = uuid4(), _tasks.c.tenant_id == tenant
         with self._records.write() as db:
-            rows = self._lease.take(db, claimant, self._now(), of_tenant, most=1, state="running")
-            if not rows:
-                return None
-            (row,) = rows
-            inputs = db.execute(
-                sa.select(_inputs.c.blob, _inputs.c.url)
-                .where(_inputs.c.task_id == row.id)
-                .order_by(_inputs.c.position)
-            ).all()
-        indices = row.parameters["indices"]
-        return ClaimedTask(
-            id=row.id,
-            kind=row.kind,
-            inputs=tuple(TaskInput(item.blob, item.url) for item in inputs),
-            indices=None if indices is None else tuple(indices),
-            attempt=row.attempts,
-            claimant=claimant,
-        )
+            taken = self._jobs.take(db, _tasks.c.tenant_id == tenant, most=1)
+        return taken[0] if taken else None
 
     def renew(self, task: ClaimedTask) -> bool:
         """To be called well within the lease while the work goes on. False where the claim is lost."""
+        return self._jobs.renew(task)
+
+    def advance(self, task: ClaimedTask, progress: float) -> bool:
+        """Put on record how much of a film is done, 0 to 1. False where the claim is lost."""
         with self._records.write() as db:
-            return self._lease.renew(db, task.id, task.claimant, self._now())
+            told = db.execute(sa.update(_tasks).where(self._jobs.held(task)).values(progress=progress))
+        return told.rowcount == 1
+
+    def charge_film(self, task: ClaimedTask, points: int) -> None:
+        """Charge for a film's length what has not been charged already: of a film from elsewhere it is known only once
+        it is here. Raises NotEnoughCredits."""
+        with self._records.write() as db:
+            row = db.execute(sa.select(_tasks).where(self._jobs.held(task)).with_for_update()).one_or_none()
+            if row is None:  # Whoever has it now charges it.
+                return
+            owed = points - row.parameters.get("film_points", 0)
+            if owed > 0:
+                take_credits(db, row.key_id, owed)
+                paid = {"points": row.points + owed, "parameters": {**row.parameters, "film_points": points}}
+                db.execute(sa.update(_tasks).where(_tasks.c.id == task.id).values(paid))
 
     def postpone(self, task: ClaimedTask, pause: timedelta, message: str) -> None:
         """Give the claim up; the task is due again after the pause."""
-        self._give_up(task, self._now() + min(pause, _LONGEST_PAUSE), task.attempt, message)
+        self._jobs.postpone(task, min(pause, _LONGEST_PAUSE), message=message[:_MAX_MESSAGE])
 
     def put_back(self, task: ClaimedTask, message: str) -> None:
         """Give the claim up, the task is due at once: an attempt that a stopping worker breaks off does not count."""
-        self._give_up(task, self._now(), task.attempt - 1, message)
-
-    def _give_up(self, task: ClaimedTask, due: datetime, attempts: int, message: str) -> None:
-        values = {"state": "waiting", "attempts": attempts, "message": message[:_MAX_MESSAGE]}
-        with self._records.write() as db:
-            self._lease.end(db, task.id, task.claimant, due, **values)
+        self._jobs.postpone(task, attempts=task.attempt - 1, message=message[:_MAX_MESSAGE])
 
     def read(self, item: TaskInput) -> bytes:
         """The bytes of an input that is a blob. Raises BlobMissing and BlobCorrupt."""
-        assert item.blob is not None
+        if item.blob is None:
+            raise BlobMissing("the input is no blob")
         return self._blobs.read(item.blob)
 
     def succeed(self, task: ClaimedTask, result: TaskResult) -> bool:
         """End the task with a result. False where the claim is lost, and then nothing is changed."""
-        sha256, name = result.picture.sha256, f"{secrets.token_urlsafe(_NAME_BYTES)}{result.suffix}"
-        self._blobs.stage({sha256: result.picture})
-        with self._records.write() as db:
-            ended = self._end(db, task, "succeeded", None, name)
-            if ended:
-                self._blobs.reference(db, {sha256: 1}, {sha256: result.picture})
-                values = {"result": sha256, "similarity": result.similarity, "method": result.method}
-                db.execute(sa.update(_tasks).where(_tasks.c.id == task.id).values(values))
-        if not ended:
-            self._blobs.sweep([sha256])
-        return ended
+        name = f"{secrets.token_urlsafe(_NAME_BYTES)}{result.suffix}"
+        told = {"message": None, "similarity": result.similarity, "method": result.method}
+        return self._jobs.finish(task, result.picture, result_name=name, **told)
 
     def fail(self, task: ClaimedTask, message: str) -> bool:
         """End the task without a result and give its points back. False where the claim is lost."""
-        with self._records.write() as db:
-            return self._end(db, task, "failed", message[:_MAX_MESSAGE], None)
+        return self._jobs.fail(task, message=message[:_MAX_MESSAGE])
 
-    def _end(
-        self, db: sa.Connection, task: ClaimedTask, state: State, message: str | None, name: str | None
-    ) -> bool:
-        moment = self._now()
-        row = self._lease.end(
-            db,
-            task.id,
-            task.claimant,
-            state=state,
-            message=message,
-            result_name=name,
-            finished=moment,
-            expires=moment + timedelta(hours=self._settings.result_hours),
-        )
-        if row is None:
-            return False
-        if state == "failed":
-            give_back_credits(db, row.key_id, row.points)
-        if row.webhook:
-            url = f"{row.results_url}{name}" if name else ""
-            body = notification(task.id, row.kind, url, message)
-            enqueue(db, task.id, row.key_id, row.webhook, body, moment)
-        return True
+    def _ended(self, moment: datetime) -> dict[str, object]:
+        return {"finished": moment, "expires": moment + timedelta(hours=self._settings.result_hours)}
+
+    def _owe(self, db: sa.Connection, row: sa.Row[Any]) -> None:
+        """The webhook, where one was asked for."""
+        if not row.webhook:
+            return
+        if self._notice is None:
+            raise TypeError("a task with a webhook ends where nobody knows what to tell it")
+        url = f"{row.results_url}{row.result_name}" if row.result_name else None
+        body = self._notice(TaskEnd(row.id, row.kind, url, row.message))
+        enqueue(db, row.id, row.key_id, row.webhook, body, row.finished)
 
     # ------------------------------------------------------------------------------------------------ looking
 
@@ -293,19 +311,6 @@ class TaskStore:
             db.execute(sa.update(_tasks).where(_tasks.c.id == task).values(values))
 
 
-def notification(task: UUID, kind: Kind, result_url: str, message: str | None) -> bytes:
-    """What the webhook is sent: aifaceswap's document. message: why there is no result."""
-    document: dict[str, object] = {
-        "success": int(message is None),
-        "type": TYPES[kind],
-        "task_id": task.hex,
-        "result_image": result_url,
-    }
-    if message is not None:
-        document["message"] = message
-    return orjson.dumps(document)
-
-
 def _record(row: sa.RowMapping) -> TaskRecord:
     url = f"{row['results_url']}{row['result_name']}" if row["result"] else None
     return TaskRecord(
@@ -321,6 +326,7 @@ def _record(row: sa.RowMapping) -> TaskRecord:
         result_url=url,
         similarity=row["similarity"],
         method=row["method"],
+        progress=row["progress"],
         expires=row["expires"],
         created=row["created"],
         finished=row["finished"],

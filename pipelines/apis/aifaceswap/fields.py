@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from prosopon.pipelines.http.bodies import BodyError, documented, read_json_object
 from prosopon.pipelines.http.forms import is_form, read_form
+from prosopon.pipelines.http.uploads import PICTURE_FILE
 from prosopon.pipelines.services import Served
 
 _SUFFIX = re.compile(r"\[\d*\]$")
@@ -95,8 +96,9 @@ def sent(*names: str, files: int | None = None) -> Any:
 
     async def read(request: Request, services: Served) -> Fields:
         most = files or services.settings.swap.max_faces + 1
-        whole = min(most, _MAX_WHOLE_PICTURES)
-        return await read_fields(request, whole * 2 * services.settings.images.max_bytes, most + 1)
+        whole, settings = min(most, _MAX_WHOLE_PICTURES), services.settings
+        most_bytes = 2 * (whole * settings.images.max_bytes + settings.swap.films.max_bytes)
+        return await read_fields(request, most_bytes, most + 1)
 
     return documented(read, _content(*names))
 
@@ -136,21 +138,43 @@ def _number(name: str, part: object) -> int:
 
 
 _URL = {"type": "string", "format": "uri"}
-_FILE = {"type": "string", "format": "binary"}
-_INDEX = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "uniqueItems": True}
+_INDEX = {
+    "type": "array",
+    "items": {"type": "integer", "minimum": 0},
+    "minItems": 1,
+    "uniqueItems": True,
+    "description": "which face each new one replaces, as `extract_face` counts them",
+    "examples": [[0]],
+}
+_PICTURES = {
+    "source_image": "the picture whose faces are replaced",
+    "face_image": "the new face, the biggest of its picture",
+    "img": "the picture",
+}
+_WEBHOOK = {
+    **_URL,
+    "description": "is posted what `task` answers, once the task has ended",
+    "examples": ["https://example.org/swapped"],
+}
+
+
+def _picture_schemas(description: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of a URL, and of a file."""
+    url = {**_URL, "description": f"{description}: its URL", "examples": ["https://example.org/ann.jpg"]}
+    return url, {**PICTURE_FILE, "description": description}
+
+
+def _several(one: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": one, "minItems": 1, "description": "the new faces"}
+
+
+_NEW_URL, _NEW_FILE = _picture_schemas("a new face, the biggest of its picture")
 _FIELDS: dict[str, tuple[str, dict[str, Any], dict[str, Any], bool]] = {
     # field: its name, its schema in JSON, in multipart, and whether it is required
-    "source_image": ("source_image", _URL, _FILE, True),
-    "face_image": ("face_image", _URL, _FILE, True),
-    "face_images": (
-        "face_image",
-        {"type": "array", "items": _URL, "minItems": 1},
-        {"type": "array", "items": _FILE, "minItems": 1},
-        True,
-    ),
-    "img": ("img", _URL, _FILE, True),
+    **{name: (name, *_picture_schemas(told), True) for name, told in _PICTURES.items()},
+    "face_images": ("face_image", _several(_NEW_URL), _several(_NEW_FILE), True),
     "index": ("index", _INDEX, _INDEX, True),
-    "webhook": ("webhook", _URL, _URL, False),
+    "webhook": ("webhook", _WEBHOOK, _WEBHOOK, False),
 }
 
 

@@ -4,6 +4,7 @@ from prosopon.pipelines.apis.aifaceswap import BASE, swaps, tasks
 from prosopon.pipelines.apis.aifaceswap.errors import ERRORS
 from prosopon.pipelines.apis.aifaceswap.wire import Failure
 from prosopon.pipelines.http.application import ApiApp, api_app
+from prosopon.pipelines.http.errors import refusals
 from prosopon.pipelines.services import Services
 
 
@@ -15,7 +16,11 @@ def create_app(services: Services) -> ApiApp:
         "1",
         services=services,
         errors=ERRORS,
-        responses={status: {"model": Failure} for status in (400, 401, 402, 403, 404, 413, 429, 500, 503)},
+        responses=refusals(
+            Failure,
+            *(400, 401, 402, 403, 404, 413, 429, 500, 503),
+            s404="no task of that id was made with a key of this tenant, or it is forgotten",
+        ),
     )
     for part in (swaps, tasks):
         app.include_router(part.router, prefix=BASE)

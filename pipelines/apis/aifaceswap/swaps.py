@@ -7,7 +7,7 @@ from typing import Annotated
 from prosopon.deployments.state.blobs import Blob
 from prosopon.deployments.state.jobs.task_types import Kind, NewTask, TaskInput
 from prosopon.deployments.state.keys import Key
-from prosopon.models.swap.face_swap import check_range, face_names
+from prosopon.models.swap.face_swap import check_range, face_names, film_points
 from prosopon.pipelines.apis.aifaceswap.errors import naming
 from prosopon.pipelines.apis.aifaceswap.fields import FieldError, Fields, sent
 from prosopon.pipelines.apis.aifaceswap.sources import Sources
@@ -33,9 +33,11 @@ async def faceswap(
     sources: Sources,
     fields: Annotated[Fields, sent("source_image", "face_image", "webhook", files=2)],
 ) -> Envelope[Accepted]:
-    """Put a face in the place of the biggest one of a picture."""
+    """Put a face in the place of the biggest one of a picture, or of a film: a gif, an animated webp or an mp4."""
     names = ("source_image", "face_image")
-    pictures = [await sources.checked(fields.picture(name), name) for name in names]
+    pictures = [
+        await sources.checked(fields.picture(name), name, film=name == "source_image") for name in names
+    ]
     return await _submit(services, key, sources, fields, _Swap("faceswap", POINTS_SWAP, pictures))
 
 
@@ -46,8 +48,8 @@ async def multi_faceswap(
     sources: Sources,
     fields: Annotated[Fields, sent("source_image", "face_images", "index", "webhook")],
 ) -> Envelope[Accepted]:
-    """Put faces in the places of some of a picture's, as `extract_face` counts them."""
-    source = await sources.checked(fields.picture("source_image"), "source_image")
+    """Put faces in the places of some of a picture's or a film's, as `extract_face` counts them."""
+    source = await sources.checked(fields.picture("source_image"), "source_image", film=True)
     faces = fields.pictures("face_image")
     most = services.settings.swap.max_faces
     if len(faces) > most:
@@ -70,8 +72,8 @@ async def multi_faceswap(
 async def extract_face(
     key: Caller, services: Served, sources: Sources, fields: Annotated[Fields, sent("img", files=1)]
 ) -> Envelope[Faces]:
-    """Where the faces of a picture are, from left to right."""
-    picture = await sources.checked(fields.picture("img"), "img")
+    """Where the faces of a picture are, from left to right; of a film, in its first frame that has any."""
+    picture = await sources.checked(fields.picture("img"), "img", film=True)
     await services.swaps.check_balance(key, POINTS_EXTRACT)
     data = await sources.data(picture, "img")
     with naming("img"):
@@ -100,11 +102,16 @@ async def _submit(
     if webhook is not None:
         with naming("webhook"):
             webhook = services.swaps.checked_url(webhook)
+    source, *faces = swap.pictures
+    length = 0
+    if isinstance(source, Blob):  # What must be fetched first is charged once it is there.
+        length = film_points(source.data, len(faces), services.settings.swap.films)
     task = NewTask(
         tenant=key.tenant,
         key=key.id,
         kind=swap.kind,
-        points=swap.points,
+        points=swap.points + length,
+        film_points=length,
         inputs=tuple(
             TaskInput(blob=picture.sha256) if isinstance(picture, Blob) else TaskInput(url=picture)
             for picture in swap.pictures
@@ -115,7 +122,7 @@ async def _submit(
         uploads={picture.sha256: picture for picture in swap.pictures if isinstance(picture, Blob)},
     )
     identity = await services.swaps.accept(task)
-    return Envelope(data=Accepted(task_id=identity.hex, points=swap.points))
+    return Envelope(data=Accepted(task_id=identity.hex, points=task.points))
 
 
 def _check_indices(indices: list[int], faces: int) -> None:

@@ -1,8 +1,9 @@
 """What has become of tasks, and their results."""
 
 import uuid
+from typing import Annotated
 
-from fastapi import Request, Response
+from fastapi import Path, Request, Response
 
 from prosopon.deployments.state.errors import TaskNotFound
 from prosopon.pipelines.apis.aifaceswap.swaps import Caller
@@ -13,11 +14,15 @@ from prosopon.pipelines.services import Served
 
 _CACHE_CONTROL = "private, max-age=3600"
 
+TaskId = Annotated[
+    str, Path(description="as the swap was answered", examples=["6b135f5ba3654522b1f14c9ac2dd0728"])
+]
+
 router = api_router(tags=["tasks"])
 
 
 @router.get("/task/{task_id}")
-async def task(key: Caller, services: Served, task_id: str) -> Envelope[Task]:
+async def task(key: Caller, services: Served, task_id: TaskId) -> Envelope[Task]:
     """What has become of a task."""
     try:
         identity = uuid.UUID(task_id)

@@ -1,12 +1,21 @@
-"""What aifaceswap's routes answer: ``{"code", "data", "message"}``."""
+"""What aifaceswap's routes answer, ``{"code", "data", "message"}``, and what its webhooks are sent."""
 
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
+import orjson
 from pydantic import BaseModel, Field
 
-from prosopon.deployments.state.jobs.task_types import TYPES, TaskRecord
+from prosopon.deployments.state.jobs.task_types import Kind, TaskEnd, TaskRecord
 
 Data = TypeVar("Data", bound=BaseModel)
+TYPES: dict[Kind, Literal[1, 2]] = {"faceswap": 1, "multi_faceswap": 2}
+"""What clients and webhooks are told."""
+
+
+_POINTS = (
+    "what the task costs; given back when it fails. A film that must be fetched costs more by its length, "
+    "once that is known"
+)
 
 
 class Envelope(BaseModel, Generic[Data]):
@@ -23,7 +32,7 @@ class Failure(BaseModel):
 
 class Accepted(BaseModel):
     task_id: Annotated[str, Field(description="for task/ID")]
-    points: Annotated[int, Field(description="what the task costs; given back when it fails")]
+    points: Annotated[int, Field(description=_POINTS)]
 
 
 class Faces(BaseModel):
@@ -43,7 +52,9 @@ class Task(BaseModel):
         Literal["waiting", "running", "succeeded", "failed"], Field(description="how far it is")
     ]
     success: Annotated[Literal[0, 1] | None, Field(description="once the task has ended")]
-    result_image: Annotated[str | None, Field(description="a URL, until the result expires")]
+    result_image: Annotated[
+        str | None, Field(description="a URL, until the result expires; of a film, where the source was one")
+    ]
     similarity: Annotated[
         float | None,
         Field(
@@ -51,10 +62,26 @@ class Task(BaseModel):
         ),
     ]
     method: Annotated[str | None, Field(description="how the result was made, where it is known")]
+    progress: Annotated[
+        float | None, Field(description="0 to 1: how much of a film is done; null of a picture")
+    ]
     message: Annotated[str | None, Field(description="why there is no result")]
-    points: Annotated[int, Field(description="what the task costs; given back when it fails")]
+    points: Annotated[int, Field(description=_POINTS)]
     created: Annotated[str, Field(description="ISO 8601")]
     finished: Annotated[str | None, Field(description="ISO 8601, once it has ended")]
+
+
+def notification(end: TaskEnd) -> bytes:
+    """What the webhook of a task is sent: a JSON document."""
+    document: dict[str, object] = {
+        "success": int(end.message is None),
+        "type": TYPES[end.kind],
+        "task_id": end.id.hex,
+        "result_image": end.result_url or "",
+    }
+    if end.message is not None:
+        document["message"] = end.message
+    return orjson.dumps(document)
 
 
 def described(record: TaskRecord) -> Task:
@@ -70,6 +97,7 @@ def described(record: TaskRecord) -> Task:
         result_image=record.result_url,
         similarity=record.similarity,
         method=record.method,
+        progress=record.progress if record.progress is None or not ended.get(record.state) else 1.0,
         message=message,
         points=record.points,
         created=record.created.isoformat(),

@@ -1,6 +1,8 @@
 """Faces: any text has one."""
 
-from fastapi import Request, Response
+from typing import Annotated
+
+from fastapi import Path, Request, Response
 from starlette.exceptions import HTTPException
 
 from prosopon.models.generation.latents import Part, in_z, latent_of_seed, seed_of, sum_in_z
@@ -10,6 +12,7 @@ from prosopon.pipelines.apis.checkface.wire import Dim, Format, LatentInW, Laten
 from prosopon.pipelines.http.routing import api_router
 from prosopon.pipelines.services import Served
 
+Text = Annotated[str, Path(description="any text", examples=["Ann"])]
 _POSTED = ("registerlatent", "recoverlatent")
 """Routes that GET would otherwise take for texts."""
 _PICTURES = ("image/jpeg", "image/png", "image/webp")
@@ -39,7 +42,7 @@ async def hashdata(services: Served, named: Mixed) -> LatentInZ | LatentInW:
 
 
 @texts.get("/{text}/", **answers("image/jpeg"))
-async def face_of_text(request: Request, services: Served, text: str) -> Response:
+async def face_of_text(request: Request, services: Served, text: Text) -> Response:
     """The face of a text, of 300 pixels: what pages embed. A route's name is no text."""
     if text in _POSTED:
         raise HTTPException(405, f"/api/{text}/ is for POST", {"Allow": "POST"})

@@ -12,7 +12,7 @@ from prosopon.models.faces.detections import FilmFormat
 from prosopon.models.generation.latents import Morph, between
 from prosopon.pipelines.apis.checkface.made import CACHE_CONTROL, answers, made
 from prosopon.pipelines.apis.checkface.named import Ends, Morphed
-from prosopon.pipelines.apis.checkface.wire import Film, Flag, Format, FrameNumber, Kbitrate, Width
+from prosopon.pipelines.apis.checkface.wire import Embedded, Film, Format, FrameNumber, Kbitrate, Width
 from prosopon.pipelines.graphs.generation import Generation, Recipe
 from prosopon.pipelines.http.downloads import etag_of, not_modified
 from prosopon.pipelines.http.routing import api_router
@@ -42,7 +42,7 @@ async def mp4(
     ends: Morphed,
     asked: Asked,
     kbitrate: Kbitrate = 2400,
-    embed_html: Flag = False,
+    embed_html: Embedded = False,
 ) -> Response:
     """A morph as H.264 video; with `embed_html` in a page that loops it."""
     recipe = _recipe(services.generation, ends, "mp4", asked, kbitrate)

@@ -11,7 +11,7 @@ from prosopon.pipelines.apis.checkface.wire import Encoded, NewLatent
 from prosopon.pipelines.http.bodies import SMALL, BodyError, documented, json_body, read_body
 from prosopon.pipelines.http.forms import Form, is_multipart, read_form
 from prosopon.pipelines.http.routing import api_router
-from prosopon.pipelines.http.uploads import MissingPicture, check_size
+from prosopon.pipelines.http.uploads import PICTURE_FILE, MissingPicture, check_size
 from prosopon.pipelines.services import Served
 
 FIELD = "usrimg"
@@ -63,16 +63,19 @@ def _file(form: Form, most: int) -> bytes:
     return file.data
 
 
-_BINARY = {"type": "string", "format": "binary"}
-
-
 def _form(**others: dict[str, Any]) -> dict[str, Any]:
-    schema = {"type": "object", "required": [FIELD], "properties": {FIELD: _BINARY, **others}}
+    schema = {"type": "object", "required": [FIELD], "properties": {FIELD: PICTURE_FILE, **others}}
     return {"multipart/form-data": {"schema": schema}}
 
 
-Raw = Annotated[bytes, documented(_photograph_or_raw, {**_form(), "image/*": {"schema": _BINARY}})]
-Sent = Annotated[Photograph, documented(_photograph, _form(tryalign={"type": "boolean", "default": True}))]
+_ALIGN = {
+    "type": "boolean",
+    "default": True,
+    "description": "find, turn and cut the face; false: the picture is cut as the generator's are",
+    "examples": [True],
+}
+Raw = Annotated[bytes, documented(_photograph_or_raw, {**_form(), "image/*": {"schema": PICTURE_FILE}})]
+Sent = Annotated[Photograph, documented(_photograph, _form(tryalign=_ALIGN))]
 
 router = api_router(tags=["latents"])
 

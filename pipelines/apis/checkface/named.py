@@ -21,6 +21,7 @@ from prosopon.pipelines.graphs.generation import Generation
 from prosopon.pipelines.services import Served
 
 _MAX_MIXTURE = 16
+_A_GUID = "6b135f5b-a365-4522-b1f1-4c9ac2dd0728"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +61,18 @@ def _name(prefix: str = "") -> Any:
     """The parameters value, seed and guid, with the prefix before their names."""
 
     async def name(
-        value: Annotated[str, Query(alias=f"{prefix}value", description="any text")] = "",
+        value: Annotated[str, Query(alias=f"{prefix}value", description="any text", examples=["Ann"])] = "",
         seed: Annotated[
-            str | None, Query(alias=f"{prefix}seed", description="an integer, wins over value")
+            str | None,
+            Query(alias=f"{prefix}seed", description="an integer, wins over value", examples=["42"]),
         ] = None,
         guid: Annotated[
-            str | None, Query(alias=f"{prefix}guid", description="of a registered latent, wins over both")
+            str | None,
+            Query(
+                alias=f"{prefix}guid",
+                description="of a registered latent, wins over both",
+                examples=[_A_GUID],
+            ),
         ] = None,
     ) -> _Name:
         return _Name(value, seed, guid, f"{prefix}seed")
@@ -79,9 +86,12 @@ async def _mixture(
     name: Annotated[_Name, _name()],
     num_multi: Annotated[
         int,
-        *within(1, _MAX_MIXTURE, 0),
-        Query(
-            description="latents to mix: value0, seed0, guid0, amount0 and so on; amounts are -2..2, 1/n where missing"
+        *within(
+            1,
+            _MAX_MIXTURE,
+            0,
+            "latents to mix: value0, seed0, guid0, amount0 and so on; amounts are -2..2, 1/n where missing",
+            example=2,
         ),
     ] = 0,
 ) -> Named:

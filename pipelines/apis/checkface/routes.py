@@ -6,6 +6,7 @@ from prosopon.pipelines.apis.checkface import BASE, faces, films, latents
 from prosopon.pipelines.apis.checkface.errors import ERRORS
 from prosopon.pipelines.apis.checkface.wire import Failure, Queue
 from prosopon.pipelines.http.application import ApiApp, api_app
+from prosopon.pipelines.http.errors import refusals
 from prosopon.pipelines.http.routing import api_router
 from prosopon.pipelines.services import Served, Services
 
@@ -34,7 +35,9 @@ def create_app(services: Services) -> ApiApp:
         services=services,
         errors=ERRORS,
         slash=True,
-        responses={status: {"model": Failure} for status in (400, 404, 413, 429, 500, 503)},
+        responses=refusals(
+            Failure, *(400, 404, 413, 429, 500, 503), s404="no latent of that guid is registered"
+        ),
     )
     app.include_router(status)
     for part in (faces.router, films.router, latents.router, faces.texts):

@@ -40,13 +40,17 @@ class NewLatent(BaseModel):
     """A latent to be kept."""
 
     latent: Annotated[list[Any], Field(description="512 numbers, or 512 for each layer of the generator")]
-    type: Annotated[StrictStr | None, Field(description="where it comes from, in any words")] = None
+    type: Annotated[
+        StrictStr | None, Field(description="where it comes from, in any words", examples=["drawn"])
+    ] = None
 
 
 # ----------------------------------------------------------------------------------------------------- parameters
 
 
-def within(low: int, high: int, default: int) -> tuple[BeforeValidator, Any]:
+def within(
+    low: int, high: int, default: int, description: str, *, example: int
+) -> tuple[BeforeValidator, Any]:
     """An integer parameter that falls back to its default."""
 
     def fall_back(text: object) -> int:
@@ -56,7 +60,10 @@ def within(low: int, high: int, default: int) -> tuple[BeforeValidator, Any]:
             return default
         return number if low <= number <= high else default
 
-    return BeforeValidator(fall_back), Query(json_schema_extra={"minimum": low, "maximum": high})
+    told = Query(
+        description=description, examples=[example], json_schema_extra={"minimum": low, "maximum": high}
+    )
+    return BeforeValidator(fall_back), told
 
 
 def _truth(text: object) -> bool:
@@ -68,14 +75,25 @@ def _format(text: object) -> PictureFormat:
     return formats.get(str(text).lower(), "jpg")
 
 
-Dim = Annotated[int, *within(10, 1024, 300)]
-Fps = Annotated[int, *within(1, 100, 16)]
-Frames = Annotated[int, *within(3, 200, 50)]
-Width = Annotated[int, *within(100, 1400, 1200)]
-Kbitrate = Annotated[int, *within(100, 20000, 2400)]
-FrameNumber = Annotated[int, *within(0, 199, 0)]
-Format = Annotated[PictureFormat, BeforeValidator(_format)]
-Flag = Annotated[bool, BeforeValidator(_truth)]
+Dim = Annotated[int, *within(10, 1024, 300, "side of the square picture, in pixels", example=128)]
+Fps = Annotated[int, *within(1, 100, 16, "frames a second", example=12)]
+Frames = Annotated[int, *within(3, 200, 50, "frames of the film, there and back", example=6)]
+Width = Annotated[int, *within(100, 1400, 1200, "of the picture, in pixels", example=600)]
+Kbitrate = Annotated[int, *within(100, 20000, 2400, "kilobits a second", example=1200)]
+FrameNumber = Annotated[
+    int, *within(0, 199, 0, "which frame, from 0; one past the end is the first", example=3)
+]
+Format = Annotated[
+    PictureFormat, BeforeValidator(_format), Query(description="of the picture", examples=["webp"])
+]
+Linear = Annotated[
+    bool,
+    BeforeValidator(_truth),
+    Query(description="equal steps; otherwise slow at both ends", examples=[False]),
+]
+Embedded = Annotated[
+    bool, BeforeValidator(_truth), Query(description="a page that plays the film", examples=[True])
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +103,4 @@ class Film:
     dim: Dim = 300
     fps: Fps = 16
     num_frames: Frames = 50
-    linear: Flag = False
+    linear: Linear = False

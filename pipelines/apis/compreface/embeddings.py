@@ -3,6 +3,8 @@
 from typing import Annotated
 
 import numpy as np
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
 
 from prosopon.deployments.state.errors import InvalidEmbedding
 from prosopon.models.faces.attributes.embedding import EMBEDDING
@@ -39,6 +41,19 @@ def unit_vectors(services: Services, name: str, rows: list[list[float]]) -> Floa
         raise WrongEmbedding(f"'{name}' must hold finite numbers that are not all zero")
     unit: Float32 = (array / norms).astype(np.float32)
     return unit
+
+
+def grouped(services: Services, vectors: Float32, least: float) -> list[list[int]]:
+    """Which of ``(N, D)`` unit vectors are of one person: average linkage of their similarities, cut at `least`. The
+    biggest group first, and its members in their order."""
+    if len(vectors) == 1:
+        return [[0]]
+    similarities = np.stack([services.recognition.similarities(vector, vectors) for vector in vectors])
+    apart = np.clip(1 - (similarities + similarities.T) / 2, 0, 1)
+    np.fill_diagonal(apart, 0)
+    labels = fcluster(linkage(squareform(apart), "average"), 1 - least, "distance")
+    groups = [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
+    return sorted(groups, key=lambda group: (-len(group), group))
 
 
 def compared(

@@ -3,7 +3,7 @@
 import uuid
 from typing import Annotated, Any
 
-from fastapi import Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from pydantic import Field
 
 from prosopon.deployments.state.blobs import Blob
@@ -36,8 +36,13 @@ _BINARY: dict[int | str, dict[str, Any]] = {200: {"content": {"image/*": {}, "ap
 
 router = api_router(tags=["examples"])
 
-Subject = Annotated[str | None, Query(description="empty or left out: of all subjects")]
-Ids = Annotated[list[uuid.UUID], Field(max_length=10_000)]
+Subject = Annotated[str | None, Query(description="empty or left out: of all subjects", examples=["Ann"])]
+Ids = Annotated[
+    list[uuid.UUID], Field(max_length=10_000, examples=[["6b135f5b-a365-4522-b1f1-4c9ac2dd0728"]])
+]
+KeyInPath = Annotated[
+    str, Path(description="a key of the scope recognition", examples=["00000000-0000-0000-0000-000000000002"])
+]
 
 
 @router.post("/recognition/faces", status_code=201)
@@ -46,7 +51,7 @@ async def add(
     services: Served,
     answer: Response,
     file: Annotated[Upload, picture("file")],
-    subject: Annotated[str, Query(description="is created where it is not there")],
+    subject: Annotated[str, Query(description="is created where it is not there", examples=["Ann"])],
     det_prob_threshold: Threshold = None,
     det_size: DetSize = None,
 ) -> Example:
@@ -112,7 +117,7 @@ async def image(request: Request, key: RecognitionKey, services: Served, image_i
 
 @router.get("/static/{api_key}/images/{image_id}", responses=_BINARY, response_class=Response)
 async def image_by_path(
-    request: Request, key: RecognitionKeyInPath, services: Served, api_key: str, image_id: ImageId
+    request: Request, key: RecognitionKeyInPath, services: Served, api_key: KeyInPath, image_id: ImageId
 ) -> Response:
     """The stored image, with the key in the path: for an ``<img>`` element."""
     return await _image(request, services, key.gallery, image_id)

@@ -24,13 +24,17 @@ RecognitionKeyInPath = Annotated[Key, caller("recognition", IN_PATH)]
 DetectionKey = Annotated[Key, caller("detection")]
 VerificationKey = Annotated[Key, caller("verification")]
 
-ImageId = Annotated[uuid.UUID, Path()]
-Limit = Annotated[
-    int, Query(ge=0, le=_LARGEST, description="at most so many faces, the biggest first; 0 is all")
+ImageId = Annotated[
+    uuid.UUID, Path(description="of an example", examples=["6b135f5b-a365-4522-b1f1-4c9ac2dd0728"])
 ]
-PredictionCount = Annotated[int, Query(ge=1, le=_LARGEST, description="subjects per face")]
+SubjectPath = Annotated[str, Path(description="a name; a slash in it is written as %2F", examples=["Ann"])]
+Limit = Annotated[
+    int,
+    Query(ge=0, le=_LARGEST, description="how many faces at most, the biggest first; 0 is all", examples=[1]),
+]
+PredictionCount = Annotated[int, Query(ge=1, le=_LARGEST, description="subjects per face", examples=[2])]
 Threshold = Annotated[
-    float | None, Query(ge=0, le=1, allow_inf_nan=False, description="least face probability")
+    float | None, Query(ge=0, le=1, allow_inf_nan=False, description="least face probability", examples=[0.8])
 ]
 DetSize = Annotated[
     int | None,
@@ -39,14 +43,30 @@ DetSize = Annotated[
         le=_LARGEST,
         description="longer side, in pixels, in which small faces are looked for; 0 is as large as the server allows. "
         "An addition; beyond 1280 each tile of that size costs as much as four pictures",
+        examples=[1280],
     ),
 ]
 PluginNames = Annotated[
     str,
-    Query(description="comma-separated: age, gender, landmarks, calculator, ...; unknown names are ignored"),
+    Query(
+        description="comma-separated: age, gender, landmarks, calculator, ...; unknown names are ignored",
+        examples=["age,gender,pose"],
+    ),
 ]
-Status = Annotated[bool, Query(description="add execution_time and plugins_versions")]
-DetectFaces = Annotated[bool, Query(description="false: the picture is a face that was cut out already")]
+GroupThreshold = Annotated[
+    float,
+    Query(
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="similarity from which two groups, on the average, are one person",
+        examples=[0.5],
+    ),
+]
+Status = Annotated[bool, Query(description="add execution_time and plugins_versions", examples=[True])]
+DetectFaces = Annotated[
+    bool, Query(description="false: the picture is a face that was cut out already", examples=[True])
+]
 
 
 def _number(text: Any) -> int:
@@ -62,9 +82,13 @@ def _size(text: Any) -> int:
     return min(number, _LARGEST_PAGE) if number >= 1 else _PAGE_SIZE
 
 
-Page = Annotated[int, BeforeValidator(lambda text: max(0, _number(text))), Query(description="counts from 0")]
+Page = Annotated[
+    int, BeforeValidator(lambda text: max(0, _number(text))), Query(description="counts from 0", examples=[0])
+]
 PageSize = Annotated[
-    int, BeforeValidator(_size), Query(description=f"1 to {_LARGEST_PAGE}; anything else is the default")
+    int,
+    BeforeValidator(_size),
+    Query(description=f"1 to {_LARGEST_PAGE}; anything else is the default", examples=[20]),
 ]
 
 

@@ -7,12 +7,13 @@ from typing import Annotated
 
 from prosopon.deployments.state.galleries.faces import FaceRecord
 from prosopon.models.faces.detections import Float32
-from prosopon.pipelines.apis.compreface.embeddings import EmbeddingsBody, compared, unit_vectors
+from prosopon.pipelines.apis.compreface.embeddings import EmbeddingsBody, compared, grouped, unit_vectors
 from prosopon.pipelines.apis.compreface.errors import ExampleNotFound
 from prosopon.pipelines.apis.compreface.faces import FacesOf
 from prosopon.pipelines.apis.compreface.parameters import (
     DetectFaces,
     FacesAsked,
+    GroupThreshold,
     ImageId,
     PredictionCount,
     RecognitionKey,
@@ -22,11 +23,13 @@ from prosopon.pipelines.apis.compreface.wire import (
     ComparedToExample,
     EmbeddingRecognition,
     FaceComparedToExample,
+    Grouped,
     Recognized,
     RecognizedEmbeddings,
     RecognizedFace,
     SubjectSimilarity,
 )
+from prosopon.pipelines.http.bodies import off_the_loop
 from prosopon.pipelines.http.forms import Upload
 from prosopon.pipelines.http.routing import api_router
 from prosopon.pipelines.http.uploads import picture
@@ -85,6 +88,15 @@ async def recognize_embeddings(
         for embedding, matches in zip(body.embeddings, subjects, strict=True)
     ]
     return RecognizedEmbeddings(result=result)
+
+
+@router.post("/embeddings/group")
+async def group_embeddings(
+    key: RecognitionKey, services: Served, body: EmbeddingsBody, threshold: GroupThreshold = 0.5
+) -> Grouped:
+    """Which embeddings are of one person, so that unknown faces can be named together. An addition."""
+    vectors = unit_vectors(services, "embeddings", body.embeddings)
+    return Grouped(groups=await off_the_loop(vectors.nbytes, grouped, services, vectors, threshold))
 
 
 @router.post("/embeddings/faces/{image_id}/verify")

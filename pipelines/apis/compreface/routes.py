@@ -7,6 +7,7 @@ from prosopon.pipelines.apis.compreface import BASE, detection, examples, recogn
 from prosopon.pipelines.apis.compreface.errors import ERRORS
 from prosopon.pipelines.apis.compreface.wire import Failure
 from prosopon.pipelines.http.application import ApiApp, api_app
+from prosopon.pipelines.http.errors import refusals
 from prosopon.pipelines.services import Services
 
 
@@ -19,7 +20,12 @@ def create_app(services: Services) -> ApiApp:
         services=services,
         errors=ERRORS,
         blank=("subject",),  # Whoever sends an empty name has not meant everybody.
-        responses={status: {"model": Failure} for status in (400, 404, 429, 500, 503)},
+        responses=refusals(
+            Failure,
+            *(400, 404, 429, 500, 503),
+            s400="what was sent is not what is needed, or the key is missing or unknown: `code` tells which",
+            s404="the subject or the example is not there",
+        ),
     )
     for part in (subjects, examples, recognition, detection):
         app.include_router(part.router, prefix=BASE)

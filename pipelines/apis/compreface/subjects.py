@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from prosopon.pipelines.apis.compreface.parameters import RecognitionKey
+from prosopon.pipelines.apis.compreface.parameters import RecognitionKey, SubjectPath
 from prosopon.pipelines.apis.compreface.wire import (
     Deleted,
     NewSubjectName,
@@ -43,7 +43,7 @@ async def delete_all(key: RecognitionKey, services: Served) -> Deleted:
 async def rename(
     key: RecognitionKey,
     services: Served,
-    subject: str,
+    subject: SubjectPath,
     body: Annotated[NewSubjectName, json_body(NewSubjectName)],
 ) -> Updated:
     """Rename a subject; where the new name exists, the two are merged. False where the two names are the same."""
@@ -52,7 +52,7 @@ async def rename(
 
 
 @router.delete("/{subject:path}")
-async def delete(key: RecognitionKey, services: Served, subject: str) -> Subject:
+async def delete(key: RecognitionKey, services: Served, subject: SubjectPath) -> Subject:
     """Delete a subject with all its examples and images."""
     deleted = await services.galleries.delete_subject(key.gallery, subject)
     return Subject(subject=deleted.name)

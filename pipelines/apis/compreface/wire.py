@@ -146,6 +146,13 @@ class Examples(BaseModel):
     total_elements: Annotated[int, Field(description="how many examples there are")]
 
 
+class Grouped(BaseModel):
+    groups: Annotated[
+        list[list[int]],
+        Field(description="of one person each: places in the list that was sent; the biggest first"),
+    ]
+
+
 class EmbeddingRecognition(BaseModel):
     embedding: Annotated[list[float], Field(description="as it was sent")]
     similarities: Annotated[list[SubjectSimilarity], Field(description="the most similar first")]
@@ -165,7 +172,7 @@ class ComparedEmbeddings(BaseModel):
 
 
 class SubjectName(BaseModel):
-    subject: Annotated[str, Field(description="its name")]
+    subject: Annotated[str, Field(description="its name", examples=["Bea"])]
 
 
 class NewSubjectName(SubjectName):

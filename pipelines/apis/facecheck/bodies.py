@@ -9,10 +9,10 @@ from fastapi import Request
 from prosopon.deployments.state.errors import TooManySearchPictures
 from prosopon.deployments.state.jobs.searches import MAX_PICTURES
 from prosopon.pipelines.apis.facecheck.errors import NoPictures
-from prosopon.pipelines.apis.facecheck.wire import SearchData, id_of
+from prosopon.pipelines.apis.facecheck.wire import AN_ID, SearchData, id_of
 from prosopon.pipelines.http.bodies import SMALL, BodyError, documented, read_json_object
 from prosopon.pipelines.http.forms import Upload, is_multipart, read_form
-from prosopon.pipelines.http.uploads import check_size
+from prosopon.pipelines.http.uploads import PICTURE_FILE, check_size
 from prosopon.pipelines.services import Served
 
 
@@ -52,8 +52,12 @@ _FORM: dict[str, Any] = {
         "schema": {
             "type": "object",
             "properties": {
-                "images": {"type": "array", "items": {"type": "string", "format": "binary"}},
-                "id_search": {"type": "string"},
+                "images": {"type": "array", "items": PICTURE_FILE, "description": "1 to 3 pictures"},
+                "id_search": {
+                    "type": "string",
+                    "description": "of the search that they are added to; left out for a new one",
+                    "examples": [AN_ID],
+                },
             },
         },
         "encoding": {"images": {"style": "form"}, "id_search": {"style": "form"}},

@@ -24,8 +24,7 @@ from prosopon.deployments.state.errors import (
     StorageFault,
     TooManySearchPictures,
 )
-from prosopon.deployments.state.jobs.search_runs import GIVEN_UP
-from prosopon.deployments.state.jobs.searches import MAX_PICTURES
+from prosopon.deployments.state.jobs.searches import GIVEN_UP, MAX_PICTURES
 from prosopon.models.pictures.decoding import ImageError, RejectionReason
 from prosopon.pipelines.apis.facecheck.wire import BrowserJsonResponse
 from prosopon.pipelines.graphs.searches import NoFace
@@ -112,7 +111,7 @@ def _storage(error: StorageFault) -> Failure:
 
 
 _FAILURES: Mapping[type[Exception], Callable[[Any], Failure]] = {
-    KeyRefused: _says(Code.TOKEN, "Authorization is missing or is no token.", 401),
+    KeyRefused: _says(Code.TOKEN, "Authorization is missing or is not a token.", 401),
     WrongScope: _says(Code.TOKEN, "This token is not for FaceCheck.", 401),
     RequestValidationError: _invalid,
     ValidationError: _invalid,
@@ -130,7 +129,7 @@ _FAILURES: Mapping[type[Exception], Callable[[Any], Failure]] = {
         Code.TOO_MANY_PICTURES, f"A search takes at most {MAX_PICTURES} pictures; it would have {{}}."
     ),
     SearchFailed: lambda error: Failure(error.code, str(error)),
-    NotEnoughCredits: _says(Code.CREDITS, "The token has not enough credits left for a search."),
+    NotEnoughCredits: _says(Code.CREDITS, "The token does not have enough credits left for a search."),
     StateError: _says(Code.FAILED),
     StorageFault: _storage,
     Overloaded: _later("Too many requests are waiting: try again."),

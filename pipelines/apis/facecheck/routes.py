@@ -15,6 +15,7 @@ from prosopon.pipelines.apis.facecheck import BASE
 from prosopon.pipelines.apis.facecheck.bodies import Asked, Pictures
 from prosopon.pipelines.apis.facecheck.errors import SearchFailed, errors
 from prosopon.pipelines.apis.facecheck.wire import (
+    AN_ID,
     MAX_INT32,
     BrowserJsonResponse,
     InfoResponse,
@@ -78,8 +79,8 @@ async def search(caller: Caller, services: Served, asked: Asked) -> BrowserJsonR
 async def delete_pic(
     caller: Caller,
     services: Served,
-    id_search: Annotated[str, Query()] = "",
-    id_pic: Annotated[str, Query()] = "",
+    id_search: Annotated[str, Query(description="of a search with pictures", examples=[AN_ID])] = "",
+    id_pic: Annotated[str, Query(description="of the picture in it", examples=[AN_ID])] = "",
 ) -> BrowserJsonResponse:
     """Remove a picture; the answer has what remains."""
     search = id_of(id_search)

@@ -16,6 +16,8 @@ from prosopon.pipelines.graphs.searches import Finished, Report
 from prosopon.pipelines.http.bodies import BodyError
 
 MAX_INT32 = 2**31 - 1
+AN_ID = "6b135f5b-a365-4522-b1f1-4c9ac2dd0728"
+"""As the OpenAPI document shows one."""
 _NOBODYS = UUID(int=0)
 Int32 = Annotated[int, Field(json_schema_extra={"format": "int32"})]
 Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
@@ -27,13 +29,18 @@ class _Exact(BaseModel):
 
 
 class SearchData(_Exact):
-    id_search: Annotated[StrictStr | None, Field(description="of a search with pictures")] = None
-    with_progress: Annotated[
-        StrictBool | None, Field(description="answer at once; otherwise when the search is done")
+    id_search: Annotated[
+        StrictStr | None, Field(description="of a search with pictures", examples=[AN_ID])
     ] = None
-    id_captcha: Annotated[StrictStr | None, Field(description="not used")] = None
-    status_only: Annotated[StrictBool | None, Field(description="start nothing")] = None
-    demo: Annotated[StrictBool | None, Field(description="search the first 100,000 faces only")] = None
+    with_progress: Annotated[
+        StrictBool | None,
+        Field(description="answer at once; otherwise when the search is done", examples=[True]),
+    ] = None
+    id_captcha: Annotated[StrictStr | None, Field(description="not used", examples=[None])] = None
+    status_only: Annotated[StrictBool | None, Field(description="start nothing", examples=[False])] = None
+    demo: Annotated[
+        StrictBool | None, Field(description="search the first 100,000 faces only", examples=[False])
+    ] = None
 
 
 class InputImage(_Exact):

@@ -19,7 +19,13 @@ from prosopon.pipelines.http.bodies import (
     read_json_object,
 )
 from prosopon.pipelines.http.forms import media_type_of
-from prosopon.pipelines.http.uploads import MissingPicture, check_size, decode_base64
+from prosopon.pipelines.http.uploads import (
+    PICTURE_BASE64,
+    PICTURE_FILE,
+    MissingPicture,
+    check_size,
+    decode_base64,
+)
 
 MAX_PICTURES = 10
 PICTURES = tuple(f"img{number}" for number in range(MAX_PICTURES))
@@ -94,13 +100,13 @@ async def _raw_or_json(request: Request) -> bytes:
 def _schema(model: type[BaseModel], pictures: Sequence[str] = ()) -> dict[str, Any]:
     """Of a JSON body with base64 pictures, of which the first is needed, beside the model's fields."""
     schema = model.model_json_schema()
-    base64 = {name: {"type": "string", "format": "byte"} for name in pictures}
+    base64 = dict.fromkeys(pictures, PICTURE_BASE64)
     schema["properties"] = {**schema.get("properties", {}), **base64}
     schema["required"] = [*schema.get("required", ()), *pictures[:1]]
     return {"schema": schema}
 
 
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_BINARY = {"schema": PICTURE_FILE}
 
 Picture = Annotated[
     bytes,

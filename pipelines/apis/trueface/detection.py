@@ -52,8 +52,10 @@ async def detect_faces(
     caller: Caller,
     services: Served,
     image: Picture,
-    rawlandmarks: Annotated[bool, Query(description="add raw_landmarks")] = False,
-    rawlandmark: Annotated[bool, Query(description="the documentation's other spelling")] = False,
+    rawlandmarks: Annotated[bool, Query(description="add raw_landmarks", examples=[True])] = False,
+    rawlandmark: Annotated[
+        bool, Query(description="the documentation's other spelling", examples=[True])
+    ] = False,
 ) -> Envelope[FoundFaces]:
     """Every face of the picture, the biggest first; none is an empty list."""
     attributes = frozenset[Attribute]()

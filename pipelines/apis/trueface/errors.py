@@ -61,7 +61,7 @@ def _http(error: HTTPException) -> Response:
 
 
 ERRORS: ErrorTable = {
-    KeyRefused: says(401, "x-api-key is missing or is no API key"),
+    KeyRefused: says(401, "x-api-key is missing or is not an API key"),
     WrongScope: says(403, "this API key is not for Trueface"),
     WrongContentType: says(406),
     RequestValidationError: _invalid,

@@ -4,6 +4,7 @@ from prosopon.pipelines.apis.trueface import BASE, collections, detection, enrol
 from prosopon.pipelines.apis.trueface.errors import ERRORS
 from prosopon.pipelines.apis.trueface.wire import Failure
 from prosopon.pipelines.http.application import ApiApp, api_app
+from prosopon.pipelines.http.errors import refusals
 from prosopon.pipelines.services import Services
 
 
@@ -16,7 +17,11 @@ def create_app(services: Services) -> ApiApp:
         services=services,
         errors=ERRORS,
         flags=("rawlandmarks", "rawlandmark"),
-        responses={status: {"model": Failure} for status in (400, 401, 403, 404, 406, 429, 500, 503)},
+        responses=refusals(
+            Failure,
+            *(400, 401, 403, 404, 406, 429, 500, 503),
+            s404="the enrollment, the collection or its classifier is not there, or the picture shows no face",
+        ),
     )
     for part in (detection, enrollments, collections, recognition):
         app.include_router(part.router, prefix=BASE)

@@ -132,14 +132,19 @@ def _number(given: Any) -> Any:
     return given
 
 
+_AN_ID = "6b135f5b-a365-4522-b1f1-4c9ac2dd0728"
 Name = Annotated[StrictStr, Field(max_length=MAX_SUBJECT_LENGTH), AfterValidator(_storable)]
 EnrollmentRef = Annotated[
-    uuid.UUID, BeforeValidator(_id(EnrollmentNotFound)), WithJsonSchema({"type": "string"})
+    uuid.UUID,
+    BeforeValidator(_id(EnrollmentNotFound)),
+    WithJsonSchema({"type": "string", "examples": [_AN_ID]}),
 ]
 # The second is the spelling of the document's table for POST /v1/train.
 _SPELLINGS = Field(validation_alias=AliasChoices("collection_id", "collection_id_"))
 _CollectionId = Annotated[
-    uuid.UUID, BeforeValidator(_id(CollectionNotFound)), WithJsonSchema({"type": "string"})
+    uuid.UUID,
+    BeforeValidator(_id(CollectionNotFound)),
+    WithJsonSchema({"type": "string", "examples": [_AN_ID]}),
 ]
 CollectionRef = Annotated[_CollectionId, _SPELLINGS]
 Threshold = Annotated[
@@ -153,7 +158,7 @@ Threshold = Annotated[
 class NewEnrollment(BaseModel):
     """With img0 to img9: base64 pictures, one or more."""
 
-    name: Annotated[Name | None, Field(description="of the person")] = None
+    name: Annotated[Name | None, Field(description="of the person", examples=["Ann"])] = None
     collection_id: Annotated[
         _CollectionId | None, _SPELLINGS, Field(description="where the enrollment becomes a member")
     ] = None
@@ -170,11 +175,11 @@ class EnrollmentToDelete(BaseModel):
 
 
 class NewCollection(BaseModel):
-    name: Annotated[Name, Field(description="of the collection")]
+    name: Annotated[Name, Field(description="of the collection", examples=["Colleagues"])]
     unknowns: Annotated[
         bool,
         BeforeValidator(_or(False)),
-        Field(description="whether its classifier learns a class of strangers"),
+        Field(description="whether its classifier learns a class of strangers", examples=[True]),
     ] = False
 
 
@@ -192,7 +197,8 @@ class ToMatch(BaseModel):
 
     id: Annotated[EnrollmentRef, Field(description="of an enrollment")]
     threshold: Annotated[
-        Threshold, Field(description="similarity from which it is a match, a number or one as text")
+        Threshold,
+        Field(description="similarity from which it is a match, a number or one as text", examples=[0.6]),
     ] = DEFAULT_THRESHOLD
 
 

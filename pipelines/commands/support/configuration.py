@@ -38,9 +38,9 @@ def read_document(config: Path | None) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise ConfigurationError(f"{where}: is no YAML: {error.problem or error.context}") from None
+        raise ConfigurationError(f"{where}: is not YAML: {error.problem or error.context}") from None
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path}: is no YAML: {str(error).splitlines()[0]}") from None
+        raise ConfigurationError(f"{path}: is not YAML: {str(error).splitlines()[0]}") from None
     named: dict[str, Any] = document if isinstance(document, dict) else {}
     applications = named.get("applications")
     if not isinstance(applications, list) or not applications or not isinstance(applications[0], dict):
