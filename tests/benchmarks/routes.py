@@ -69,6 +69,7 @@ def compreface(call: Caller) -> None:
     numbers = [one["embedding"] for one in result]
     call(f"POST {base}/faces/{{image_id}}/verify", party, image_id=face)
     call(f"POST {base}/embeddings/recognize", {"json": {"embeddings": numbers}})
+    call(f"POST {base}/embeddings/group", {"json": {"embeddings": numbers}})
     call(
         f"POST {base}/embeddings/faces/{{image_id}}/verify", {"json": {"embeddings": numbers}}, image_id=face
     )
