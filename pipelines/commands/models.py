@@ -123,6 +123,9 @@ def licenses() -> None:
     own = {role.own.name: role.own_summary for role in ATTRIBUTES.roles.values() if role.own}
     for name, summary in own.items():
         table.add_row(name, "Apache-2.0, the project's", "[green]yes[/green]", summary)
+    for name in ("inversion_encoder.npz", "mobilestylegan_previews.npz"):
+        notice = "Trained on the faces of MobileStyleGAN: treat it as that."
+        table.add_row(name, "Apache-2.0, the project's", "[yellow]no[/yellow]", notice)
     show(table, foldable=True)
 
 

@@ -69,6 +69,7 @@ def compreface(call: Caller) -> None:
     numbers = [one["embedding"] for one in result]
     call(f"POST {base}/faces/{{image_id}}/verify", party, image_id=face)
     call(f"POST {base}/embeddings/recognize", {"json": {"embeddings": numbers}})
+    call(f"POST {base}/embeddings/group", {"json": {"embeddings": numbers}})
     call(
         f"POST {base}/embeddings/faces/{{image_id}}/verify", {"json": {"embeddings": numbers}}, image_id=face
     )
@@ -142,7 +143,7 @@ def aifaceswap(call: Caller) -> None:
     task = call(f"POST {base}/faceswap", {**token, "files": pictures}).json()["data"]["task_id"]
     several = {**token, "files": pictures, "data": {"index": "1"}}
     call(f"POST {base}/multi_faceswap", several)
-    call(f"POST {base}/extract_face", {**token, "files": {"source_image": PARTY.read_bytes()}})
+    call(f"POST {base}/extract_face", {**token, "files": {"img": PARTY.read_bytes()}})
     ends = time.monotonic() + SWAP
     while time.monotonic() < ends:
         data = call(f"GET {base}/task/{{task_id}}", token, task_id=task).json()["data"]
