@@ -24,6 +24,7 @@ SHARED = {"server", "open_console", "chromium", "facecheck_server"}
 """Fixtures of servers that serve many files."""
 
 
+@pytest.hookimpl(tryfirst=True)  # Before xdist reads the groups.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With two processes (`-n 2 --dist loadgroup`) one takes all tests of the shared servers, and what measures time,
     in their order; the other takes the other files, each as a whole."""
