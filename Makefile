@@ -36,7 +36,7 @@ serve: $(VENV)/.serve
 
 test: $(VENV)/.test
 	$(BIN)/prosopon models pull
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest
 
 bench: $(VENV)/.test
 	$(BIN)/prosopon models pull

@@ -20,20 +20,6 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
-SHARED = {"server", "open_console", "chromium", "facecheck_server"}
-"""Fixtures of servers that serve many files."""
-
-
-@pytest.hookimpl(tryfirst=True)  # Before xdist reads the groups.
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With two processes (`-n 2 --dist loadgroup`) one takes all tests of the shared servers, and what measures time,
-    in their order; the other takes the other files, each as a whole."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            shared = SHARED.intersection(getattr(item, "fixturenames", ()))
-            item.add_marker(pytest.mark.xdist_group("servers" if shared else item.path.stem))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def models_mirror() -> Iterator[None]:
     """Optional weights come from the mirror where it is there."""

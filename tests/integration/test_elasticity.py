@@ -20,7 +20,7 @@ from tests.benchmarks.elasticity import Observer, failed
 from tests.benchmarks.serving import Server, serving
 from tests.conformance.client import part
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.xdist_group("servers")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 QUICK = {
     "num_cpus": 0.05, "min_replicas": 1, "max_replicas": 2, "target_ongoing_requests": 0.02,

@@ -22,7 +22,7 @@ from tests.conformance.client import part
 from tests.conformance.trueface_client import new_trueface_client
 from tests.loopback import loopback
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("servers")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 QUICK = {
     "num_cpus": 0.05, "min_replicas": 1, "max_replicas": 2, "max_batch_size": 1,
