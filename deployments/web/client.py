@@ -316,7 +316,7 @@ async def _read(
         raise BadAnswer(f"{target.host} answered {answer.status}")
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if not media_type.startswith(kinds) and media_type not in _UNTYPED:
-        wanted = "not an image" if len(kinds) == 1 else "neither an image nor a film"
+        wanted = "not an image" if len(kinds) == 1 else "not an image or a film"
         raise BadAnswer(f"{target.host} sent {media_type[:64]}, which is {wanted}")
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise BadAnswer(f"{target.host} sent a compressed answer, which was not asked for")

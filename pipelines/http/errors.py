@@ -39,7 +39,7 @@ def check_table(table: ErrorTable, *, keys: bool) -> None:
 _WHEN = {
     400: "what was sent is not what is needed; the message names the parameter or the picture",
     401: "no key was sent, or one that is unknown or revoked",
-    402: "the key has not enough points",
+    402: "the key does not have enough points",
     403: "the key is not for this",
     404: "what is named is not there",
     406: "the body's Content-Type is not one that is read",

@@ -141,7 +141,7 @@ def test_embeddings_of_another_length_are_refused(tmp_path: Path, embedder) -> N
 
 
 def test_a_file_that_is_no_swapper_is_refused(embedder) -> None:
-    with pytest.raises(UnknownModel, match="no swapper of 128 pixels"):
+    with pytest.raises(UnknownModel, match="not a swapper of 128 pixels"):
         INSwapper128(weights("yunet").path, embedder, Compute())
 
 
