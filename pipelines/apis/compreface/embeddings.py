@@ -61,8 +61,10 @@ def compared(
 ) -> ComparedEmbeddings:
     """embeddings: as the client sent the vectors; the most similar comes first."""
     similarities = services.recognition.similarities(one, vectors)
+    # Not by the similarity: as it is answered, several may be 1.
+    order = np.argsort(-(vectors @ one), kind="stable")
     result = [
-        EmbeddingSimilarity(embedding=embedding, similarity=round(float(similarity), 5))
-        for embedding, similarity in zip(embeddings, similarities, strict=True)
+        EmbeddingSimilarity(embedding=embeddings[i], similarity=round(float(similarities[i]), 5))
+        for i in order
     ]
-    return ComparedEmbeddings(result=sorted(result, key=lambda one: -one.similarity))
+    return ComparedEmbeddings(result=result)

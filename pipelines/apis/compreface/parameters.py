@@ -59,8 +59,9 @@ GroupThreshold = Annotated[
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="similarity from which two groups, on the average, are one person",
-        examples=[0.5],
+        description="similarity from which two groups, on the average, are one person: of two strangers one pair in a "
+        "thousand reaches 0.9",
+        examples=[0.9],
     ),
 ]
 Status = Annotated[bool, Query(description="add execution_time and plugins_versions", examples=[True])]

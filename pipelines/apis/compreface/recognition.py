@@ -92,7 +92,7 @@ async def recognize_embeddings(
 
 @router.post("/embeddings/group")
 async def group_embeddings(
-    key: RecognitionKey, services: Served, body: EmbeddingsBody, threshold: GroupThreshold = 0.5
+    key: RecognitionKey, services: Served, body: EmbeddingsBody, threshold: GroupThreshold = 0.9
 ) -> Grouped:
     """Which embeddings are of one person, so that unknown faces can be named together. An addition."""
     vectors = unit_vectors(services, "embeddings", body.embeddings)
