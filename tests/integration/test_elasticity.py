@@ -180,5 +180,7 @@ def test_a_running_request_is_answered_before_the_server_ends(server: Server) ->
     assert [answer.status_code for answer in answers] == [200]
     assert server.process.wait(60) == 0
     assert not is_ready(server.url)
-    (line,) = server.log.read_text()[said:].strip().splitlines()
-    assert line.startswith("stopping"), "nothing of Ray's"
+    # It stopped deployments in the tests before, of which Ray may tell late.
+    lines = server.log.read_text()[said:].strip().splitlines()
+    assert any(line.startswith("stopping") for line in lines), lines
+    assert not [line for line in lines if "graceful_shutdown" in line or "Traceback" in line], lines

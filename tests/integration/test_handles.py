@@ -239,4 +239,4 @@ def test_an_application_that_is_not_there_is_said_so(prosopon: Prosopon, tmp_pat
 def test_nobody_is_joined_where_nobody_serves(tmp_path: Path) -> None:
     code = "from pathlib import Path; from prosopon import Prosopon; Prosopon.connect(home=Path('.'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode and "NotRunning: nobody serves" in done.stderr
+    assert done.returncode and "NotRunning: no server is running" in done.stderr

@@ -204,7 +204,7 @@ def test_embeddings_are_kept_of_the_calculator_that_is_in_service_and_of_no_othe
 
 def test_what_is_no_compreface_is_told_in_one_line(tmp_path: Path, url: str) -> None:
     for address, said in (
-        (url, "no database of a CompreFace"),
+        (url, "not the database of a CompreFace"),
         ("postgresql://nobody@127.0.0.1:9/x", "cannot be read"),
         ("mysql://x/y", "is a PostgreSQL"),
     ):
