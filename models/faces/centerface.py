@@ -125,13 +125,13 @@ def to_picture(faces: Detections, fitted: Fit) -> Detections:
 def plans(path: Path, name: str) -> Plans:
     """How the network can be run. In 8 bits where its activations' ranges are known."""
 
-    def whole() -> Path | bytes:
+    def trunk() -> Path | bytes:
         return prepare([path], "dynamic", 2, lambda: make_dynamic(path))
 
     def quantised() -> Path | bytes:
         return prepare([path, RANGES], "int8", 2, lambda: quantise(make_dynamic(path), read_ranges(RANGES)))
 
-    forms: dict[Precision, Form] = {"float32": whole, "bfloat16": whole}
+    forms: dict[Precision, Form] = {"float32": trunk, "bfloat16": trunk}
     if ranges_are_of(RANGES, path):
         forms["int8"] = quantised
     return Plans(name, forms, TYPICAL, path.parent, by_name=BY_NAME)
@@ -162,7 +162,7 @@ class CenterFace:
         found: list[Detections | None] = [None] * len(images)
         for positions, fits, batch in batches(images, det_size or self._detection.max_side):
             [features] = self._run(batch)
-            for position, fitted, map_ in zip(positions, fits, features, strict=True):
-                faces = decode(self._heads.candidates(map_, least), self._detection.nms_threshold)
+            for position, fitted, cells in zip(positions, fits, features, strict=True):
+                faces = decode(self._heads.candidates(cells, least), self._detection.nms_threshold)
                 found[position] = to_picture(self.curve.told(faces), fitted)
         return [faces for faces in found if faces is not None]

@@ -1,7 +1,7 @@
 // The frame: which page is shown, who is signed in, light or dark. A page is made once and kept, with all its input.
 
 import { el } from "./lib/dom.js";
-import { BASE } from "./lib/api.js";
+import { ROOT } from "./lib/api.js";
 import { masked } from "./lib/curl.js";
 import { server, session } from "./lib/session.js";
 import { faces } from "./pages/faces.js";
@@ -144,7 +144,7 @@ async function start() {
   requestBar(document.getElementById("request-bar"));
   document.getElementById("menu").addEventListener("click", () => openMenu(!navigation.classList.contains("open")));
   try {
-    const answer = await fetch(`${BASE}/console/config.json`);
+    const answer = await fetch(`${ROOT}/console/config.json`);
     if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
     Object.assign(server, await answer.json());
   } catch (error) {

@@ -257,9 +257,12 @@ class CollectionStore:
                     return None
             with self._records.write() as db:
                 taken = jobs.take(db, due, most=1)
-            if not taken or taken[0].labels:
-                return taken[0] if taken else None
-            self.publish(taken[0], None, fingerprint, cohort)
+            if not taken:
+                return None
+            (training,) = taken
+            if training.labels:
+                return training
+            self.publish(training, None, fingerprint, cohort)
 
     def publish(
         self, trained: TrainingSet, classifier: bytes | None, fingerprint: str, cohort: str | None

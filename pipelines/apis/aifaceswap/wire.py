@@ -97,7 +97,7 @@ def described(record: TaskRecord) -> Task:
         result_image=record.result_url,
         similarity=record.similarity,
         method=record.method,
-        progress=record.progress if record.progress is None or not ended.get(record.state) else 1.0,
+        progress=1.0 if record.progress is not None and record.state == "succeeded" else record.progress,
         message=message,
         points=record.points,
         created=record.created.isoformat(),

@@ -7,7 +7,7 @@ import { session } from "./session.js";
 const MAX_CALLS = 500;
 
 /** What all paths of this server begin with: a proxy may show it below its own root. */
-export const BASE = new URL(import.meta.url).pathname.split("/console/assets/")[0];
+export const ROOT = new URL(import.meta.url).pathname.split("/console/assets/")[0];
 
 const AUTHORIZATION = {
   compreface: (key) => ({ "x-api-key": key }),
@@ -48,7 +48,7 @@ export const calls = new Calls();
 export async function call({ api, method = "GET", path, query = {}, form, json, as = "json", signal, key, quiet, saveTo }) {
   const parameters = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
   const search = new URLSearchParams(parameters.map(([name, value]) => [name, String(value)])).toString();
-  const url = new URL(`${BASE}${path}${search ? `?${search}` : ""}`, location.origin).href;
+  const url = new URL(`${ROOT}${path}${search ? `?${search}` : ""}`, location.origin).href;
   const secret = key ?? session.key;
   const headers = secret ? AUTHORIZATION[api](secret) : {};
   const request = { method, url, headers, form, json, saveTo };
