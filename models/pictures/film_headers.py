@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from prosopon.configs.settings import FilmLimits
 from prosopon.models.pictures.errors import ImageError, RejectionReason
-from prosopon.models.pictures.headers import Parts, boxes, damaged, media_type
+from prosopon.models.pictures.headers import Parts, boxes, damaged, int24, media_type, palette_size
 
 _PIECE = 64
 """A legitimate file's parts have as many bytes in the mean, or more."""
@@ -80,7 +80,7 @@ def _too_much(what: str) -> ImageError:
 
 def _gif(data: bytes, parts: Parts, _: FilmLimits) -> FilmHeader | None:
     width, height, flags = struct.unpack_from("<HHB", data, 6)
-    position = 13 + _palette(flags)
+    position = 13 + palette_size(flags)
     durations: list[int] = []
     delay, loop = 0, -1  # Without a word it is shown once.
     while position < len(data) and data[position] != 0x3B:
@@ -88,7 +88,7 @@ def _gif(data: bytes, parts: Parts, _: FilmLimits) -> FilmHeader | None:
         if data[position] == 0x2C:
             durations.append(_SHOWN if delay < _SHORTEST else delay)
             delay = 0
-            position += 10 + _palette(data[position + 9]) + 1
+            position += 10 + palette_size(data[position + 9]) + 1
         elif data[position] == 0x21:
             kind, size = data[position + 1], data[position + 2]
             body = data[position + 3 : position + 3 + size]
@@ -110,17 +110,13 @@ def _gif(data: bytes, parts: Parts, _: FilmLimits) -> FilmHeader | None:
     return FilmHeader("image/gif", width, height, len(durations), seconds, tuple(durations), loop)
 
 
-def _palette(flags: int) -> int:
-    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
-
-
 # ---------------------------------------------------------------------------------------------------------- WebP
 
 
 def _webp(data: bytes, parts: Parts, _: FilmLimits) -> FilmHeader | None:
     if data[12:16] != b"VP8X" or not data[20] & 0x02:
         return None
-    width, height = 1 + _int24(data, 24), 1 + _int24(data, 27)
+    width, height = 1 + int24(data, 24), 1 + int24(data, 27)
     position, loop, durations = 12, 0, []
     while position + 8 <= len(data):
         parts.one()
@@ -129,16 +125,12 @@ def _webp(data: bytes, parts: Parts, _: FilmLimits) -> FilmHeader | None:
         if kind == b"ANIM":
             (loop,) = struct.unpack_from("<H", data, body + 4)
         elif kind == b"ANMF":
-            durations.append(max(1, _int24(data, body + 12)))
+            durations.append(max(1, int24(data, body + 12)))
         position = body + length + length % 2
     if len(durations) < 2:
         return None
     seconds = sum(durations) / 1000
     return FilmHeader("image/webp", width, height, len(durations), seconds, tuple(durations), loop)
-
-
-def _int24(data: bytes, position: int) -> int:
-    return data[position] | data[position + 1] << 8 | data[position + 2] << 16
 
 
 # ----------------------------------------------------------------------------------------------------------- MP4

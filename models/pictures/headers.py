@@ -203,7 +203,7 @@ def _webp(data: bytes, limits: ImageLimits) -> Header:
         kind, length = struct.unpack_from("<4sI", data, position)
         body = position + 8
         if kind == b"VP8X" and size is None:
-            size = 1 + _int24(data, body + 4), 1 + _int24(data, body + 7)
+            size = 1 + int24(data, body + 4), 1 + int24(data, body + 7)
         elif kind == b"VP8L" and size is None:
             (bits,) = struct.unpack_from("<I", data, body + 1)
             size = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
@@ -216,7 +216,8 @@ def _webp(data: bytes, limits: ImageLimits) -> Header:
     return Header("image/webp", *size, costly=size[0] * size[1] > _SMALL)
 
 
-def _int24(data: bytes, position: int) -> int:
+def int24(data: bytes, position: int) -> int:
+    """Of a webp, whose sizes have three bytes."""
     return data[position] | data[position + 1] << 8 | data[position + 2] << 16
 
 
@@ -227,7 +228,7 @@ def _gif(data: bytes, limits: ImageLimits) -> Header:
     """Everything before the first frame, whose size counts where it reaches over the edge."""
     parts = Parts(limits.max_segments)
     width, height, flags = struct.unpack_from("<HHB", data, 6)
-    position = 13 + _palette(flags)
+    position = 13 + palette_size(flags)
     while data[position] != 0x2C:
         parts.one()
         if data[position] != 0x21:  # Pillow passes over what it does not know.
@@ -245,7 +246,8 @@ def _gif(data: bytes, limits: ImageLimits) -> Header:
     return Header("image/gif", width, height, width * height > _SMALL)
 
 
-def _palette(flags: int) -> int:
+def palette_size(flags: int) -> int:
+    """Bytes of the palette that the flags of a gif or of one of its frames tell."""
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 

@@ -10,7 +10,7 @@ from av.video.reformatter import Colorspace
 from numpy.typing import NDArray
 
 from prosopon.models.pictures.film_headers import FilmHeader
-from prosopon.models.pictures.video import Palette, PaletteUse, Sink, Yuv420
+from prosopon.models.pictures.video import Palette, PaletteUse, Sink, Yuv420, evened
 
 _GIF, _WEBP = Fraction(1, 100), Fraction(1, 1000)
 """Seconds of a tick of these formats."""
@@ -40,9 +40,8 @@ class TimedFilm:
             palette = Palette(frame.shape[1], frame.shape[0], transparent=self._transparent)
             palette.add(frame)
             self._sink.convert_by(PaletteUse(palette.finish(), _DITHER))
-        if self._header.media_type == "video/mp4":  # In H.264 two pixels share a colour.
-            odd = [(0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)]
-            frame = np.pad(frame, odd, "edge")
+        if self._header.media_type == "video/mp4":
+            frame = evened(frame)
         self._last = max(self._last + 1, round(moment * self._clock / self._tick))
         self._sink.write_at(frame, self._last)
 
@@ -89,9 +88,7 @@ class TimedFilm:
             self._path, "mp4", "libx264", self._rate, pixels="yuv420p", codec_options=_X264,
             container_options={"movflags": "+faststart"}, clock=self._clock, convert=Yuv420(Colorspace.ITU709),
         )  # fmt: skip
-        context = sink.context
-        context.color_primaries = context.color_trc = context.colorspace = 1  # BT.709
-        context.color_range = 1  # limited
+        sink.tell_bt709()
         return sink, self._clock
 
 

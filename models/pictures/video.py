@@ -92,7 +92,7 @@ class FilmWriter:
         if format == "gif" and fps > _FASTEST_GIF:
             order, fps = _thinned(order, fps), _FASTEST_GIF
         self._dim, self._fps, self._order = dim, fps, order
-        self._odd = format == "mp4" and dim % 2 == 1
+        self._evens = format == "mp4"
         self._shown = 0
         self._spool = Spool(dim)
         self._folder = tempfile.TemporaryDirectory(prefix="prosopon-film-")
@@ -135,9 +135,7 @@ class FilmWriter:
             self._show(self._spool[self._order[self._shown]])
 
     def _show(self, picture: RGBImage) -> None:
-        if self._odd:  # In H.264 two pixels share a colour: one more of the last is what an odd side lacks.
-            picture = np.pad(picture, ((0, 1), (0, 1), (0, 0)), "edge")
-        self._sink.write_frame(picture)
+        self._sink.write_frame(evened(picture) if self._evens else picture)
         self._shown += 1
 
     def __enter__(self) -> "FilmWriter":
@@ -159,6 +157,15 @@ def _thinned(order: Sequence[int], fps: int) -> list[int]:
     """The frames that are on show at the ticks of a gif that is as fast as it may be, for the same time in all."""
     count = max(1, round(len(order) * _FASTEST_GIF / fps))
     return [order[min(len(order) - 1, tick * fps // _FASTEST_GIF)] for tick in range(count)]
+
+
+def evened(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """``(H, W, 3)`` with even sides: in H.264 two pixels share a colour, and one more of the last is what an odd side
+    lacks."""
+    height, width = frame.shape[:2]
+    if height % 2 or width % 2:
+        frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+    return frame
 
 
 class Sink(PyAVPlugin):
@@ -210,6 +217,12 @@ class Sink(PyAVPlugin):
         self.frames_written = moment
         self.write_frame(frame, pixel_format="rgb24" if frame.shape[2] == 3 else "rgba")
 
+    def tell_bt709(self) -> None:
+        """Say in the file what its numbers mean: colours of BT.709, limited range."""
+        context = self.context
+        context.color_primaries = context.color_trc = context.colorspace = 1
+        context.color_range = 1
+
     def convert_by(self, convert: "Conversion") -> None:
         """What is done to frames from now on."""
         self._video_filter = convert  # type: ignore[assignment]  # Its type is what imageio begins with: None.
@@ -254,9 +267,7 @@ def _mp4(path: Path, fps: int, kbitrate: int) -> Sink:
         bit_rate=kbitrate * 1000,
         convert=Yuv420(av.video.reformatter.Colorspace.ITU709),
     )
-    context = sink.context
-    context.color_primaries = context.color_trc = context.colorspace = 1  # BT.709
-    context.color_range = 1  # limited
+    sink.tell_bt709()
     return sink
 
 
