@@ -75,6 +75,10 @@ async def read_json_object(request: Request, limit: int = SMALL, values: int = _
     return document
 
 
+AN_ID = "6b135f5b-a365-4522-b1f1-4c9ac2dd0728"
+"""As OpenAPI's documents show one."""
+
+
 def documented(read: Callable[..., Any], content: dict[str, Any]) -> Any:
     """The parameter of a route that `read` makes of the request. content: OpenAPI's, of the body, by its media type;
     the definitions that its schemas bring with them (``$defs``) become the document's."""

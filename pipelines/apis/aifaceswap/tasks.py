@@ -8,15 +8,14 @@ from fastapi import Path, Request, Response
 from prosopon.deployments.state.errors import TaskNotFound
 from prosopon.pipelines.apis.aifaceswap.swaps import Caller
 from prosopon.pipelines.apis.aifaceswap.wire import Envelope, Task, described
+from prosopon.pipelines.http.bodies import AN_ID
 from prosopon.pipelines.http.downloads import download, etag_of, not_modified
 from prosopon.pipelines.http.routing import api_router
 from prosopon.pipelines.services import Served
 
 _CACHE_CONTROL = "private, max-age=3600"
 
-TaskId = Annotated[
-    str, Path(description="as the swap was answered", examples=["6b135f5ba3654522b1f14c9ac2dd0728"])
-]
+TaskId = Annotated[str, Path(description="as the swap was answered", examples=[AN_ID.replace("-", "")])]
 
 router = api_router(tags=["tasks"])
 

@@ -18,10 +18,10 @@ from prosopon.models.generation.latents import (
 from prosopon.pipelines.apis.checkface.errors import LatentNotFound
 from prosopon.pipelines.apis.checkface.wire import within
 from prosopon.pipelines.graphs.generation import Generation
+from prosopon.pipelines.http.bodies import AN_ID
 from prosopon.pipelines.services import Served
 
 _MAX_MIXTURE = 16
-_A_GUID = "6b135f5b-a365-4522-b1f1-4c9ac2dd0728"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def _name(prefix: str = "") -> Any:
             Query(
                 alias=f"{prefix}guid",
                 description="of a registered latent, wins over both",
-                examples=[_A_GUID],
+                examples=[AN_ID],
             ),
         ] = None,
     ) -> _Name:

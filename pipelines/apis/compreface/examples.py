@@ -24,7 +24,7 @@ from prosopon.pipelines.apis.compreface.parameters import (
     Threshold,
 )
 from prosopon.pipelines.apis.compreface.wire import Deleted, Example, Examples
-from prosopon.pipelines.http.bodies import json_body, off_the_loop
+from prosopon.pipelines.http.bodies import AN_ID, json_body, off_the_loop
 from prosopon.pipelines.http.downloads import download, etag_of, not_modified
 from prosopon.pipelines.http.forms import Upload
 from prosopon.pipelines.http.routing import api_router
@@ -37,9 +37,7 @@ _BINARY: dict[int | str, dict[str, Any]] = {200: {"content": {"image/*": {}, "ap
 router = api_router(tags=["examples"])
 
 Subject = Annotated[str | None, Query(description="empty or left out: of all subjects", examples=["Ann"])]
-Ids = Annotated[
-    list[uuid.UUID], Field(max_length=10_000, examples=[["6b135f5b-a365-4522-b1f1-4c9ac2dd0728"]])
-]
+Ids = Annotated[list[uuid.UUID], Field(max_length=10_000, examples=[[AN_ID]])]
 KeyInPath = Annotated[
     str, Path(description="a key of the scope recognition", examples=["00000000-0000-0000-0000-000000000002"])
 ]

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator
 
 from prosopon.deployments.state.keys import Key
 from prosopon.pipelines.graphs.face_analysis import Attribute, FaceAnalyzer
+from prosopon.pipelines.http.bodies import AN_ID
 from prosopon.pipelines.http.forms import notice
 from prosopon.pipelines.http.keys import IN_PATH, caller
 from prosopon.pipelines.services import Served
@@ -24,9 +25,7 @@ RecognitionKeyInPath = Annotated[Key, caller("recognition", IN_PATH)]
 DetectionKey = Annotated[Key, caller("detection")]
 VerificationKey = Annotated[Key, caller("verification")]
 
-ImageId = Annotated[
-    uuid.UUID, Path(description="of an example", examples=["6b135f5b-a365-4522-b1f1-4c9ac2dd0728"])
-]
+ImageId = Annotated[uuid.UUID, Path(description="of an example", examples=[AN_ID])]
 SubjectPath = Annotated[str, Path(description="a name; a slash in it is written as %2F", examples=["Ann"])]
 Limit = Annotated[
     int,

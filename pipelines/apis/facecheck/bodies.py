@@ -9,8 +9,8 @@ from fastapi import Request
 from prosopon.deployments.state.errors import TooManySearchPictures
 from prosopon.deployments.state.jobs.searches import MAX_PICTURES
 from prosopon.pipelines.apis.facecheck.errors import NoPictures
-from prosopon.pipelines.apis.facecheck.wire import AN_ID, SearchData, id_of
-from prosopon.pipelines.http.bodies import SMALL, BodyError, documented, read_json_object
+from prosopon.pipelines.apis.facecheck.wire import SearchData, id_of
+from prosopon.pipelines.http.bodies import AN_ID, SMALL, BodyError, documented, read_json_object
 from prosopon.pipelines.http.forms import Upload, is_multipart, read_form
 from prosopon.pipelines.http.uploads import PICTURE_FILE, check_size
 from prosopon.pipelines.services import Served

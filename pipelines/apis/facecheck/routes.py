@@ -15,7 +15,6 @@ from prosopon.pipelines.apis.facecheck import BASE
 from prosopon.pipelines.apis.facecheck.bodies import Asked, Pictures
 from prosopon.pipelines.apis.facecheck.errors import SearchFailed, errors
 from prosopon.pipelines.apis.facecheck.wire import (
-    AN_ID,
     MAX_INT32,
     BrowserJsonResponse,
     InfoResponse,
@@ -28,7 +27,7 @@ from prosopon.pipelines.apis.facecheck.wire import (
 )
 from prosopon.pipelines.graphs.searches import Searches
 from prosopon.pipelines.http.application import ApiApp, api_app
-from prosopon.pipelines.http.bodies import BodyError, off_the_loop
+from prosopon.pipelines.http.bodies import AN_ID, BodyError, off_the_loop
 from prosopon.pipelines.http.keys import TOKEN, caller
 from prosopon.pipelines.http.routing import api_router
 from prosopon.pipelines.services import Served, Services

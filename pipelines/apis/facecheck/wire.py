@@ -13,11 +13,9 @@ from starlette.responses import JSONResponse
 from prosopon.deployments.state.jobs.searches import Search
 from prosopon.pipelines.graphs.face_search import Found, counted
 from prosopon.pipelines.graphs.searches import Finished, Report
-from prosopon.pipelines.http.bodies import BodyError
+from prosopon.pipelines.http.bodies import AN_ID, BodyError
 
 MAX_INT32 = 2**31 - 1
-AN_ID = "6b135f5b-a365-4522-b1f1-4c9ac2dd0728"
-"""As the OpenAPI document shows one."""
 _NOBODYS = UUID(int=0)
 Int32 = Annotated[int, Field(json_schema_extra={"format": "int32"})]
 Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]

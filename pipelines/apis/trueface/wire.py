@@ -17,6 +17,7 @@ from pydantic import (
 
 from prosopon.deployments.state.errors import CollectionNotFound, EnrollmentNotFound, StateError
 from prosopon.deployments.state.schema import MAX_SUBJECT_LENGTH
+from prosopon.pipelines.http.bodies import AN_ID
 
 DEFAULT_THRESHOLD = 0.5
 
@@ -132,19 +133,18 @@ def _number(given: Any) -> Any:
     return given
 
 
-_AN_ID = "6b135f5b-a365-4522-b1f1-4c9ac2dd0728"
 Name = Annotated[StrictStr, Field(max_length=MAX_SUBJECT_LENGTH), AfterValidator(_storable)]
 EnrollmentRef = Annotated[
     uuid.UUID,
     BeforeValidator(_id(EnrollmentNotFound)),
-    WithJsonSchema({"type": "string", "examples": [_AN_ID]}),
+    WithJsonSchema({"type": "string", "examples": [AN_ID]}),
 ]
 # The second is the spelling of the document's table for POST /v1/train.
 _SPELLINGS = Field(validation_alias=AliasChoices("collection_id", "collection_id_"))
 _CollectionId = Annotated[
     uuid.UUID,
     BeforeValidator(_id(CollectionNotFound)),
-    WithJsonSchema({"type": "string", "examples": [_AN_ID]}),
+    WithJsonSchema({"type": "string", "examples": [AN_ID]}),
 ]
 CollectionRef = Annotated[_CollectionId, _SPELLINGS]
 Threshold = Annotated[
