@@ -111,7 +111,7 @@ def test_a_key_without_points_is_told_so(
     console.page.get_by_role("button", name="Find its faces").click()
     alert = console.page.get_by_role("alert")
     alert.wait_for()
-    assert "enough points" in alert.inner_text()
+    assert "does not have enough points" in alert.inner_text()
     assert "balance" in alert.inner_text()
 
 
