@@ -9,7 +9,7 @@ import torch
 
 from prosopon.configs.settings import DetectionSettings, ModelSettings
 from prosopon.models.faces.detections import Detections, Float32, RGBImage
-from prosopon.models.faces.landmarks import has_ibug, ibug
+from prosopon.models.faces.landmarks import five_points, has_ibug, ibug
 from prosopon.models.generation.differentiable import load_differentiable
 from prosopon.models.inversion.encoder import SIDE as ENCODER_SIDE
 from prosopon.models.inversion.encoder import WEIGHTS, load_encoder
@@ -21,6 +21,7 @@ from prosopon.models.inversion.refinement import Refinement
 from prosopon.models.inversion.target import SIDE, NoFace, Schedule, Target
 from prosopon.models.load import available, load_detector, load_landmarks, load_mapper
 from prosopon.models.pictures.crops import cut
+from prosopon.models.roles import LandmarkPredictor
 from prosopon.models.runtime.session import Compute
 from prosopon.models.weights.catalogue import IDENTITIES
 from prosopon.models.weights.registry import resolve
@@ -72,8 +73,7 @@ class FaceInverter:
         five = found.landmarks[0]
         points = five
         if self._landmarks is not None:
-            crop = cut(picture, found.boxes[0], five, self._landmarks.crop)
-            points = ibug(crop.to_picture(self._landmarks.predict(crop.pixels[None])[0]))
+            points = ibug_points(picture, found.boxes[0], five, self._landmarks)
         try:
             matrix = ffhq_matrix(points, SIDE)
         except ValueError as error:
@@ -94,6 +94,16 @@ class FaceInverter:
         chips = from_pixels(np.stack([target.chip for target in targets]), self._device)
         found: torch.Tensor = self._encoder(shrunk(chips, ENCODER_SIDE))
         return found
+
+
+def ibug_points(picture: RGBImage, box: Float32, five: Float32, predictor: LandmarkPredictor) -> Float32:
+    """``(68, 2)`` of the face in a box, looked for twice: the second crop lies by the first one's points, and no longer
+    by the detector's five, which are rougher and not the same on every machine."""
+    for _ in range(2):
+        crop = cut(picture, box, five, predictor.crop)
+        points = ibug(crop.to_picture(predictor.predict(crop.pixels[None])[0]))
+        five = five_points(points)
+    return points
 
 
 def _as_it_is(picture: RGBImage, found: Detections) -> Target:

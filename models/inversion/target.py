@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from prosopon.models.faces.detections import Float32, RGBImage
 
-VERSION = 2
+VERSION = 3
 """Changes whenever the same picture may come to other styles."""
 SIDE = 512
 """Of an aligned picture, in pixels."""
