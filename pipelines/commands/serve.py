@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Collection
 from http import HTTPStatus
 from http.client import HTTPException
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from urllib.error import HTTPError
@@ -63,6 +64,9 @@ def serve(
     """Fetch missing models, make the first key, and serve every API of the configuration."""
     from prosopon.pipelines.commands.support.configuration import TEMPLATE, read_address, read_settings
 
+    if isinstance(sys.stdout, TextIOWrapper):
+        # In a file, too, what Ray says stands where it was said, and not at the end.
+        sys.stdout.reconfigure(line_buffering=True)
     settings = read_settings(config)
     host, port = read_address(config)
     for name, value in ray_environment(settings.http, host).items():

@@ -180,7 +180,8 @@ def test_a_running_request_is_answered_before_the_server_ends(server: Server) ->
     assert [answer.status_code for answer in answers] == [200]
     assert server.process.wait(60) == 0
     assert not is_ready(server.url)
-    # It stopped deployments in the tests before, of which Ray may tell late.
-    lines = server.log.read_text()[said:].strip().splitlines()
-    assert any(line.startswith("stopping") for line in lines), lines
-    assert not [line for line in lines if "graceful_shutdown" in line or "Traceback" in line], lines
+    # But of the workers that the test before killed: their node may tell of them as late as this.
+    lines = [
+        line for line in server.log.read_text()[said:].strip().splitlines() if "A worker died" not in line
+    ]
+    assert len(lines) == 1 and lines[0].startswith("stopping"), f"nothing of Ray's: {lines}"
