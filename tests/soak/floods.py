@@ -18,12 +18,15 @@ from tests.conformance.client import new_key
 CONNECTIONS = 200
 ASKED = 100
 _PATIENCE_SECONDS = 300.0
+_KEYLESS = 4
 
 
 @dataclass(frozen=True)
 class Flooded:
     """answers: of the other key, (status, seconds). alone: median seconds of the same without a flood. refusals:
-    seconds of each that the flood was refused. crowd: connections of the flood."""
+    seconds of each request that the flood was refused. keyless: seconds of requests on connections like the flood's, at
+    the same time, that are refused for want of a key: what this machine takes to answer anything to so many. crowd:
+    connections of the flood."""
 
     what: str
     crowd: int
@@ -31,6 +34,7 @@ class Flooded:
     alone: float
     flood: int
     refusals: list[float]
+    keyless: list[float]
 
     @property
     def median(self) -> float:
@@ -42,41 +46,46 @@ class Flooded:
         return sorted(seconds for _, seconds in self.answers)[math.ceil(0.99 * len(self.answers)) - 1]
 
     @property
-    def refused_in(self) -> float | None:
-        """Median seconds of a refusal."""
-        return statistics.median(self.refusals) if self.refusals else None
+    def refused_in(self) -> float:
+        """Median seconds of a refusal, where there is one."""
+        return statistics.median(self.refusals)
+
+    @property
+    def least(self) -> float:
+        """Median seconds of `keyless`."""
+        return statistics.median(self.keyless)
 
 
-Ask = Callable[[httpx.AsyncClient, dict[str, str], int], Awaitable[int]]
-"""One request, or all that belong together, with these headers: the status in the end."""
+Ask = Callable[[httpx.AsyncClient, dict[str, str], int], Awaitable[httpx.Response]]
+"""One request, or all that belong together, with these headers: the last answer."""
 
 
-async def detect(client: httpx.AsyncClient, headers: dict[str, str], _: int) -> int:
+async def detect(client: httpx.AsyncClient, headers: dict[str, str], _: int) -> httpx.Response:
     files = {"file": ("face.jpg", client.picture)}  # type: ignore[attr-defined]
-    return (await client.post("/api/v1/detection/detect", files=files, headers=headers)).status_code
+    return await client.post("/api/v1/detection/detect", files=files, headers=headers)
 
 
-async def generate(client: httpx.AsyncClient, headers: dict[str, str], number: int) -> int:
+async def generate(client: httpx.AsyncClient, headers: dict[str, str], number: int) -> httpx.Response:
     query = {"value": f"{headers['x-soak']}-{number}", "dim": 64}
-    return (await client.get("/api/face/", params=query, headers=headers)).status_code
+    return await client.get("/api/face/", params=query, headers=headers)
 
 
-async def swap(client: httpx.AsyncClient, headers: dict[str, str], _: int) -> int:
+async def swap(client: httpx.AsyncClient, headers: dict[str, str], _: int) -> httpx.Response:
     """Until the task has ended; of a flood, until it is accepted."""
     picture = client.picture  # type: ignore[attr-defined]
     files = {"source_image": picture, "face_image": picture}
     answer = await client.post(f"{BASE}/faceswap", files=files, headers=headers)
     if answer.status_code != 200 or "x-flood" in headers:
-        return answer.status_code
+        return answer
     task = answer.json()["data"]["task_id"]
     while True:
         answer = await client.get(f"{BASE}/task/{task}", headers=headers)
         if answer.json()["data"]["success"] is not None:
-            return 200
+            return answer
         await asyncio.sleep(0.05)
 
 
-async def search(client: httpx.AsyncClient, headers: dict[str, str], _: int) -> int:
+async def search(client: httpx.AsyncClient, headers: dict[str, str], _: int) -> httpx.Response:
     """Until the search is done; of a flood, until it is begun."""
     files = {"images": ("face.jpg", client.picture)}  # type: ignore[attr-defined]
     answer = await client.post("/api/upload_pic", files=files, headers=headers)
@@ -87,7 +96,7 @@ async def search(client: httpx.AsyncClient, headers: dict[str, str], _: int) -> 
         if "x-flood" in headers or found["output"] or found["error"]:
             break
         await asyncio.sleep(0.05)
-    return answer.status_code
+    return answer
 
 
 def flood(server: Server, picture: bytes, seconds: float = 10) -> list[Flooded]:
@@ -119,26 +128,32 @@ async def _flooded(
     seconds: float,
 ) -> Flooded:
     refusals: list[float] = []
+    keyless: list[float] = []
     made = 0
     until = time.monotonic() + seconds
 
     async def one_of_many(client: httpx.AsyncClient, number: int) -> None:
         nonlocal made
         while time.monotonic() < until:
-            began = time.perf_counter()
             with suppress(httpx.TransportError):
-                status = await ask(client, {**flooding, "x-flood": "1"}, made)
+                answer = await ask(client, {**flooding, "x-flood": "1"}, made)
                 made += 1
-                if status in (429, 503):
-                    refusals.append(time.perf_counter() - began)
+                if answer.status_code in (429, 503):
+                    refusals.append(answer.elapsed.total_seconds())
                     await asyncio.sleep(0.05)
+
+    async def one_without_a_key(client: httpx.AsyncClient) -> None:
+        while time.monotonic() < until:
+            with suppress(httpx.TransportError):
+                keyless.append((await detect(client, {}, 0)).elapsed.total_seconds())
+            await asyncio.sleep(0.05)
 
     async def timed(client: httpx.AsyncClient, number: int) -> tuple[int, float]:
         began = time.perf_counter()
-        status = await asyncio.wait_for(ask(client, other, number), _PATIENCE_SECONDS)
-        return status, time.perf_counter() - began
+        answer = await asyncio.wait_for(ask(client, other, number), _PATIENCE_SECONDS)
+        return answer.status_code, time.perf_counter() - began
 
-    many = httpx.Limits(max_connections=crowd)
+    many = httpx.Limits(max_connections=crowd + _KEYLESS)
     here, elsewhere = "127.0.0.1", "127.0.0.2"
     async with (
         _client(server, picture, elsewhere, many) as crowded,
@@ -147,12 +162,13 @@ async def _flooded(
         alone = [(await timed(own, -1 - turn))[1] for turn in range(3)]
         until = time.monotonic() + seconds
         floods = [asyncio.create_task(one_of_many(crowded, number)) for number in range(crowd)]
+        floods += [asyncio.create_task(one_without_a_key(crowded)) for _ in range(_KEYLESS)]
         await asyncio.sleep(min(2.0, seconds / 4))
         answers = []
         while len(answers) < ASKED and (time.monotonic() < until or not answers):
             answers.append(await timed(own, len(answers)))
         await asyncio.gather(*floods)
-    return Flooded(what, crowd, answers, statistics.median(alone), made, refusals)
+    return Flooded(what, crowd, answers, statistics.median(alone), made, refusals, keyless)
 
 
 def _client(server: Server, picture: bytes, address: str, limits: httpx.Limits) -> httpx.AsyncClient:

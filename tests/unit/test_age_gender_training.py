@@ -15,7 +15,8 @@ from prosopon.models.pictures.crops import cut
 from prosopon.models.runtime.session import Compute, create_session, run
 from prosopon.models.training.age_gender import augment, network, train
 from prosopon.models.training.age_gender.finish import calibrate
-from prosopon.models.training.age_gender.network import AgeGenderNet, Calibrated, start
+from prosopon.models.training.age_gender.network import AgeGenderNet, Calibrated
+from prosopon.models.training.retail_trunk import start
 from tests.weights import weights
 
 
@@ -68,9 +69,7 @@ def test_it_starts_as_the_trunk_of_the_network_that_it_is_made_of(
     chips = np.random.default_rng(0).integers(0, 256, (2, 3, 128, 128)).astype(np.float32)
     _, wanted = run(create_session(retail.SerializeToString(), Compute()), chips[:, ::-1].copy())
     with torch.inference_mode():
-        maps = started.lower(torch.from_numpy(chips))
-        for stage in started.trunk[network.KEPT :]:
-            maps = stage(maps)
+        maps = started.maps(torch.from_numpy(chips))
     np.testing.assert_allclose(maps.numpy(), wanted, rtol=1e-4, atol=1e-4)
 
 

@@ -29,7 +29,8 @@ from prosopon.models.faces.age_gender import BANDS
 from prosopon.models.faces.detections import Float32
 from prosopon.models.runtime.session import Compute, create_session, run
 from prosopon.models.training.age_gender.augment import SIZE, plain, varied
-from prosopon.models.training.age_gender.network import CLASSES, AgeGenderNet, start
+from prosopon.models.training.age_gender.network import CLASSES, AgeGenderNet
+from prosopon.models.training.retail_trunk import start
 
 HELD_OUT = 3000
 """The first rows: never trained on."""

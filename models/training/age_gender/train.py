@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from prosopon.models.faces.age_gender import BANDS
-from prosopon.models.training.age_gender.network import KEPT, AgeGenderNet, start
+from prosopon.models.training.age_gender.network import KEPT, AgeGenderNet
 from prosopon.models.training.age_gender.prepare import HELD_OUT
+from prosopon.models.training.retail_trunk import start
 
 BATCH = 64
 RUN = 16

@@ -8,8 +8,8 @@ import numpy as np
 Rng = np.random.Generator
 
 
-def shaken(rng: Rng, strength: float, side: int) -> np.ndarray:
-    """``(3, 3)``: a small misalignment of an aligned 112 px chip, scaled to a chip of `side` pixels."""
+def shaken(rng: Rng, strength: float) -> np.ndarray:
+    """``(3, 3)``: a small misalignment of an aligned 112 px chip."""
     turn = np.deg2rad(rng.normal(0, 2 + 3 * strength))
     if rng.random() < 0.15 * strength:
         turn = np.deg2rad(rng.uniform(-25, 25))
@@ -18,12 +18,7 @@ def shaken(rng: Rng, strength: float, side: int) -> np.ndarray:
     cos, sin = zoom * np.cos(turn), zoom * np.sin(turn)
     centre = np.array([55.5, 60.0])
     move = centre + shift - np.array([[cos, -sin], [sin, cos]]) @ centre
-    scale = side / 112
-    # Pixel centres sit at integers.
-    half = scale / 2 - 0.5
-    shake = np.array([[cos, -sin, move[0]], [sin, cos, move[1]], [0, 0, 1]])
-    smaller = np.array([[scale, 0, half], [0, scale, half], [0, 0, 1]])
-    return np.asarray(smaller @ shake)
+    return np.array([[cos, -sin, move[0]], [sin, cos, move[1]], [0, 0, 1]])
 
 
 def filled(rng: Rng, chip: np.ndarray) -> np.ndarray:
@@ -137,16 +132,26 @@ def _coarse(rng: Rng, view: np.ndarray, strength: float) -> np.ndarray:
 
 
 def view_of(
-    rng: Rng, chip: np.ndarray, aligned: np.ndarray, side: int, strength: float
+    rng: Rng,
+    chip: np.ndarray,
+    aligned: np.ndarray,
+    side: int,
+    strength: float,
+    to_view: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """One view of a chip, and where its pixels come from.
 
     chip: ``(H, W, 3)`` uint8 RGB. aligned: ``(3, 3)``, from its pixels to those of the (mirrored, perhaps) 112 px
-    chip. strength: 0..1. Returns ``(side, side, 3)`` uint8 RGB and the ``(3, 3)`` from the 112 px chip to it.
+    chip. strength: 0..1. to_view: ``(3, 3)``, from the 112 px chip to a view that is not shaken; the chip resized,
+    unless given. Returns ``(side, side, 3)`` uint8 RGB and the ``(3, 3)`` from the 112 px chip to it.
     """
     if rng.random() < 0.4:
         chip = filled(rng, chip)
-    shake = shaken(rng, strength, side)
+    if to_view is None:
+        # Pixel centres sit at integers.
+        scale, half = side / 112, side / 224 - 0.5
+        to_view = np.array([[scale, 0, half], [0, scale, half], [0, 0, 1]])
+    shake = to_view @ shaken(rng, strength)
     border = int(rng.choice([cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE]))
     matrix = (shake @ aligned)[:2].astype(np.float32)
     view = cv2.warpAffine(chip, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=border)

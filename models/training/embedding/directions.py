@@ -50,11 +50,16 @@ def read(teachers: Path, labels: Path) -> tuple[Float32, Labels, Labels]:
     # Rows that `teachers` has not come to are zeros, and not detected.
     places = np.flatnonzero(found)
     files = (teachers / "files.txt").read_text().split("\n")
-    told = [rows[Path(files[place]).name] for place in places]
-    groups = np.array([f"{row['race']}, {row['gender']}" for row in told])
-    ages = np.array([f"{row['race']}, {row['gender']}, {_AGES.get(row['age'], row['age'])}" for row in told])
+    groups, ages = groups_of([rows[Path(files[place]).name] for place in places])
     embeddings = np.load(teachers / "retail.npy", mmap_mode="r")[places, 0]
     return normalize(np.asarray(embeddings)), groups, ages
+
+
+def groups_of(rows: list[dict[str, str]]) -> tuple[Labels, Labels]:
+    """Race and sex, and age besides, of the rows of `fairface_chips.csv`."""
+    groups = np.array([f"{row['race']}, {row['gender']}" for row in rows])
+    ages = np.array([f"{row['race']}, {row['gender']}, {_AGES.get(row['age'], row['age'])}" for row in rows])
+    return groups, ages
 
 
 def learn(embeddings: Float32, groups: Labels, ages: Labels) -> Shared:
