@@ -1,6 +1,6 @@
 """`make soak`: an hour of what a server must withstand, and a table of what came of it.
 
-``python -m tests.soak [--share 0.1] [PART...]`` runs some of it: fuzz, kills, floods, memory.
+``python -m tests.soak [--share 0.1] [PART...]`` runs some of it: fuzz, kills, floods, memory, disk.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from tests.benchmarks.serving import Server, serving
 from tests.conformance.client import new_key
 from tests.integration.test_tasks_killed import kill_workers_and_couriers
 from tests.paths import DATA, MIRROR, require
+from tests.soak.disk import EXPECTED, fill_and_empty, small_disk
 from tests.soak.floods import flood
 from tests.soak.fuzz import LONGEST_SECONDS, fuzz
 from tests.soak.kills import survive
@@ -144,8 +145,17 @@ def hostile(share: float) -> Iterable[Row]:
     )
 
 
+def full(share: float) -> Iterable[Row]:
+    with tempfile.TemporaryDirectory() as folder, small_disk(Path(folder)) as mounted:
+        if not mounted:
+            yield "a disk that fills up", "no file system can be mounted here", "", True
+            return
+        for what, came in fill_and_empty(Path(folder), portraits()).items():
+            yield what, f"{came}", f"{EXPECTED[what]}", came == EXPECTED[what]
+
+
 PARTS: dict[str, Callable[[float], Iterable[Row]]] = {
-    "fuzz": fuzzed, "kills": killed, "floods": flooded, "memory": hostile,
+    "fuzz": fuzzed, "kills": killed, "floods": flooded, "memory": hostile, "disk": full,
 }  # fmt: skip
 
 
