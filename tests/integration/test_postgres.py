@@ -1,20 +1,15 @@
 """The records on a real PostgreSQL, with several writers at once."""
 
-import os
-import pwd
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
-import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -27,75 +22,21 @@ from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.errors import FingerprintMismatch, NotEnoughCredits
 from prosopon.deployments.state.galleries.store import FaceRecord, GalleryStore, NewFace, Query
 from prosopon.deployments.state.keys import KeyStore
-from tests.benchmarks.serving import free_port
-from tests.integration.processes import wait_until
+from tests.integration.processes import NotInstalled, postgresql
 from tests.paths import ROOT
 
 DIM = 16
 
 
-def _binary(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-        if not installed:
-            pytest.skip("PostgreSQL is not installed (Debian's package `postgresql`)")
-        found = str(installed[-1])
-    return found
-
-
-def _unprivileged() -> pwd.struct_passwd | None:
-    """PostgreSQL does not run as root: whom to run it as."""
-    if os.geteuid():
-        return None
-    for name in ("postgres", "nobody"):
-        try:
-            return pwd.getpwnam(name)
-        except KeyError:
-            continue
-    pytest.skip("no unprivileged user to run PostgreSQL as")
-
-
-def answers(url: str) -> bool:
-    """It accepts connections while it is starting, only to refuse them."""
-    try:
-        psycopg.connect(f"{url}/postgres").close()
-    except psycopg.OperationalError:
-        return False
-    return True
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """URL of a fresh PostgreSQL, without a database's name."""
-    initdb, postgres, user = _binary("initdb"), _binary("postgres"), _unprivileged()
-    identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
-    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
-        if user:
-            os.chown(folder, user.pw_uid, user.pw_gid)
-        data, port, log = Path(folder, "data"), free_port(), Path(folder, "log")
-        subprocess.run(
-            [initdb, "-D", data, "-U", "prosopon", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            cwd=folder,
-            **identity,
-        )
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [postgres, "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", folder],
-                stdout=output,
-                stderr=output,
-                cwd=folder,
-                **identity,
-            )
+    with ExitStack() as stack:
         try:
-            url = f"postgresql://prosopon@127.0.0.1:{port}"
-            wait_until(lambda: answers(url), process, log)
-            yield url
-        finally:
-            process.send_signal(signal.SIGINT)  # fast: does not wait for connections to close
-            process.wait(30)
+            url = stack.enter_context(postgresql())
+        except NotInstalled as error:
+            pytest.skip(str(error))
+        yield url
 
 
 @pytest.fixture
