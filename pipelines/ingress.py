@@ -17,6 +17,7 @@ from prosopon.configs.settings import Api, Settings
 from prosopon.deployments.serving.fair_queue import caller
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.keys import KeyStore
+from prosopon.deployments.state.usage import UsageStore
 from prosopon.pipelines.graphs.application import Graphs
 from prosopon.pipelines.graphs.generation import Generation, GeneratorHandles
 from prosopon.pipelines.graphs.recognition import Recognition, RecognitionHandles
@@ -141,7 +142,8 @@ class Ingress:
             served.append(await Generation.connect(generation, settings, records))
         if swaps:
             served.append(await Swaps.connect(swaps, settings, records))
-        self._services = Services(settings, records, Authenticator(KeyStore(records)), tuple(served))
+        keys = Authenticator(KeyStore(records), UsageStore(records))
+        self._services = Services(settings, records, keys, tuple(served))
 
     def graphs(self) -> Graphs:
         """Everything that `pipelines.python.handles` needs, for those who join the application."""
@@ -152,6 +154,6 @@ class Ingress:
         apps = {api: _application(api, services) for api in _PATHS if services.settings.serves(api)}
         http = services.settings.http
         limit = RateLimit(http.requests_per_second, http.burst)
-        aside = health.create_app(services.settings, services.keys, KeyStore(services.records))
+        aside = health.create_app(services.settings, services.keys, services.records)
         dispatcher = Dispatcher(apps, aside, limit, http.prefix)
         return FrontDoor(dispatcher, http)

@@ -10,8 +10,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from prosopon.configs.settings import Settings
+from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.errors import StorageFull
-from prosopon.deployments.state.keys import KeyStore
 from prosopon.deployments.state.room import full
 from prosopon.pipelines.http import key_routes
 from prosopon.pipelines.http import pages as console
@@ -21,7 +21,7 @@ from prosopon.pipelines.http.metrics import Metrics
 _LOOK_SECONDS = 2.0
 
 
-def create_app(settings: Settings, keys: Authenticator, store: KeyStore) -> Starlette:
+def create_app(settings: Settings, keys: Authenticator, records: Records) -> Starlette:
     """`/healthz` and `/readyz` answer 200 once this process runs, which it does only when every model is warm. Before
     that the front door says that the server is starting.
 
@@ -59,7 +59,7 @@ def create_app(settings: Settings, keys: Authenticator, store: KeyStore) -> Star
             Route("/healthz", ok),
             Route("/readyz", ready),
             Route("/metrics", Metrics(keys).__call__),
-            *key_routes.routes(keys, store),
+            *key_routes.routes(keys, records),
             *console.routes(settings),
         ],
         exception_handlers={HTTPException: not_found},

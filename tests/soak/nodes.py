@@ -43,7 +43,8 @@ from tests.loopback import loopback
 from tests.paths import ROOT
 from tests.soak.writers import Context, Enrols, SearchesFaces, Swaps, Writer, check_pictures
 
-BIN = Path(sys.executable).parent
+RAY = (sys.executable, "-c", "from ray.scripts.scripts import main; main()")
+SERVE = (sys.executable, "-c", "from ray.serve.scripts import cli; cli()")
 APIS = ("compreface", "facecheck", "aifaceswap")
 WRITERS: tuple[type[Writer], ...] = (Enrols, SearchesFaces, Swaps)
 CLIENTS = 2
@@ -162,8 +163,9 @@ class Cluster:
         self.address = f"http://127.0.0.2:{dashboard}"
         self.nodes.append(
             self._start(
-                "127.0.0.2", "--head", f"--port={head}", "--include-dashboard=true",
-                "--dashboard-host=127.0.0.2", f"--dashboard-port={dashboard}", f"--temp-dir={self._session}",
+                "127.0.0.2", "--head", f"--port={head}", "--include-dashboard=true", "--dashboard-host=127.0.0.2",
+                f"--dashboard-port={dashboard}", f"--ray-client-server-port={free_port()}",
+                f"--temp-dir={self._session}",
             )
         )  # fmt: skip
         _until(lambda: self._asked("/api/version") is not None, START_SECONDS, self.log)
@@ -172,8 +174,9 @@ class Cluster:
     def _start(self, ip: str, *options: str) -> Node:
         port, log = free_port(), self._folder / f"{ip}.log"
         command = [
-            BIN / "ray", "start", "--block", "--disable-usage-stats", f"--node-ip-address={ip}",
-            f"--num-cpus={NODE_CPUS}", f"--object-store-memory={256 << 20}", *options,
+            *RAY, "start", "--block", "--disable-usage-stats", f"--node-ip-address={ip}",
+            f"--num-cpus={NODE_CPUS}", "--min-worker-port=0", "--max-worker-port=0",
+            f"--dashboard-agent-listen-port={free_port()}", f"--object-store-memory={256 << 20}", *options,
         ]  # fmt: skip
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -189,7 +192,7 @@ class Cluster:
         """As the head of `configs/cluster.yaml` says."""
         file = self._folder / "cluster.yaml"
         file.write_text(yaml.safe_dump(document))
-        command = [BIN / "serve", "deploy", file, "-a", self.address]
+        command = [*SERVE, "deploy", file, "-a", self.address]
         subprocess.run(command, check=True, env=self._environment, stdout=subprocess.DEVNULL)
 
     def deployments(self) -> dict[str, Any]:
