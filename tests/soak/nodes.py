@@ -148,6 +148,8 @@ class Cluster:
             **environment,
             **HANDLE_ENVIRONMENT,
             "PROSOPON_HOME": str(folder / "home"),
+            # Ray gives its workers the lowest priority, and this machine is not theirs alone.
+            "RAY_worker_niceness": "0",
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
         }

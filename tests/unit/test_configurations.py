@@ -103,8 +103,9 @@ def test_a_cluster_has_two_of_everything_that_recognition_needs(name: str, serve
     needed = (
         deployments.ingress,
         deployments.detector,
-        deployments.of_roles["embedder"],
         deployments.face_index,
+        deployments.identifier,
+        *(role.resources_in(deployments) for role in ATTRIBUTES.roles.values()),
     )
     assert all(one.min_replicas >= 2 for one in needed)
     assert max(one.num_cpus for one in resources(settings_of(name))) <= NODE_CPUS
