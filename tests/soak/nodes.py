@@ -1,7 +1,7 @@
 """Two nodes of a Ray cluster on this machine, over PostgreSQL, a Milvus server and S3; one is killed under load.
 
-What is applied is `configs/cluster.yaml`, with smaller shares of cores, to nodes that are started as its head says,
-each with a loopback address of its own. milvus-lite's gRPC server stands for Milvus, moto's for S3.
+What is applied is `configs/cluster.yaml`, with smaller shares of cores, to nodes that are started as its head says
+on 127.0.0.1 both. milvus-lite's gRPC server stands for Milvus, moto's for S3.
 """
 
 import asyncio
@@ -43,7 +43,14 @@ from tests.loopback import loopback
 from tests.paths import ROOT
 from tests.soak.writers import Context, Enrols, SearchesFaces, Swaps, Writer, check_pictures
 
-RAY = (sys.executable, "-c", "from ray.scripts.scripts import main; main()")
+# Ray (2.60) puts the machine's own address in the place of 127.0.0.1, and listens there.
+_RAY = """
+from ray._private import services
+services.resolve_ip_for_localhost = lambda host: host
+from ray.scripts.scripts import main
+main()
+"""
+RAY = (sys.executable, "-c", _RAY)
 SERVE = (sys.executable, "-c", "from ray.serve.scripts import cli; cli()")
 APIS = ("compreface", "facecheck", "aifaceswap")
 WRITERS: tuple[type[Writer], ...] = (Enrols, SearchesFaces, Swaps)
@@ -54,13 +61,6 @@ BACK_SECONDS = 180
 NODE_CPUS = 4
 SHARE = 0.1
 """Of the cores that the configuration gives a replica."""
-
-
-@dataclass
-class Node(Server):
-    """As `Server`; ip: its own, of loopback."""
-
-    ip: str = ""
 
 
 @dataclass
@@ -143,6 +143,7 @@ class Cluster:
         self._folder = folder
         token = secrets.token_hex(32)
         (folder / "token").write_text(token)
+        self.ports = free_port(), free_port()
         self._environment = {
             **os.environ,
             **environment,
@@ -150,33 +151,36 @@ class Cluster:
             "PROSOPON_HOME": str(folder / "home"),
             # Ray gives its workers the lowest priority, and this machine is not theirs alone.
             "RAY_worker_niceness": "0",
+            # Of the second node's proxy: on a machine of its own it would have the same port as the head's.
+            "RAY_SERVE_WORKER_PROXY_HTTP_PORT": str(self.ports[1]),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
         }
         # Ray's sockets lie there, whose paths may have no more than 107 bytes.
         self._session = tempfile.mkdtemp(prefix="ray-")
         self._dashboard = httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=30)
-        self.nodes: list[Node] = []
+        self.nodes: list[Server] = []
         self.address = ""
 
     def start(self) -> None:
-        """Both nodes, the head first. The second has the proxy's port that is not taken."""
+        """Both nodes, the head first."""
         head, dashboard = free_port(), free_port()
-        self.address = f"http://127.0.0.2:{dashboard}"
+        self.address = f"http://127.0.0.1:{dashboard}"
         self.nodes.append(
             self._start(
-                "127.0.0.2", "--head", f"--port={head}", "--include-dashboard=true", "--dashboard-host=127.0.0.2",
+                "head", "--head", f"--port={head}", "--include-dashboard=true", "--dashboard-host=127.0.0.1",
                 f"--dashboard-port={dashboard}", f"--ray-client-server-port={free_port()}",
                 f"--temp-dir={self._session}",
             )
         )  # fmt: skip
         _until(lambda: self._asked("/api/version") is not None, START_SECONDS, self.log)
-        self.nodes.append(self._start("127.0.0.3", f"--address=127.0.0.2:{head}"))
+        self.nodes.append(self._start("other", f"--address=127.0.0.1:{head}"))
 
-    def _start(self, ip: str, *options: str) -> Node:
-        port, log = free_port(), self._folder / f"{ip}.log"
+    def _start(self, name: str, *options: str) -> Server:
+        log = self._folder / f"{name}.log"
+        port = self.ports[len(self.nodes)]
         command = [
-            *RAY, "start", "--block", "--disable-usage-stats", f"--node-ip-address={ip}",
+            *RAY, "start", "--block", "--disable-usage-stats", "--node-ip-address=127.0.0.1",
             f"--num-cpus={NODE_CPUS}", "--min-worker-port=0", "--max-worker-port=0",
             f"--dashboard-agent-listen-port={free_port()}", f"--object-store-memory={256 << 20}", *options,
         ]  # fmt: skip
@@ -186,9 +190,9 @@ class Cluster:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                env={**self._environment, "RAY_SERVE_WORKER_PROXY_HTTP_PORT": str(port)},
+                env=self._environment,
             )
-        return Node(process, f"127.0.0.1:{port}", "", self._folder / "home", log, float("nan"), ip)
+        return Server(process, f"127.0.0.1:{port}", "", self._folder / "home", log, float("nan"))
 
     def deploy(self, document: Mapping[str, Any]) -> None:
         """As the head of `configs/cluster.yaml` says."""
@@ -214,17 +218,26 @@ class Cluster:
 
     def spread(self) -> dict[str, dict[str, tuple[int, int]]]:
         """Deployment -> node -> replicas, and calls that they have answered."""
+        document = self._asked("/api/serve/applications/") or {}
+        head = document["controller_info"]["node_id"]  # Serve's controller is there.
         found: dict[str, dict[str, tuple[int, int]]] = {}
         for name, one in self.deployments().items():
-            nodes = found.setdefault(name, {node.ip: (0, 0) for node in self.nodes})
+            nodes = found.setdefault(name, {"head": (0, 0), "other": (0, 0)})
             for replica in one["replicas"]:
-                count, calls = nodes[replica["node_ip"]]
+                node = "head" if replica["node_id"] == head else "other"
+                count, calls = nodes[node]
                 log = Path(self._session, "session_latest", "logs", replica["log_file_path"].lstrip("/"))
-                nodes[replica["node_ip"]] = count + 1, calls + _calls(log)
+                nodes[node] = count + 1, calls + _calls(log)
         return found
 
     def log(self) -> str:
-        return "\n".join(node.log.read_text(errors="replace")[-2000:] for node in self.nodes)
+        """What is known where something did not happen."""
+        replicas = {
+            name: [one["status"], *(replica["state"] for replica in one["replicas"])]
+            for name, one in self.deployments().items()
+        }
+        logs = [node.log.read_text(errors="replace")[-1000:] for node in self.nodes]
+        return "\n".join([f"{replicas}", *logs])
 
     def stop(self) -> None:
         for node in reversed(self.nodes):
@@ -260,10 +273,9 @@ def outlive(folder: Path, pictures: Sequence[bytes], seconds: float) -> Outlived
 def _outlive(cluster: Cluster, folder: Path, pictures: Sequence[bytes], seconds: float, web: Any) -> Outlived:
     began = time.monotonic()
     cluster.start()
-    head_port = free_port()
-    cluster.deploy(scaled_down(head_port))
+    cluster.deploy(scaled_down(cluster.ports[0]))
     lost = cluster.nodes[1]
-    urls = [f"http://127.0.0.1:{head_port}", lost.url]
+    urls = [node.url for node in cluster.nodes]
     _until(lambda: cluster.is_whole() and all(map(is_ready, urls)), START_SECONDS, cluster.log)
     started = time.monotonic() - began
     home = folder / "home"

@@ -20,7 +20,7 @@ export function filling(onfilled) {
   let address;
   const base = field(
     "Where these pictures are on the web",
-    (ties) => (address = el("input", { type: "url", placeholder: "https://example.org/album/", autocomplete: "off", ...ties })),
+    (ties) => (address = el("input", { type: "url", autocomplete: "off", ...ties })),
     { hint: "Results link to this address with the file's path behind it. Without one they show the path alone." },
   );
 
