@@ -127,7 +127,7 @@ def test_a_folder_from_the_browser_fills_the_index(
     console.visit("Search")
     adding = page.locator("details", has_text="Add pictures to the index")
     page.get_by_text(re.compile(r"\d+ faces are indexed")).wait_for()
-    if not adding.get_attribute("open") == "":
+    if adding.get_attribute("open") != "":
         adding.locator("summary").click()
     page.get_by_label("Where these pictures are on the web").fill("https://example.org/people")
     page.get_by_label("Choose a folder").set_input_files(album)

@@ -1,12 +1,13 @@
 """Two nodes of a Ray cluster on this machine, over PostgreSQL, a Milvus server and S3; one is killed under load.
 
-What is applied is `configs/cluster.yaml`, with smaller shares of cores, to nodes that are started as its head says
-on 127.0.0.1 both. milvus-lite's gRPC server stands for Milvus, moto's for S3.
+What is applied is `configs/cluster.yaml`, with smaller shares of cores, to nodes that are started as its head
+says, both on 127.0.0.1. milvus-lite's gRPC server stands for Milvus, moto's for S3.
 """
 
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -28,6 +29,7 @@ import boto3
 import httpx
 import yaml
 from moto.server import ThreadedMotoServer
+from ray._private import ray_constants
 
 from prosopon.configs.settings import StateSettings
 from prosopon.deployments.state.blobs import BlobStore
@@ -43,9 +45,11 @@ from tests.loopback import loopback
 from tests.paths import ROOT
 from tests.soak.writers import Context, Enrols, SearchesFaces, Swaps, Writer, check_pictures
 
-# Ray (2.60) puts the machine's own address in the place of 127.0.0.1, and listens there.
+# Ray (2.60) puts the machine's own address in the place of 127.0.0.1, and listens there, unless it is told that there
+# is no cluster; and then it starts no second node.
 _RAY = """
-from ray._private import services
+from ray._private import ray_constants, services
+ray_constants.ENABLE_RAY_CLUSTER = True
 services.resolve_ip_for_localhost = lambda host: host
 from ray.scripts.scripts import main
 main()
@@ -119,6 +123,7 @@ def servers(folder: Path) -> Iterator[dict[str, str]]:
         database = stack.enter_context(postgresql())
         vectors = stack.enter_context(milvus(folder))
         bucket = ThreadedMotoServer("127.0.0.1", 0)
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # It tells of every request.
         bucket.start()
         stack.callback(bucket.stop)
         host, port = bucket.get_host_and_port()
@@ -149,6 +154,7 @@ class Cluster:
             **environment,
             **HANDLE_ENVIRONMENT,
             "PROSOPON_HOME": str(folder / "home"),
+            ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0",
             # Ray gives its workers the lowest priority, and this machine is not theirs alone.
             "RAY_worker_niceness": "0",
             # Of the second node's proxy: on a machine of its own it would have the same port as the head's.
