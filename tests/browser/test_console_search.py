@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from prosopon.deployments.state.keys import SCOPES
 from tests.benchmarks.serving import Server
 from tests.browser.conftest import PEOPLE, OpenConsole
 from tests.browser.console import PHONE, Console
@@ -123,7 +124,7 @@ def test_a_folder_from_the_browser_fills_the_index(
     console = open_console(viewport=PHONE)
     page = console.page
     console.expected = {400}
-    console.sign_in(new_key(server, "facecheck", "admin"))
+    console.sign_in(new_key(server, *SCOPES))
     console.visit("Search")
     adding = page.locator("details", has_text="Add pictures to the index")
     page.get_by_text(re.compile(r"\d+ faces are indexed")).wait_for()
@@ -131,7 +132,7 @@ def test_a_folder_from_the_browser_fills_the_index(
         adding.locator("summary").click()
     page.get_by_label("Where these pictures are on the web").fill("https://example.org/people")
     page.get_by_label("Choose a folder").set_input_files(album)
-    told = adding.get_by_role("status")
+    told = adding.locator(".notice")
     told.wait_for()
     assert told.inner_text() == (
         "1 face of 1 picture added; 1 without a face; 1 with a problem; 2 left out: no pictures, or hidden."
@@ -145,7 +146,7 @@ def test_a_folder_from_the_browser_fills_the_index(
     assert page.locator(".result").first.get_by_role("link").get_attribute("href") == place
 
     page.get_by_label("Choose a folder").set_input_files(album)
-    page.get_by_text("0 faces of 0 pictures added; 2 there already; 1 with a problem").wait_for()
+    adding.get_by_text("0 faces of 0 pictures added; 2 there already; 1 with a problem").wait_for()
 
 
 def test_who_may_search_alone_is_not_offered_to_fill_the_index(

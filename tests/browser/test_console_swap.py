@@ -75,7 +75,7 @@ def test_a_film_shows_how_far_it_is_and_plays(
     console.choose("The face to put in", london[12])
     page.get_by_text("and more by the film's length").wait_for()
     page.get_by_role("button", name="Swap", exact=True).click()
-    page.get_by_text(re.compile(r"frame by frame: \d+ %, about \d+ s left")).wait_for(timeout=_PATIENCE)
+    page.get_by_text(re.compile(r"Frame by frame: \d+ %, about \d+ s left")).wait_for(timeout=_PATIENCE)
     console.shot("swap_film_under_way")
     page.get_by_role("heading", name="The result").wait_for(timeout=_PATIENCE)
     length = page.get_by_label("The film after").evaluate(

@@ -88,7 +88,7 @@ def test_the_first_hour_takes_a_few_clicks(open_console: OpenConsole, server: Se
     if adding.get_attribute("open") is None:  # It is, where nobody has filled the index.
         adding.locator("summary").click()
     page.get_by_label("Choose a folder").set_input_files(folder)
-    adding.get_by_role("status").wait_for()
+    adding.locator(".notice").wait_for()
     console.choose("Pictures of one person", PICTURES / "ann.jpg")
     page.get_by_role("button", name="Search", exact=True).click()
     page.locator(".result").first.wait_for()

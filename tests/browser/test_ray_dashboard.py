@@ -28,7 +28,7 @@ def test_the_dashboard_opens_with_the_token_and_shows_every_deployment_healthy(
         table = page.get_by_role("row").filter(has_text="View config")
         # Deployments are told one to a line, behind the application that they are of.
         rows = [row for row in table.all_inner_texts() if "RUNNING" not in row]
-        names = {"Detector", "embedder", "FaceIndex", "Ingress"}
+        names = {"Detector", "FaceIndex", "Ingress"}
         assert {name for name in names if any(name in row for row in rows)} == names
         assert all("HEALTHY" in row and "UNHEALTHY" not in row for row in rows), rows
         page.screenshot(path=shots / "ray_dashboard.png")

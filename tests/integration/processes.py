@@ -43,10 +43,21 @@ def accepts(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def program(name: str) -> str:
+    """Of PostgreSQL. Raises NotInstalled."""
+    found = shutil.which(name)
+    if found is None:
+        installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+        if not installed:
+            raise NotInstalled("PostgreSQL is not installed (Debian's package `postgresql`)")
+        found = str(installed[-1])
+    return found
+
+
 @contextlib.contextmanager
 def postgresql() -> Iterator[str]:
     """URL of a fresh PostgreSQL, without a database's name. Raises NotInstalled."""
-    initdb, postgres, user = _program("initdb"), _program("postgres"), _unprivileged()
+    initdb, postgres, user = program("initdb"), program("postgres"), _unprivileged()
     identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
     with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
         if user:
@@ -103,16 +114,6 @@ def _answers(url: str) -> bool:
     except psycopg.OperationalError:
         return False
     return True
-
-
-def _program(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-        if not installed:
-            raise NotInstalled("PostgreSQL is not installed (Debian's package `postgresql`)")
-        found = str(installed[-1])
-    return found
 
 
 def _unprivileged() -> pwd.struct_passwd | None:

@@ -451,7 +451,7 @@ def _pymilvus() -> Any:
     """The client's library, which (3.0) sets up logging when it is imported: that closes every handler of the process,
     and with it a replica's log."""
     configure = logging.config.dictConfig
-    logging.config.dictConfig = lambda _: None
+    logging.config.dictConfig = lambda config: None
     try:
         return importlib.import_module("pymilvus")
     finally:

@@ -104,7 +104,7 @@ export function swap() {
           const { progress: done } = answer;
           first ??= { at: performance.now(), done };
           const left = done > first.done ? `, ${remaining(first.at, first.done, done)}` : "";
-          progress(`The film is changed, frame by frame: ${Math.round(done * 100)} %${left}`, done);
+          progress(`Frame by frame: ${Math.round(done * 100)} %${left}`, done);
         } else progress(`The task is ${answer.status}…`);
         await wait(POLL_MILLISECONDS, signal);
       }

@@ -58,7 +58,7 @@ export function daily(path, names = () => null) {
   const heads = ["Day", ...COLUMNS.map(([, label]) => label)];
   const element = el(
     "div",
-    { class: "card" },
+    { class: "card stack" },
     el("h2", {}, "By day"),
     el("div", { class: "grid-fields" }, periods, names() ? keys : null),
     work.element,

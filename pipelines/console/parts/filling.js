@@ -91,11 +91,15 @@ export function filling(onfilled) {
     "details",
     { class: "card" },
     el("summary", {}, "Add pictures to the index"),
-    el("p", { class: "hint" }, "Every face in them can be found from then on, by everybody who may search here. A picture that was sent before is not added twice."),
-    base,
-    groups.element,
-    el("div", { class: "row" }, choose("Choose a folder", { webkitdirectory: true }, fill), choose("Choose pictures", { accept: "image/*", multiple: true }, fill)),
-    work.element,
-    outcome,
+    el(
+      "div",
+      { class: "stack" },
+      el("p", { class: "hint" }, "Every face in them can be found from then on, by everybody who may search here. A picture that was sent before is not added twice."),
+      base,
+      groups.element,
+      el("div", { class: "row" }, choose("Choose a folder", { webkitdirectory: true }, fill), choose("Choose pictures", { accept: "image/*", multiple: true }, fill)),
+      work.element,
+      outcome,
+    ),
   );
 }
