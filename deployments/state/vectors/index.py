@@ -11,7 +11,6 @@ also answers the searches.
 """
 
 import hashlib
-import importlib
 import logging
 import logging.config
 import os
@@ -453,9 +452,10 @@ def _pymilvus() -> Any:
     configure = logging.config.dictConfig
     logging.config.dictConfig = lambda config: None
     try:
-        return importlib.import_module("pymilvus")
+        import pymilvus
     finally:
         logging.config.dictConfig = configure
+    return pymilvus
 
 
 def _reached(call: Callable[[], Any]) -> Any:
