@@ -1,10 +1,12 @@
 """The ready-made configurations: what Ray Serve, the settings and Kubernetes ask of them."""
 
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from ray.serve.schema import ServeDeploySchema
 from prosopon.configs.settings import DeploymentSettings, Settings
 from prosopon.models.faces.attributes.table import ATTRIBUTES
 from prosopon.pipelines.app import build
+from prosopon.pipelines.running import HANDLE_ENVIRONMENT
 from tests.paths import DATA, ROOT, require
 
 SERVER = {
@@ -113,6 +116,19 @@ def test_a_cluster_has_two_of_everything_that_recognition_needs(name: str, serve
     )
     assert all(one.min_replicas >= 2 for one in needed)
     assert max(one.num_cpus for one in resources(settings_of(name))) <= NODE_CPUS
+
+
+def test_every_node_of_a_cluster_has_a_proxy() -> None:
+    """What Ray Serve makes of the images' environment: with direct ingress only the head would have one."""
+    program = (
+        "from ray.serve._private.constants import RAY_SERVE_ENABLE_DIRECT_INGRESS as direct; print(direct)"
+    )
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("RAY_")
+    } | HANDLE_ENVIRONMENT
+    told = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert told.stdout.strip() == "False", told.stderr
+    assert {document(name)["proxy_location"] for name in CLUSTERS} == {"EveryNode"}
 
 
 def test_kubernetes_and_the_cluster_serve_the_same() -> None:
@@ -254,8 +270,6 @@ def test_an_image_serves_without_being_root(name: str) -> None:
     assert kinds[-1] == "CMD" and "USER" in kinds and "HEALTHCHECK" in kinds
     assert [text for kind, text in instructions(name) if kind == "USER"][-1] == "prosopon"
     environment = " ".join(text for kind, text in instructions(name) if kind == "ENV")
-    from prosopon.pipelines.running import HANDLE_ENVIRONMENT
-
     assert all(f"{key}={value}" in environment for key, value in HANDLE_ENVIRONMENT.items())
 
 
