@@ -213,10 +213,11 @@ class Cluster:
         application = document.get("applications", {}).get("prosopon", {})
         return dict(application.get("deployments", {}))
 
-    def is_whole(self) -> bool:
-        """Whether every deployment is healthy and has all of its replicas."""
+    def is_whole(self, nodes: int) -> bool:
+        """Whether every deployment is healthy and has all of its replicas, on so many nodes in all."""
         deployments = self.deployments()
-        return bool(deployments) and all(
+        on = {replica.get("node_id") for one in deployments.values() for replica in one["replicas"]}
+        return len(on) == nodes and all(
             one["status"] == "HEALTHY"
             and [replica["state"] for replica in one["replicas"]] == ["RUNNING"] * one["target_num_replicas"]
             for one in deployments.values()
@@ -282,7 +283,7 @@ def _outlive(cluster: Cluster, folder: Path, pictures: Sequence[bytes], seconds:
     cluster.deploy(scaled_down(cluster.ports[0]))
     lost = cluster.nodes[1]
     urls = [node.url for node in cluster.nodes]
-    _until(lambda: cluster.is_whole() and all(map(is_ready, urls)), START_SECONDS, cluster.log)
+    _until(lambda: cluster.is_whole(2) and all(map(is_ready, urls)), START_SECONDS, cluster.log)
     started = time.monotonic() - began
     home = folder / "home"
     context = Balanced("", home, pictures, web, urls)
@@ -309,7 +310,7 @@ def _outlive(cluster: Cluster, folder: Path, pictures: Sequence[bytes], seconds:
         # A balancer that asks /-/healthz knows within seconds; until then its clients are cut off.
         await asyncio.sleep(2)
         context.urls = urls[:1]
-        await asyncio.to_thread(_until, cluster.is_whole, BACK_SECONDS, cluster.log)
+        await asyncio.to_thread(_until, lambda: cluster.is_whole(1), BACK_SECONDS, cluster.log)
         back = time.monotonic() - killed
         await asyncio.sleep(seconds)
         await people.resize(0)
