@@ -30,11 +30,11 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="package")
 def index(tmp_path_factory: pytest.TempPathFactory, london: list[Path]) -> Iterator[Server]:
-    """A server that searches; its index holds one picture of each of some people."""
+    """A server that searches, with Ray's dashboard; its index holds one picture of each of some people."""
     home = tmp_path_factory.mktemp("index")
     pages = [(path, ArchivedFace(f"https://example.org/{path.stem}")) for path in london[:PEOPLE]]
     fill_archive(home, pages)
-    with serving_at(home, {"apis": ["facecheck"]}) as server:
+    with serving_at(home, {"apis": ["facecheck"]}, dashboard=True) as server:
         yield server
 
 
