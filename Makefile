@@ -34,14 +34,16 @@ install: $(VENV)/.serve
 serve: $(VENV)/.serve
 	$(BIN)/prosopon serve serve_config.yaml
 
-# Side by side: half of what tests of servers take is waiting for these to start and to end. What measures time among
-# them comes last, when the unit tests have ended.
+# Side by side: half of what tests of servers take is waiting for these to start, to follow a load and to end. What
+# measures time among them comes last, when the unit tests have ended.
 test: $(VENV)/.test
 	$(BIN)/prosopon models pull
-	@$(BIN)/pytest tests/unit >$(VENV)/units.log 2>&1 & units=$$!; \
-	$(BIN)/pytest --ignore tests/unit; served=$$?; \
+	@nice -n 5 $(BIN)/pytest tests/unit >$(VENV)/units.log 2>&1 & units=$$!; \
+	$(BIN)/pytest --ignore tests/unit --servers shared >$(VENV)/shared.log 2>&1 & shared=$$!; \
+	$(BIN)/pytest --ignore tests/unit --servers own; own=$$?; \
+	wait $$shared; shared=$$?; echo "Tests of the shared server:"; cat $(VENV)/shared.log; \
 	wait $$units; units=$$?; echo "tests/unit:"; cat $(VENV)/units.log; \
-	test $$served = 0 -a $$units = 0
+	test $$own = 0 -a $$shared = 0 -a $$units = 0
 
 bench: $(VENV)/.test
 	$(BIN)/prosopon models pull

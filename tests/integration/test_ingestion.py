@@ -24,7 +24,7 @@ from prosopon.deployments.state import schema
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.galleries.store import GalleryStore
 from prosopon.deployments.state.vectors.index import open_index
-from tests.benchmarks.serving import start, stop
+from tests.benchmarks.serving import serving_at
 from tests.paths import DATA, ROOT, require
 
 pytestmark = pytest.mark.slow
@@ -311,19 +311,17 @@ def test_killed_ten_times_it_ends_as_if_nothing_had_been(
 
 def test_what_is_ingested_into_a_running_server_is_searched_at_once(tmp_path: Path, pictures: Path) -> None:
     home = tmp_path / "home"
-    server = start(home, {"apis": ["facecheck"]})
-    try:
-        assert nearest(home, pictures) == []
+    with serving_at(home, {"apis": ["facecheck"]}):
+        assert nearest(home) == []
         run = ingest(home, pictures, "--folders-are-groups", "--config", str(home / "serve_config.yaml"))
         assert run.status == 0, run.output
-        assert len(nearest(home, pictures)) == 12
-        assert {subject for subject, distance in nearest(home, pictures) if distance < 1e-3}
-    finally:
-        stop(server)
+        found = nearest(home)
+        assert len(found) == 12
+        assert {subject for subject, distance in found if distance < 1e-3}
     assert len(stored(home)) == 12
 
 
-def nearest(home: Path, pictures: Path) -> list[tuple[str, float]]:
+def nearest(home: Path) -> list[tuple[str, float]]:
     """What the running server's index finds for a stored face, or for a vector while it has none."""
     program = """
 import asyncio, json, os, sys
