@@ -26,6 +26,15 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_result,
+    sleep_using_event,
+    stop_any,
+    stop_when_event_set,
+    wait_exponential,
+)
 
 from prosopon.configs.settings import StateSettings, VectorIndexSettings
 from prosopon.deployments.state.errors import IndexUnavailable
@@ -372,12 +381,20 @@ class IndexWriter:
 
     _QUEUED = 256
     _TRIES = 6
+    _FIRST_PAUSE = 0.2
     _LONGEST_PAUSE = 30.0
 
     def __init__(self, index: VectorIndex) -> None:
         self._index = index
         self._changes: queue.Queue[_Change | None] = queue.Queue(self._QUEUED)
         self._closing = threading.Event()
+        self._again = Retrying(
+            retry=retry_if_result(lambda applied: not applied),
+            stop=stop_any(self._is_refused, stop_when_event_set(self._closing)),
+            wait=wait_exponential(self._FIRST_PAUSE, max=self._LONGEST_PAUSE),
+            sleep=sleep_using_event(self._closing),
+            retry_error_callback=lambda _: False,
+        )
         self._thread = threading.Thread(target=self._work, name="vector-index", daemon=True)
         self._thread.start()
 
@@ -412,17 +429,16 @@ class IndexWriter:
 
     def _work(self) -> None:
         while (change := self._changes.get()) is not None:
-            pause, tries = 0.2, 1
-            while not self._applied(change):
-                if tries >= self._TRIES and self._reachable():
-                    logger.error("a change is set aside, which the vector index refused %d times", tries)
-                    break
-                if self._closing.is_set():
-                    return
-                time.sleep(pause)
-                pause, tries = min(2 * pause, self._LONGEST_PAUSE), tries + 1
-            else:
+            if self._again(self._applied, change):
                 change.done.set()
+            elif self._closing.is_set():
+                return
+
+    def _is_refused(self, last: RetryCallState) -> bool:
+        if last.attempt_number < self._TRIES or not self._reachable():
+            return False
+        logger.error("a change is set aside, which the vector index refused %d times", last.attempt_number)
+        return True
 
     def _applied(self, change: _Change) -> bool:
         try:
