@@ -8,7 +8,7 @@ from uuid import UUID
 import pyarrow as pa
 from anyio.from_thread import start_blocking_portal
 from ray.serve.handle import DeploymentHandle
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from prosopon.configs.settings import StateSettings
 from prosopon.deployments.services import FaceIndexService
@@ -31,7 +31,7 @@ _PAUSE = 0.5
 
 Result = TypeVar("Result")
 
-_patiently = retry(
+_patiently = Retrying(
     retry=retry_if_exception_type((StorageBusy, Overloaded, Unavailable)),
     stop=stop_after_delay(_PATIENCE),
     wait=wait_fixed(_PAUSE),
@@ -58,13 +58,11 @@ class StoreSink:
         self._store = GalleryStore(state, fingerprint, dim)
         self._ledger = SourceLedger(self._store)
 
-    @_patiently
     def write(self, sources: Sequence[SourceFaces]) -> list[Outcome]:
-        return self._ledger.write(sources)
+        return _patiently(self._ledger.write, sources)
 
-    @_patiently
     def delete(self, gallery: int, faces: Sequence[UUID]) -> int:
-        return len(self._store.delete_faces(gallery, faces))
+        return len(_patiently(self._store.delete_faces, gallery, faces))
 
     def close(self) -> None:
         self._store.close()
@@ -79,10 +77,9 @@ class RunningIndex:
         self._running = ExitStack()
         self._loop = self._running.enter_context(start_blocking_portal(name="face-index"))
 
-    @_patiently
     def ask(self, question: Callable[[FaceIndexService], Awaitable[Result]]) -> Result:
         """What the deployment answers, asked again for a while where it cannot be reached."""
-        return self._loop.call(self._ask, question)
+        return _patiently(lambda: self._loop.call(self._ask, question))
 
     async def _ask(self, question: Callable[[FaceIndexService], Awaitable[Result]]) -> Result:
         if self._service is None:  # It belongs to the loop in which it is made.

@@ -26,15 +26,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_result,
-    sleep_using_event,
-    stop_any,
-    stop_when_event_set,
-    wait_exponential,
-)
+from tenacity import RetryCallState, Retrying, retry_if_result, sleep_using_event, wait_exponential
 
 from prosopon.configs.settings import StateSettings, VectorIndexSettings
 from prosopon.deployments.state.errors import IndexUnavailable
@@ -390,7 +382,7 @@ class IndexWriter:
         self._closing = threading.Event()
         self._again = Retrying(
             retry=retry_if_result(lambda applied: not applied),
-            stop=stop_any(self._is_refused, stop_when_event_set(self._closing)),
+            stop=self._is_enough,
             wait=wait_exponential(self._FIRST_PAUSE, max=self._LONGEST_PAUSE),
             sleep=sleep_using_event(self._closing),
             retry_error_callback=lambda _: False,
@@ -434,11 +426,12 @@ class IndexWriter:
             elif self._closing.is_set():
                 return
 
-    def _is_refused(self, last: RetryCallState) -> bool:
-        if last.attempt_number < self._TRIES or not self._reachable():
-            return False
-        logger.error("a change is set aside, which the vector index refused %d times", last.attempt_number)
-        return True
+    def _is_enough(self, last: RetryCallState) -> bool:
+        tries = last.attempt_number
+        if tries >= self._TRIES and self._reachable():
+            logger.error("a change is set aside, which the vector index refused %d times", tries)
+            return True
+        return self._closing.is_set()
 
     def _applied(self, change: _Change) -> bool:
         try:
