@@ -22,6 +22,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from ray import serve
 from ray.serve._private.default_impl import create_init_handle_options
 from ray.serve._private.replica import UserCallableWrapper
+from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from prosopon.configs.settings import Deployments, Settings
@@ -121,9 +122,8 @@ def in_process(home: Path, args: dict[str, Any] | None = None) -> Iterator[InPro
     ):
         try:
             handle = serve.run(build(settings), name=home.name, _local_testing_mode=True)
-            graphs: Graphs = handle.graphs.remote().result()
             with start_blocking_portal() as loop:
-                yield InProcess(home, loop.call(_ingress, graphs), loop)
+                yield InProcess(home, loop.call(_ingress, handle), loop)
         finally:
             for replica in replicas:
                 _end(replica)
@@ -160,8 +160,9 @@ def over_http(home: Path, args: dict[str, Any] | None = None) -> Iterator[OverHt
         ended.result(10)
 
 
-async def _ingress(graphs: Graphs) -> ASGIApp:
+async def _ingress(handle: DeploymentHandle) -> ASGIApp:
     """The ingress as an ASGI application: without the wrapper by which a replica of Serve answers."""
+    graphs: Graphs = await handle.graphs.remote()
     wrapper: Any = Ingress  # to the type checker it is still the class that was decorated
     plain: Any = next(
         kind for kind in wrapper.func_or_class.__mro__ if "__serve_build_asgi_app__" in vars(kind)
