@@ -1,6 +1,7 @@
 """What several kinds of tests share: one running server for a whole session, and pictures."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,30 @@ for _name, _value in HANDLE_ENVIRONMENT.items():
 # How long an example takes is no property of the code: a busy machine must not fail a test.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# In a shell's background SIGINT is ignored, and by all that is started there too: tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    told = "only tests of the session's server and of the browser, or only the others"
+    parser.addoption("--servers", choices=("shared", "own"), help=told)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if wanted := config.getoption("--servers"):
+        others = [item for item in items if (wanted == "shared") != _shares_server(item)]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in set(others)]
+
+
+def _shares_server(item: pytest.Item) -> bool:
+    assert isinstance(item, pytest.Function)
+    definitions = item._fixtureinfo.name2fixturedefs
+    return "chromium" in definitions or any(
+        one.scope == "session" for one in definitions.get("server", ())[-1:]
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)

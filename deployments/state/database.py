@@ -9,7 +9,6 @@ A writing transaction takes SQLite's lock when it begins (BEGIN IMMEDIATE). One 
 not be upgraded once another process has written, and would fail instead of waiting.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from prosopon.deployments.state import schema
 from prosopon.deployments.state.errors import SchemaTooNew, StorageBusy, StorageFault, StorageFull
@@ -196,18 +196,16 @@ def _configure_sqlite(connection: SQLiteConnection, _: object) -> None:
     cursor.close()
 
 
+@retry(
+    retry=retry_if_exception(lambda error: "locked" in str(error)),
+    stop=stop_after_delay(_MIGRATION_SECONDS),
+    wait=wait_fixed(0.02),
+    reraise=True,
+)
 def _set_wal(cursor: Any) -> None:
     """SQLite answers "locked" at once, without its busy timeout, when two processes switch a new file to
     WAL."""
-    deadline = time.monotonic() + _MIGRATION_SECONDS
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode=WAL")
-            return
-        except Exception as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
+    cursor.execute("PRAGMA journal_mode=WAL")
 
 
 def _begin_sqlite(db: sa.Connection) -> None:

@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
+    from prosopon.configs.settings import ModelSettings
     from prosopon.models.evaluation.embedded import Embedded, Embedder
+    from prosopon.models.evaluation.sets import PortraitSet
     from prosopon.models.matching.calibration import SimilarityCurve
     from prosopon.models.matching.scores import FaceSpace
+    from prosopon.models.roles import FaceEmbedder
 
 CHIPS = 6000
 
@@ -48,63 +52,92 @@ def calibrate(
     allows; more or fewer among people of one group, which is what the tables show. FaceCheck's scores are fitted too
     where pictures of the same people are there. The result is kept beside the weights, for this embedder alone.
     """
-    import json
-
     from rich.console import Console
 
     from prosopon.models.evaluation import sets
-    from prosopon.models.evaluation.verification import all_pairs
-    from prosopon.models.matching import calibration
-    from prosopon.models.matching.scores import load_space
     from prosopon.models.weights.pins import settle
     from prosopon.pipelines.commands.support.configuration import read_settings
     from prosopon.pipelines.commands.support.evaluating import load, with_model
-    from prosopon.pipelines.commands.support.tables import show
 
     settings = settle(read_settings(config))
     models = with_model(settings, "embedder", embedder)
     _, model, embed = load(settings, models)
     console = Console()
     if like is not None:
-        known = calibration.packaged().get(like)
-        if known is None:
-            raise typer.BadParameter(f"not known: there are {', '.join(calibration.packaged())}")
-        calibration.keep(calibration.kept(models, model.fingerprint), known)
+        _take_over(like, models, model.fingerprint)
         console.print(f"{model.fingerprint} is taken for {like}: nothing was measured.", highlight=False)
         return
     try:
-        if strangers is not None:
-            chosen = sets.strangers(strangers)
-        elif data is not None:
-            chosen = sets.fairface(data)
-        else:
-            raise typer.BadParameter(
-                "name pictures of strangers, --data or --strangers, or another embedder, --like"
-            )
-        embedded = embed(chosen)
-        impostors = all_pairs(embedded.embeddings)
-        curve = calibration.fit(impostors)
-        entry: dict[str, Any] = {
-            "c0": round(curve.c0, 4),
-            "c1": round(curve.c1, 3),
-            "impostor_pairs": len(impostors),
-        }
+        embedded = embed(_chosen(data, strangers))
+        entry = _fitted(embedded)
         if table is None and (scores := _scores(embed, data, strangers, people, embedded)):
             entry["scores"] = scores
     except (sets.SetMissing, ValueError) as error:
         typer.echo(f"{error}", err=True)
         raise typer.Exit(1) from None
+    _keep(entry, table, models, model.fingerprint)
+    console.print(f"{model.fingerprint}: c0 {entry['c0']}, c1 {entry['c1']}", highlight=False)
+    _show(embedded, entry, models, model, console)
+
+
+def _take_over(like: str, models: "ModelSettings", fingerprint: str) -> None:
+    """Keep for an embedder what another has."""
+    from prosopon.models.matching import calibration
+
+    known = calibration.packaged().get(like)
+    if known is None:
+        raise typer.BadParameter(f"not known: there are {', '.join(calibration.packaged())}")
+    calibration.keep(calibration.kept(models, fingerprint), known)
+
+
+def _chosen(data: Path | None, strangers: Path | None) -> "PortraitSet":
+    from prosopon.models.evaluation import sets
+
+    if strangers is not None:
+        return sets.strangers(strangers)
+    if data is not None:
+        return sets.fairface(data)
+    raise typer.BadParameter("name pictures of strangers, --data or --strangers, or another embedder, --like")
+
+
+def _fitted(embedded: "Embedded") -> dict[str, Any]:
+    """What is kept of the curve of similarity. Raises ValueError where the embeddings tell nobody apart."""
+    from prosopon.models.evaluation.verification import all_pairs
+    from prosopon.models.matching.calibration import fit
+
+    impostors = all_pairs(embedded.embeddings)
+    curve = fit(impostors)
+    return {"c0": round(curve.c0, 4), "c1": round(curve.c1, 3), "impostor_pairs": len(impostors)}
+
+
+def _keep(entry: dict[str, Any], table: Path | None, models: "ModelSettings", fingerprint: str) -> None:
+    """In a table of several embedders, or beside the weights."""
+    import json
+
+    from prosopon.models.matching import calibration
+
     if table is not None:
         whole = json.loads(table.read_text()) if table.exists() else {}
-        calibration.keep(table, {**whole, model.fingerprint: entry})
+        calibration.keep(table, {**whole, fingerprint: entry})
     else:
-        calibration.keep(calibration.kept(models, model.fingerprint), entry)
-    shown = calibration.SimilarityCurve(entry["c0"], entry["c1"])
-    console.print(f"{model.fingerprint}: c0 {entry['c0']}, c1 {entry['c1']}", highlight=False)
-    show(similarity_table(embedded, shown))
+        calibration.keep(calibration.kept(models, fingerprint), entry)
+
+
+def _show(
+    embedded: "Embedded",
+    entry: dict[str, Any],
+    models: "ModelSettings",
+    model: "FaceEmbedder",
+    console: "Console",
+) -> None:
+    from prosopon.models.matching.calibration import NotCalibrated, SimilarityCurve
+    from prosopon.models.matching.scores import load_space
+    from prosopon.pipelines.commands.support.tables import show
+
+    show(similarity_table(embedded, SimilarityCurve(entry["c0"], entry["c1"])))
     try:
         space = load_space(models, model.fingerprint, model.dim)
-    except calibration.NotCalibrated:
+    except NotCalibrated:
         console.print("No pictures of the same people: FaceCheck's scores are not known.", highlight=False)
     else:
         show(score_table(embedded, space))

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from prosopon.configs.settings import Settings
+    from prosopon.configs.settings import ModelSettings, Settings
     from prosopon.models.evaluation.embedded import Embedder
     from prosopon.models.evaluation.verification import Pairs
     from prosopon.models.matching.calibration import SimilarityCurve
+    from prosopon.models.roles import FaceDetector, FaceEmbedder
 
 _THRESHOLDS = (0.5, 0.9, 0.98)
 _REPEATS = 20
@@ -57,9 +58,7 @@ def evaluate(
     """
     import json
 
-    from prosopon.models.evaluation import sets
-    from prosopon.models.evaluation.detection import on_annotated
-    from prosopon.models.matching.calibration import NotCalibrated, load_similarity
+    from prosopon.models.evaluation.sets import SetMissing
     from prosopon.models.weights.pins import settle
     from prosopon.pipelines.commands.support.configuration import read_settings
     from prosopon.pipelines.commands.support.evaluating import load, with_model
@@ -75,32 +74,13 @@ def evaluate(
         for name in measured if data is not None or people is not None else ():
             models = with_model(settings, "embedder", name)
             finder, model, embed = load(settings, models)
-            try:
-                similarity = load_similarity(models, model.fingerprint)
-            except NotCalibrated:
-                similarity = None
-            result: dict[str, Any] = {"embedder": model.name, "fingerprint": model.fingerprint}
-            result |= _about(model)
-            for title, pairs, missed in _sets(embed, data, people):
-                result.setdefault("sets", {})[title] = _rates(pairs, similarity, missed)
-                curves[f"{model.name}, {title}"] = pairs
-            if groups:
-                chosen = sets.people(people) if people is not None else sets.fairface(_known(data))
-                result["groups"] = _by_group(embed, chosen, similarity)
+            result, of_model = _embedding(model, embed, _similarity(models, model), data, people, groups)
             results.append(result)
+            curves |= of_model
         if data is not None:
-            found = on_annotated(finder, data / "compreface_samples", settings.detection.score_threshold)
-            results[0]["detection"] = {
-                "detector": finder.name,
-                "milliseconds": _milliseconds_of_detector(finder),
-                "pictures": found.pictures,
-                "faces": found.faces,
-                "found": found.found,
-                "other boxes": found.extra,
-                "least probability of a face": round(found.least, 4),
-            }
+            results[0]["detection"] = _detection(finder, data, settings.detection.score_threshold)
         told = _attributes(settings, data, people, faces) if attributes or faces is not None else {}
-    except sets.SetMissing as error:
+    except SetMissing as error:
         typer.echo(f"{error}", err=True)
         raise typer.Exit(1) from None
     if results:
@@ -112,6 +92,52 @@ def evaluate(
         output.write_text(json.dumps(results, indent=2) + "\n")
     if plot is not None:
         _draw(curves, plot)
+
+
+def _similarity(models: "ModelSettings", model: "FaceEmbedder") -> "SimilarityCurve | None":
+    from prosopon.models.matching.calibration import NotCalibrated, load_similarity
+
+    try:
+        return load_similarity(models, model.fingerprint)
+    except NotCalibrated:
+        return None
+
+
+def _embedding(
+    model: "FaceEmbedder",
+    embed: "Embedder",
+    similarity: "SimilarityCurve | None",
+    data: Path | None,
+    people: Path | None,
+    groups: bool,
+) -> "tuple[dict[str, Any], dict[str, Pairs]]":
+    """Figures of an embedder, and the pairs they are of, by what a plot calls them."""
+    from prosopon.models.evaluation import sets
+
+    result: dict[str, Any] = {"embedder": model.name, "fingerprint": model.fingerprint, **_about(model)}
+    curves = {}
+    for title, pairs, missed in _sets(embed, data, people):
+        result.setdefault("sets", {})[title] = _rates(pairs, similarity, missed)
+        curves[f"{model.name}, {title}"] = pairs
+    if groups:
+        chosen = sets.people(people) if people is not None else sets.fairface(_known(data))
+        result["groups"] = _by_group(embed, chosen, similarity)
+    return result, curves
+
+
+def _detection(finder: "FaceDetector", data: Path, threshold: float) -> dict[str, Any]:
+    from prosopon.models.evaluation.detection import on_annotated
+
+    found = on_annotated(finder, data / "compreface_samples", threshold)
+    return {
+        "detector": finder.name,
+        "milliseconds": _milliseconds_of_detector(finder),
+        "pictures": found.pictures,
+        "faces": found.faces,
+        "found": found.found,
+        "other boxes": found.extra,
+        "least probability of a face": round(found.least, 4),
+    }
 
 
 def _attributes(

@@ -47,7 +47,7 @@ def reembed(
     from prosopon.models.load import load_detector, load_embedder
     from prosopon.models.runtime.session import Compute
     from prosopon.pipelines.commands.support.progress import progress_bar
-    from prosopon.pipelines.ingestion.sinks import ServerGalleries
+    from prosopon.pipelines.ingestion.sinks import RunningEmbeddings
 
     compute = Compute()
     detector = load_detector(settings.models, settings.detection, compute)
@@ -63,7 +63,7 @@ def reembed(
                 stack.callback(cluster.close)
                 if cluster.index is not None:
                     os.nice(_BUSY_NICENESS)
-                    galleries = ServerGalleries(cluster.index)
+                    galleries = RunningEmbeddings(cluster.index)
                     stack.callback(galleries.close)
             progress = stack.enter_context(progress_bar("reembed"))
             result = recompute(

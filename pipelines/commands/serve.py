@@ -74,37 +74,41 @@ def serve(
     os.environ["PROSOPON_HTTP_HOST"] = host
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     if not is_free(host, port):
-        console.print(
-            f"[red]{url} is taken:[/red] stop who serves there, or set http_options.port in {config or _MADE}",
-            highlight=False,
-        )
-        raise typer.Exit(1)
+        _refuse(f"{url} is taken", "stop who serves there, or set http_options.port", config)
 
-    from prosopon.pipelines.running import (
-        LOOPBACK,
-        AlreadyServed,
-        announce,
-        guard,
-        job,
-        keep_last_logs,
-        occupy,
-        stay_on_loopback,
-        token_file,
-    )
+    from prosopon.pipelines.running import AlreadyServed, guard, occupy, stay_on_loopback
 
     home = settings.state.home
     try:
         lock = occupy(home)  # Until this process ends, however it ends.
     except AlreadyServed as error:
-        console.print(f"[red]{error}:[/red] stop it, or set state.home in {config or _MADE}", highlight=False)
-        raise typer.Exit(1) from None
+        _refuse(str(error), "stop it, or set state.home", config)
     secret = prepare(settings)
     guard(home)
     stay_on_loopback()
     _work_in_turns()
 
-    import ray
     from ray.serve.scripts import cli
+
+    shown = _start_ray(home, dashboard)
+    # A service manager ends with SIGTERM, and a shell's background job ignores SIGINT: both are a graceful stop.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
+    threading.Thread(target=_announce, args=(url, settings.apis, secret, shown), daemon=True).start()
+    with lock:
+        cli(["run", "--app-dir", str(_INSTALLED_IN), str(config or TEMPLATE)])
+
+
+def _refuse(trouble: str, remedy: str, config: Path | None) -> NoReturn:
+    console.print(f"[red]{trouble}:[/red] {remedy} in {config or _MADE}", highlight=False)
+    raise typer.Exit(1)
+
+
+def _start_ray(home: Path, dashboard: bool) -> str | None:
+    """Start Ray on this machine and say in the home where it is. What to show of its dashboard, where there is one."""
+    import ray
+
+    from prosopon.pipelines.running import LOOPBACK, announce, job, keep_last_logs, token_file
 
     for attempts_left in (1, 0):
         try:
@@ -127,15 +131,9 @@ def serve(
             console.print(f"[yellow]Ray did not start, trying once more:[/yellow] {error}")
     announce(home)
     keep_last_logs(home, Path(joined.address_info["session_dir"]))
-    shown = (
-        joined.dashboard_url and f"http://{joined.dashboard_url}, Ray's; its token is in {token_file(home)}"
-    )
-    # A service manager ends with SIGTERM, and a shell's background job ignores SIGINT: both are a graceful stop.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _end)
-    threading.Thread(target=_announce, args=(url, settings.apis, secret, shown), daemon=True).start()
-    with lock:
-        cli(["run", "--app-dir", str(_INSTALLED_IN), str(config or TEMPLATE)])
+    if not joined.dashboard_url:
+        return None
+    return f"http://{joined.dashboard_url}, Ray's; its token is in {token_file(home)}"
 
 
 def _work_in_turns() -> None:

@@ -100,7 +100,7 @@ class Galleries(Protocol):
     def create_subject(self, gallery: int, name: str) -> None: ...
 
 
-class ServerGalleries(RunningIndex):
+class RunningGalleries(RunningIndex):
     """`Galleries` of the running application. fingerprint: of the embedder that the faces are from."""
 
     def __init__(self, index: DeploymentHandle, fingerprint: str) -> None:
@@ -173,7 +173,7 @@ class Enroller:
             self._stack.callback(cluster.close)
         if cluster is not None and cluster.index is not None:
             os.nice(_BUSY_NICENESS)
-            server = ServerGalleries(cluster.index, self.reader.fingerprint)
+            server = RunningGalleries(cluster.index, self.reader.fingerprint)
             self._stack.callback(server.close)
             return server
         store = GalleryStore(self._settings.state, self.reader.fingerprint, self.reader.dim)

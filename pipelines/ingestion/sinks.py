@@ -1,14 +1,14 @@
 """Where faces of the bulk ingestion are written: into a store of one's own, or through the server that has it open."""
 
-import asyncio
-import threading
-import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from typing import Protocol, TypeVar
 from uuid import UUID
 
 import pyarrow as pa
+from anyio.from_thread import start_blocking_portal
 from ray.serve.handle import DeploymentHandle
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from prosopon.configs.settings import StateSettings
 from prosopon.deployments.services import FaceIndexService
@@ -31,6 +31,13 @@ _PAUSE = 0.5
 
 Result = TypeVar("Result")
 
+_patiently = Retrying(
+    retry=retry_if_exception_type((StorageBusy, Overloaded, Unavailable)),
+    stop=stop_after_delay(_PATIENCE),
+    wait=wait_fixed(_PAUSE),
+    reraise=True,
+)
+
 
 class Sink(Protocol):
     def write(self, sources: Sequence[SourceFaces]) -> list[Outcome]:
@@ -52,10 +59,10 @@ class StoreSink:
         self._ledger = SourceLedger(self._store)
 
     def write(self, sources: Sequence[SourceFaces]) -> list[Outcome]:
-        return _patiently(lambda: self._ledger.write(sources))
+        return _patiently(self._ledger.write, sources)
 
     def delete(self, gallery: int, faces: Sequence[UUID]) -> int:
-        return len(_patiently(lambda: self._store.delete_faces(gallery, faces)))
+        return len(_patiently(self._store.delete_faces, gallery, faces))
 
     def close(self) -> None:
         self._store.close()
@@ -67,13 +74,12 @@ class RunningIndex:
     def __init__(self, index: DeploymentHandle) -> None:
         self._index = index
         self._service: FaceIndexService | None = None
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="face-index", daemon=True)
-        self._thread.start()
+        self._running = ExitStack()
+        self._loop = self._running.enter_context(start_blocking_portal(name="face-index"))
 
     def ask(self, question: Callable[[FaceIndexService], Awaitable[Result]]) -> Result:
         """What the deployment answers, asked again for a while where it cannot be reached."""
-        return _patiently(lambda: asyncio.run_coroutine_threadsafe(self._ask(question), self._loop).result())
+        return _patiently(lambda: self._loop.call(self._ask, question))
 
     async def _ask(self, question: Callable[[FaceIndexService], Awaitable[Result]]) -> Result:
         if self._service is None:  # It belongs to the loop in which it is made.
@@ -81,8 +87,7 @@ class RunningIndex:
         return await question(self._service)
 
     def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        self._running.close()
 
 
 class ServerSink(RunningIndex):
@@ -99,7 +104,7 @@ class ServerSink(RunningIndex):
         return len(self.ask(lambda index: index.delete_faces(gallery, tuple(faces))))
 
 
-class ServerGalleries(RunningIndex):
+class RunningEmbeddings(RunningIndex):
     """`deployments.state.maintenance.Galleries` of the running application."""
 
     def replace_embeddings(self, fingerprint: str, ids: Sequence[int], embeddings: Float32) -> list[int]:
@@ -130,14 +135,3 @@ def write_table(sink: Sink, table: pa.Table) -> pa.Table:
     for row in rows:
         row["faces"] = len(row["embeddings"] or ())
     return pa.Table.from_pylist(rows, WRITTEN)
-
-
-def _patiently(work: Callable[[], Result]) -> Result:
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            return work()
-        except (StorageBusy, Overloaded, Unavailable):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_PAUSE)

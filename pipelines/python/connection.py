@@ -4,7 +4,11 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future
+from contextlib import ExitStack
 from typing import Any, Generic, TypeVar
+
+from anyio.from_thread import start_blocking_portal
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_before_delay, wait_exponential
 
 from prosopon.deployments.serving.calls import Overloaded
 
@@ -55,13 +59,18 @@ class Loop:
     """
 
     def __init__(self, max_in_flight: int, patience: float) -> None:
-        self.max_in_flight, self._patience = max_in_flight, patience
+        self.max_in_flight = max_in_flight
         self._turns = asyncio.Semaphore(max_in_flight)
+        self._patiently = AsyncRetrying(
+            retry=retry_if_exception_type(Overloaded),
+            stop=stop_before_delay(patience),
+            wait=wait_exponential(_FIRST_PAUSE, max=_LONGEST_PAUSE),
+            reraise=True,
+        )
         self.closed = False
         self._closing = threading.Lock()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="prosopon", daemon=True)
-        self._thread.start()
+        self._running = ExitStack()
+        self._loop = self._running.enter_context(start_blocking_portal(name="prosopon"))
 
     def submit(self, make: Callable[[], Coroutine[Any, Any, Result]]) -> Answer[Result]:
         """Run a coroutine, in its turn; `make` is called again where the application was overloaded. Raises
@@ -69,32 +78,17 @@ class Loop:
         with self._closing:
             if self.closed:
                 raise Closed("this connection is closed: connect again")
-            return Answer(asyncio.run_coroutine_threadsafe(self._in_turn(make), self._loop))
+            return Answer(self._loop.start_task_soon(self._in_turn, make))
 
     def close(self) -> None:
         """End what is under way."""
         with self._closing:
             closed, self.closed = self.closed, True
         if not closed:
-            asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result(10)
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(10)
+            self._loop.call(self._loop.stop, True)
+            self._running.close()
 
     async def _in_turn(self, make: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
         async with self._turns:
-            deadline, pause = self._loop.time() + self._patience, _FIRST_PAUSE
-            while True:
-                try:
-                    return await make()
-                except Overloaded:
-                    if self._loop.time() + pause > deadline:
-                        raise
-                await asyncio.sleep(pause)
-                pause = min(_LONGEST_PAUSE, 2 * pause)
-
-
-async def _cancel_all() -> None:
-    others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+            # A copy: one is of one call.
+            return await self._patiently.copy()(make)

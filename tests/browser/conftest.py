@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from prosopon.deployments.state.galleries.face_archive import ArchivedFace
-from tests.benchmarks.serving import Server, serving_at
 from tests.browser.chromium import browser
 from tests.browser.console import Console, console, folder_of_shots
 from tests.conformance.facecheck_client import fill_archive
+from tests.support.in_process import Listening, OverHttp, over_http
 
 PEOPLE = 60
 OpenConsole = Callable[..., Console]
@@ -29,12 +29,12 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="package")
-def index(tmp_path_factory: pytest.TempPathFactory, london: list[Path]) -> Iterator[Server]:
-    """A server that searches, with Ray's dashboard; its index holds one picture of each of some people."""
+def index(tmp_path_factory: pytest.TempPathFactory, london: list[Path]) -> Iterator[OverHttp]:
+    """An application that searches; its index holds one picture of each of some people."""
     home = tmp_path_factory.mktemp("index")
     pages = [(path, ArchivedFace(f"https://example.org/{path.stem}")) for path in london[:PEOPLE]]
     fill_archive(home, pages)
-    with serving_at(home, {"apis": ["facecheck"]}, dashboard=True) as server:
+    with over_http(home, {"apis": ["facecheck"]}) as server:
         yield server
 
 
@@ -43,7 +43,7 @@ def open_console(chromium: Any, shots: Path, request: pytest.FixtureRequest) -> 
     """Opens consoles of the session's server, or of the one given as `at`; they are checked when the test is over."""
     with ExitStack() as stack:
 
-        def open_one(at: Server | None = None, **context: Any) -> Console:
+        def open_one(at: Listening | None = None, **context: Any) -> Console:
             server = at or request.getfixturevalue("server")
             return stack.enter_context(console(chromium, server, shots, **context))
 

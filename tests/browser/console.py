@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks.serving import Server
+from tests.support.in_process import Listening
 
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
@@ -29,7 +29,7 @@ class Console:
     breach of the Content-Security-Policy and any request to another host."""
 
     page: Any
-    server: Server
+    server: Listening
     shots: Path
     expected: set[int] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
@@ -103,7 +103,7 @@ class Console:
 
 
 @contextmanager
-def console(browser: Any, server: Server, shots: Path, **context: Any) -> Iterator[Console]:
+def console(browser: Any, server: Listening, shots: Path, **context: Any) -> Iterator[Console]:
     """A console in a window of its own. context: of Playwright, such as `viewport` or `color_scheme`."""
     opened = browser.new_context(**{"viewport": DESKTOP, **context})
     opened.set_default_timeout(_PATIENCE)

@@ -1,18 +1,16 @@
-"""Servers: in this process for CompreFace and Trueface; one of its own for FaceCheck, whose index is filled before it
-starts. Pictures outside for aifaceswap."""
+"""Servers in this process: for CompreFace and Trueface, and for FaceCheck, whose index is filled before it starts.
+Pictures outside for aifaceswap."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from prosopon.deployments.state.galleries.face_archive import ArchivedFace
-from tests.benchmarks.serving import Server, serving_at
 from tests.conformance.facecheck_client import FaceCheckClient, fill_archive, new_token
 from tests.loopback import Loopback, loopback
 from tests.paths import smiling
-from tests.support.in_process import InProcess, in_process
+from tests.support.in_process import InProcess, OverHttp, in_process, over_http
 
 PEOPLE = 24
 PAGE = "https://example.org/team"
@@ -38,26 +36,26 @@ def faces_in_process(tmp_path_factory: pytest.TempPathFactory, models_mirror: No
 @pytest.fixture(scope="package")
 def facecheck_server(
     tmp_path_factory: pytest.TempPathFactory, london: list[Path], models_mirror: None
-) -> Iterator[Server]:
+) -> Iterator[OverHttp]:
     home = tmp_path_factory.mktemp("facecheck")
     fill_archive(home, archived(london))
     # The original document does not allow null: with it as a validator, absent outputs are left out.
-    with serving_at(home, {"apis": ["facecheck"], "facecheck": {"null_output": False}}) as server:
+    with over_http(home, {"apis": ["facecheck"], "facecheck": {"null_output": False}}) as server:
         yield server
 
 
 @pytest.fixture
-def client(facecheck_server: Server) -> FaceCheckClient:
+def client(facecheck_server: OverHttp) -> FaceCheckClient:
     """With a token of its own, without limit."""
     _, token = new_token(facecheck_server.home)
-    return FaceCheckClient(httpx.Client(base_url=facecheck_server.url, timeout=60), token)
+    return FaceCheckClient(facecheck_server.connect(), token)
 
 
 @pytest.fixture
-def charged(facecheck_server: Server) -> FaceCheckClient:
+def charged(facecheck_server: OverHttp) -> FaceCheckClient:
     """With a token that has ten credits."""
     _, token = new_token(facecheck_server.home, credits=10)
-    return FaceCheckClient(httpx.Client(base_url=facecheck_server.url, timeout=60), token)
+    return FaceCheckClient(facecheck_server.connect(), token)
 
 
 @pytest.fixture(scope="module")

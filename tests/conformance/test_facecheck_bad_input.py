@@ -13,10 +13,10 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.benchmarks.serving import Server
 from tests.conformance.client import new_key
 from tests.conformance.facecheck_client import FaceCheckClient, balance, files, form, new_token
 from tests.paths import DATA, require
+from tests.support.in_process import OverHttp
 
 
 def wrong(document: dict[str, Any], code: str, *words: str) -> None:
@@ -42,7 +42,7 @@ def test_a_bad_token(client: FaceCheckClient, path: str, header: str | None) -> 
     wrong(response.json(), "BAD_TOKEN")
 
 
-def test_a_token_of_another_api(client: FaceCheckClient, facecheck_server: Server) -> None:
+def test_a_token_of_another_api(client: FaceCheckClient, facecheck_server: OverHttp) -> None:
     other = new_key(facecheck_server, "recognition")
     assert client.http.post("/api/info", headers={"Authorization": other}).status_code == 401
 
@@ -96,7 +96,7 @@ def test_an_unknown_search(client: FaceCheckClient, london: list[Path], search: 
 
 
 def test_the_search_of_another_tenant_is_unknown(
-    client: FaceCheckClient, facecheck_server: Server, london: list[Path]
+    client: FaceCheckClient, facecheck_server: OverHttp, london: list[Path]
 ) -> None:
     uploaded = client.upload(london[0])
     search, picture = uploaded["id_search"], uploaded["input"][0]["id_pic"]
@@ -206,7 +206,7 @@ def test_another_method_and_another_path(client: FaceCheckClient) -> None:
 
 
 def test_without_enough_credits_nothing_is_searched(
-    client: FaceCheckClient, facecheck_server: Server, london: list[Path]
+    client: FaceCheckClient, facecheck_server: OverHttp, london: list[Path]
 ) -> None:
     key, token = new_token(facecheck_server.home, credits=2)
     poor = FaceCheckClient(client.http, token)
@@ -218,7 +218,7 @@ def test_without_enough_credits_nothing_is_searched(
 
 
 def test_of_a_hundred_concurrent_searches_on_a_balance_for_ten_exactly_ten_succeed(
-    client: FaceCheckClient, facecheck_server: Server, london: list[Path]
+    client: FaceCheckClient, facecheck_server: OverHttp, london: list[Path]
 ) -> None:
     key, token = new_token(facecheck_server.home, credits=10 * 3)
     searches = [client.upload(london[number % 20])["id_search"] for number in range(100)]
@@ -238,7 +238,7 @@ def test_of_a_hundred_concurrent_searches_on_a_balance_for_ten_exactly_ten_succe
 
 
 def test_a_client_that_leaves_finds_its_search_done(
-    charged: FaceCheckClient, facecheck_server: Server, london: list[Path]
+    charged: FaceCheckClient, facecheck_server: OverHttp, london: list[Path]
 ) -> None:
     search = charged.upload(london[0])["id_search"]
     with pytest.raises(httpx.ReadTimeout):

@@ -1,4 +1,4 @@
-"""FaceCheck's documented calls against the running server: every field of every answer."""
+"""FaceCheck's documented calls against a running application: every field of every answer."""
 
 import time
 from pathlib import Path
@@ -9,10 +9,10 @@ import pytest
 
 from prosopon.models.matching.scores import CERTAIN
 from prosopon.models.pictures.thumbnails import THUMBNAIL
-from tests.benchmarks.serving import Server
 from tests.conformance.conftest import PAGE, PEOPLE
 from tests.conformance.facecheck_client import UNLIMITED, FaceCheckClient, answer, new_token, webp
 from tests.paths import smiling
+from tests.support.in_process import OverHttp
 
 ANSWER = {"id_search", "message", "progress", "error", "code", "input"}
 INPUT = {"id_pic", "base64", "url_source", "svg_anim"}
@@ -161,7 +161,7 @@ def test_a_search_can_be_made_again_with_other_pictures(charged: FaceCheckClient
     assert charged.info()["remaining_credits"] == 10 - 3 - 3
 
 
-def test_info(client: FaceCheckClient, charged: FaceCheckClient, facecheck_server: Server) -> None:
+def test_info(client: FaceCheckClient, charged: FaceCheckClient, facecheck_server: OverHttp) -> None:
     assert client.info() == {
         "faces": FACES,
         "is_online": True,

@@ -8,10 +8,10 @@ import httpx
 import schemathesis
 from jsonschema import Draft4Validator
 
-from tests.benchmarks.serving import Server
 from tests.conformance.facecheck_client import FaceCheckClient
 from tests.conformance.openapi import check, operations
 from tests.paths import SHARED, require
+from tests.support.in_process import OverHttp
 
 EXAMPLES = 40
 
@@ -24,7 +24,7 @@ def original() -> dict[str, Any]:
     return document
 
 
-def test_every_answer_fits_the_original_document(client: FaceCheckClient, facecheck_server: Server) -> None:
+def test_every_answer_fits_the_original_document(client: FaceCheckClient, facecheck_server: OverHttp) -> None:
     schema = schemathesis.openapi.from_dict(original())
     schema.config.update(base_url=facecheck_server.url)
     labels = operations(schema)
@@ -90,7 +90,7 @@ def undescribed(node: Any) -> Any:
     }
 
 
-def test_our_own_document_says_the_same(facecheck_server: Server) -> None:
+def test_our_own_document_says_the_same(facecheck_server: OverHttp) -> None:
     ours, theirs = httpx.get(f"{facecheck_server.url}/openapi/facecheck.json").json(), original()
     assert set(ours["paths"]) == set(theirs["paths"])
     for path, operation in theirs["paths"].items():
@@ -115,5 +115,5 @@ def test_our_own_document_says_the_same(facecheck_server: Server) -> None:
     assert ours["components"]["securitySchemes"]["Bearer"]["in"] == "header"
 
 
-def test_the_documentation_is_served(facecheck_server: Server) -> None:
+def test_the_documentation_is_served(facecheck_server: OverHttp) -> None:
     assert httpx.get(f"{facecheck_server.url}/docs/facecheck").status_code == 200

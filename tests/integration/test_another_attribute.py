@@ -32,9 +32,8 @@ def _serve(settings: Settings, port: int, says: Connection) -> None:
     """In a process of its own: serve with the tests' table, say which deployments there are, and end when told to."""
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"):
         os.environ.pop(name, None)  # Of a server that this process' parent joined.
-    os.environ["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"] = (
-        "60"  # As `prosopon serve`: a busy machine takes its time.
-    )
+    # As `prosopon serve`: a busy machine takes its time, and Ray's workers would have to wait for everybody else.
+    os.environ |= {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60", "RAY_worker_niceness": "0"}
     # What the test declares is in no package: its processes get it by value.
     cloudpickle.register_pickle_by_value(test_face_models)
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, namespace="serve")
@@ -44,8 +43,7 @@ def _serve(settings: Settings, port: int, says: Connection) -> None:
         says.send(set(serve.status().applications["prosopon"].deployments))
         says.recv()
     finally:
-        serve.shutdown()
-        ray.shutdown()
+        ray.shutdown()  # All its processes at once: Serve alone would drain its ingress for half a minute.
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ import httpx
 import pytest
 
 from prosopon.deployments.state.galleries.face_archive import ArchivedFace
-from tests.benchmarks.serving import start, stop
+from tests.benchmarks.serving import start
 from tests.conformance.facecheck_client import FaceCheckClient, balance, fill_archive, new_token
+from tests.support.in_process import in_process
 
 SEARCHES = 24
 PRICE = 3
@@ -45,29 +46,25 @@ def test_a_restart_answers_the_searches_that_were_running(
                 assert found["output"]["items"][0]["url"].endswith(london[number % 8].stem)
         assert balance(tmp_path, key) == 0
     finally:
-        stop(server)
+        server.kill()
 
 
 def test_what_has_expired_is_deleted_from_a_running_server(
     tmp_path: Path, london: list[Path], models_mirror: None
 ) -> None:
     _, token = new_token(tmp_path)
-    server = start(tmp_path, {"apis": ["facecheck"], "facecheck": {"keep_hours": 2 / 3600}})
-    try:
-        with httpx.Client(base_url=server.url, timeout=60) as http:
-            client = FaceCheckClient(http, token)
-            search = client.upload(*london[:3])["id_search"]
-            assert len(files(tmp_path)) == 3
-            time.sleep(2.1)
-            assert client.search(search, status_only=True)["code"] == "UNKNOWN_SEARCH"
-        stop(server)
-        server = start(tmp_path, {"apis": ["facecheck"]})
+    short = {"apis": ["facecheck"], "facecheck": {"keep_hours": 2 / 3600}}
+    with in_process(tmp_path, short) as running, running.connect() as http:
+        client = FaceCheckClient(http, token)
+        search = client.upload(*london[:3])["id_search"]
+        assert len(files(tmp_path)) == 3
+        time.sleep(2.1)
+        assert client.search(search, status_only=True)["code"] == "UNKNOWN_SEARCH"
+    with in_process(tmp_path, {"apis": ["facecheck"]}):
         deadline = time.monotonic() + 30
         while files(tmp_path) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert files(tmp_path) == []
-    finally:
-        stop(server)
 
 
 def files(home: Path) -> list[Path]:

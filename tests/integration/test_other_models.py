@@ -1,4 +1,4 @@
-"""Models other than the default pack's, through a running server."""
+"""Models other than the default pack's, through the application that they serve."""
 
 import tempfile
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from prosopon.models.weights.catalogue import CATALOGUE
 from prosopon.pipelines.cli import app
-from tests.benchmarks.serving import serving
 from tests.conformance.client import Client, new_client, part
 from tests.paths import smiling
+from tests.support.in_process import in_process
 from tests.weights import insightface_pack_of_two, weights
 
 pytestmark = pytest.mark.slow
@@ -36,8 +36,10 @@ def calibrate_like(fingerprint: str, models: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module", params=["yunet", "face-reidentification-retail-0095", "insightface"])
-def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """Of a server with another detector, another embedder, or another pack."""
+def client(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, models_mirror: None
+) -> Iterator[Client]:
+    """Of an application with another detector, another embedder, or another pack."""
     models: dict[str, Any]
     if request.param == "insightface":
         models = {"pack": f"insightface/{insightface_pack_of_two(tmp_path_factory.mktemp('pack'))}"}
@@ -45,8 +47,9 @@ def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     else:
         weights(request.param)
         models = {"overrides": {CATALOGUE[request.param].role: request.param}}
-    with serving({"apis": ["compreface"], "models": models}) as server:
-        yield new_client(server, "recognition", "detection")
+    home = tmp_path_factory.mktemp(request.param)
+    with in_process(home, {"apis": ["compreface"], "models": models}) as running:
+        yield new_client(running, "recognition", "detection")
 
 
 def test_people_are_recognised(client: Client, london: list[Path]) -> None:

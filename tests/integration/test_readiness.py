@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.benchmarks.elasticity import pids_of
-from tests.benchmarks.serving import Server, launch, stop
+from tests.benchmarks.serving import Server, launch
 from tests.conformance.client import new_client, part
 
 HELD = ("Detector", "age", "quality", "mask", "FaceIndex")
@@ -28,7 +28,7 @@ def starting(tmp_path: Path, models_mirror: None) -> Iterator[Server]:
     try:
         yield server
     finally:
-        stop(server)
+        server.kill()
 
 
 class Watch:

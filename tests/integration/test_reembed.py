@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import sqlalchemy as sa
 
@@ -13,11 +12,11 @@ from prosopon.configs.settings import StateSettings
 from prosopon.deployments.state import schema
 from prosopon.deployments.state.galleries.store import GalleryStore
 from tests.benchmarks.embeddings import embedder
-from tests.benchmarks.serving import serving_at
 from tests.conformance.client import new_client, part
 from tests.conformance.facecheck_client import FaceCheckClient, new_token
-from tests.integration.test_ingestion import ingest
+from tests.integration.test_ingestion import ingest, with_settings
 from tests.paths import ROOT, smiling
+from tests.support.in_process import in_process
 from tests.weights import weights
 
 pytestmark = pytest.mark.slow
@@ -58,14 +57,13 @@ def test_another_embedder_searches_after_prosopon_reembed_and_not_before(
 ) -> None:
     weights(OTHER)
     home = tmp_path / "home"
-    config = home / "serve_config.yaml"
     enrolled = london[PEOPLE : PEOPLE + 2]
     _, token = new_token(home)
-    with serving_at(home, APIS) as server:
-        client = new_client(server, "recognition")
+    with in_process(home, APIS) as running:
+        client = new_client(running, "recognition")
         for person in enrolled:
             client.enrol(person.stem, person)
-        assert ingest(home, pictures, "--config", str(config)).status == 0
+    assert ingest(home, pictures, "--config", str(with_settings(home, APIS))).status == 0
 
     def recognise(person: Path) -> tuple[int, dict[str, Any]]:
         answer = client.post("/recognition/recognize", files={"file": part(smiling(person))})
@@ -74,13 +72,14 @@ def test_another_embedder_searches_after_prosopon_reembed_and_not_before(
     def searched(api: FaceCheckClient, *probes: Path) -> dict[str, Any]:
         return api.search(api.upload(*probes)["id_search"])
 
-    with serving_at(home, CHANGED) as server, httpx.Client(base_url=server.url, timeout=60) as http:
-        client.http = new_client(server, "recognition").http
+    with in_process(home, CHANGED) as running, running.connect() as http:
+        client.http = http
         status, body = recognise(enrolled[0])
         assert (status, body["code"]) == (400, 36) and "prosopon reembed" in body["message"]
         refused = searched(FaceCheckClient(http, token), smiling(london[0]))
         assert "prosopon reembed" in refused["error"] and not refused.get("output")
 
+    config = with_settings(home, CHANGED)
     command = [sys.executable, "-m", "prosopon.pipelines.cli", "reembed", "--config", str(config)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     assert f"{PEOPLE + len(enrolled)} faces embedded by {OTHER}" in done.stdout
@@ -88,8 +87,8 @@ def test_another_embedder_searches_after_prosopon_reembed_and_not_before(
     again = ingest(home, pictures, "--config", str(config))
     assert (again.status, stored(home)) == (0, faces), "what is in the index is not looked at again"
 
-    with serving_at(home, CHANGED) as server, httpx.Client(base_url=server.url, timeout=60) as http:
-        client.http = new_client(server, "recognition").http
+    with in_process(home, CHANGED) as running, running.connect() as http:
+        client.http = http
         for person in enrolled:
             status, body = recognise(person)
             best = body["result"][0]["subjects"][0]

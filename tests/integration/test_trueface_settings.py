@@ -26,6 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             (directory / folder.name).symlink_to(folder)
     identifiers = {"min_replicas": 2, "max_replicas": 2}
     args = {
+        "apis": ["trueface"],
         "models": {"directory": str(directory), "mirror": None},
         "deployments": {"identifier": identifiers},
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.benchmarks.serving import Server, launch, stop, wait_for
+from tests.benchmarks.serving import Server, launch, wait_for
 from tests.paths import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -89,7 +89,7 @@ def server(environment: Path, trap: Path, tmp_path_factory: pytest.TempPathFacto
     try:
         yield wait_for(running)
     finally:
-        stop(running)
+        running.kill()
 
 
 def test_it_serves_from_a_folder_whose_code_is_not_run(

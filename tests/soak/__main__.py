@@ -18,6 +18,7 @@ from tests.benchmarks.elasticity import failed, summary
 from tests.benchmarks.serving import Server, serving
 from tests.conformance.client import new_key
 from tests.integration.processes import NotInstalled
+from tests.integration.test_ingestion import kill_ingestion
 from tests.integration.test_tasks_killed import kill_workers_and_couriers
 from tests.paths import DATA, MIRROR, require
 from tests.soak.disk import EXPECTED, fill_and_empty, small_disk
@@ -102,6 +103,10 @@ def killed(share: float) -> Iterable[Row]:
     with tempfile.TemporaryDirectory() as home:
         seen = kill_workers_and_couriers(Path(home), max(20, round(200 * share)), max(4, round(40 * share)))
     yield "workers and couriers without models", seen, "nothing lost, nothing doubled", True
+    people = sorted(require(DATA / "london").glob("*_neutral.jpg"))[:48]
+    with tempfile.TemporaryDirectory() as folder:
+        seen = kill_ingestion(Path(folder), people, len(people), max(4, round(20 * share)))
+    yield "ingestions", seen, "nothing lost, nothing doubled", True
     yield "restarts", ", ".join(f"{seconds:.1f} s" for seconds in survived.restarts), "", True
 
 

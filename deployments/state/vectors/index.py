@@ -27,6 +27,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from tenacity import RetryCallState, Retrying, retry_if_result, sleep_using_event, wait_exponential
 
 from prosopon.configs.settings import StateSettings, VectorIndexSettings
 from prosopon.deployments.state.errors import IndexUnavailable
@@ -374,12 +375,20 @@ class IndexWriter:
 
     _QUEUED = 256
     _TRIES = 6
+    _FIRST_PAUSE = 0.2
     _LONGEST_PAUSE = 30.0
 
     def __init__(self, index: VectorIndex) -> None:
         self._index = index
         self._changes: queue.Queue[_Change | None] = queue.Queue(self._QUEUED)
         self._closing = threading.Event()
+        self._again = Retrying(
+            retry=retry_if_result(lambda applied: not applied),
+            stop=self._is_enough,
+            wait=wait_exponential(self._FIRST_PAUSE, max=self._LONGEST_PAUSE),
+            sleep=sleep_using_event(self._closing),
+            retry_error_callback=lambda _: False,
+        )
         self._thread = threading.Thread(target=self._work, name="vector-index", daemon=True)
         self._thread.start()
 
@@ -414,17 +423,17 @@ class IndexWriter:
 
     def _work(self) -> None:
         while (change := self._changes.get()) is not None:
-            pause, tries = 0.2, 1
-            while not self._applied(change):
-                if tries >= self._TRIES and self._reachable():
-                    logger.error("a change is set aside, which the vector index refused %d times", tries)
-                    break
-                if self._closing.is_set():
-                    return
-                time.sleep(pause)
-                pause, tries = min(2 * pause, self._LONGEST_PAUSE), tries + 1
-            else:
+            if self._again(self._applied, change):
                 change.done.set()
+            elif self._closing.is_set():
+                return
+
+    def _is_enough(self, last: RetryCallState) -> bool:
+        tries = last.attempt_number
+        if tries >= self._TRIES and self._reachable():
+            logger.error("a change is set aside, which the vector index refused %d times", tries)
+            return True
+        return self._closing.is_set()
 
     def _applied(self, change: _Change) -> bool:
         try:
