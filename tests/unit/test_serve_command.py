@@ -6,12 +6,16 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from prosopon.configs.settings import HttpSettings, Settings
+from prosopon.pipelines import running
 from prosopon.pipelines.cli import app
+from prosopon.pipelines.commands import serve
 from prosopon.pipelines.commands.serve import first_steps, is_ready, ray_environment
 
 
@@ -97,3 +101,31 @@ def test_the_ingress_learns_who_asks_from_the_proxy_before_it(monkeypatch: pytes
     monkeypatch.setenv("RAY_SERVE_ENABLE_HA_PROXY", "0")
     assert ray_environment(http, "198.51.100.7")["FORWARDED_ALLOW_IPS"] == "192.0.2.0/24"
     assert ray_environment(HttpSettings(), "127.0.0.1")["FORWARDED_ALLOW_IPS"] == ""
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_start_of_ray_that_a_busy_machine_cut_short_is_tried_once_more(
+    failures: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ray gives up on its node after 30 s; what it has begun is ended before it is asked again."""
+    import ray
+
+    done: list[str] = []
+
+    def init(**options: Any) -> SimpleNamespace:
+        done.append("init")
+        if done.count("init") <= failures:
+            raise Exception("the current node timed out during startup")
+        return SimpleNamespace(address_info={"session_dir": str(tmp_path / "session")}, dashboard_url=None)
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: done.append("shutdown"))
+    monkeypatch.setattr(running, "announce", lambda home: done.append("announce"))
+    if failures == 1:
+        assert serve._start_ray(tmp_path, dashboard=False) is None
+        assert done == ["init", "shutdown", "init", "announce"]
+    else:
+        with pytest.raises(Exception, match="timed out"):
+            serve._start_ray(tmp_path, dashboard=False)
+        assert done == ["init", "shutdown", "init", "shutdown"]
+    assert "trying once more" in capsys.readouterr().err
