@@ -69,7 +69,7 @@ class _Searchable:
     """A copy as it is searched."""
 
     def __init__(self, copy: GalleryCopy) -> None:
-        self.version, self._faces, self.dim = copy.version, copy.faces, copy.embeddings.shape[1]
+        self.version, self._faces, self.dim = copy.version, copy.faces, int(copy.embeddings.shape[1])
         self._view = GalleryView(self.dim)
         self._view.add(copy.ids, copy.subjects, copy.embeddings)
         self.nbytes = copy.embeddings.nbytes + _FACE_BYTES * (1 + len(copy.faces))
