@@ -226,11 +226,14 @@ class CompreFaceSettings(_Strict):
 
 
 class GallerySettings(_Strict):
-    """What a face must be to be enrolled, by any API."""
+    """What a face must be to be enrolled, by any API, and where galleries are searched."""
 
     least_quality: Annotated[float, Field(ge=0, le=1)] = 0
     """Faces whose `quality` (0..1; CompreFace's answer tells it as `X-Face-Quality`) is below it are refused; 0 takes
     all. A sharp portrait has 0.75 or more, a face that is far out of focus less than 0.5."""
+    copied_faces: Annotated[int, Field(ge=0)] = 4000
+    """Galleries of up to so many faces, in a Milvus Lite file, are searched in copies where the request is, which
+    spares it a hop. A process holds at most 64 MiB of copies; 0 makes none."""
 
 
 class FaceCheckSettings(_Strict):
@@ -450,6 +453,11 @@ class StateSettings(_Strict):
     def vectors(self) -> str:
         """Milvus Lite file or server URI."""
         return self.vectors_uri or str(self.home / "vectors.db")
+
+    @property
+    def versions(self) -> Path:
+        """File by which other processes of the machine know what of a Milvus Lite file has changed."""
+        return self.home / "gallery-versions"
 
     @property
     def vectors_are_local(self) -> bool:

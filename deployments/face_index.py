@@ -18,6 +18,7 @@ from prosopon.deployments.serving.gallery_metrics import report_sizes
 from prosopon.deployments.serving.remote import remote
 from prosopon.deployments.state.blobs import Blob
 from prosopon.deployments.state.errors import EmbedderNotInService, FingerprintMismatch, StateError
+from prosopon.deployments.state.galleries.copies import GalleryCopy
 from prosopon.deployments.state.galleries.enrollments import EnrolledPicture, EnrollmentStore
 from prosopon.deployments.state.galleries.faces import (
     DeletedSubject,
@@ -76,6 +77,10 @@ class FaceIndex:
     @refusals_are_answers
     async def search(self, queries: Sequence[Query]) -> list[list[Match]]:
         return [_value(found) for found in await self._search(queries)] if queries else []
+
+    @refusals_are_answers
+    async def copy(self, gallery: int, most: int) -> GalleryCopy | None:
+        return await self._off(self._store.copy, gallery, most)
 
     def _search_batch(self, batch: list[Sequence[Query]]) -> list[list[list[Match] | StateError]]:
         found = iter(self._store.search([query for queries in batch for query in queries]))

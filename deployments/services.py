@@ -22,6 +22,7 @@ from prosopon.deployments.serving.messages import (
     Results,
 )
 from prosopon.deployments.state.blobs import Blob
+from prosopon.deployments.state.galleries.copies import GalleryCopy
 from prosopon.deployments.state.galleries.enrollments import EnrolledPicture
 from prosopon.deployments.state.galleries.faces import (
     DeletedSubject,
@@ -72,6 +73,10 @@ class FaceIndexService(Protocol):
 
     async def search(self, queries: Sequence[Query]) -> list[list[Match]]:
         """For each query the nearest faces, best first: one call for all of them. Raises their first error."""
+        ...
+
+    async def copy(self, gallery: int, most: int) -> GalleryCopy | None:
+        """A gallery of at most so many faces, to be searched where it is asked for; None where there is none."""
         ...
 
     async def ingest(self, fingerprint: str, sources: Sequence[SourceFaces]) -> list[Outcome]: ...

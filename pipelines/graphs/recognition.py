@@ -10,6 +10,7 @@ from ray.serve.handle import DeploymentHandle
 
 from prosopon.configs.settings import Settings
 from prosopon.deployments.services import FaceIndexService, IdentifierService
+from prosopon.deployments.serving.near_search import searched_near
 from prosopon.deployments.serving.remote import remote
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.galleries.faces import Query
@@ -73,7 +74,7 @@ class Recognition:
         cls, handles: RecognitionHandles, settings: Settings, records: Records
     ) -> "Recognition":
         """Waits until every model and the galleries are loaded. Raises `NotCalibrated`."""
-        index = remote(handles.index, FaceIndexService)
+        index = searched_near(remote(handles.index, FaceIndexService), settings.state, settings.galleries)
         faces, _ = await asyncio.gather(FaceAnalyzer.connect(handles.models), index.ready())
         enrollments = None
         if handles.identifier:

@@ -30,6 +30,7 @@ from prosopon.deployments.state.galleries.memory_search import MemorySearch
 from prosopon.deployments.state.galleries.store import FaceRecord, GalleryStore, NewFace, Query
 from prosopon.deployments.state.keys import KeyStore
 from prosopon.models.faces.detections import Float32
+from tests.support.copied_galleries import Copied
 from tests.support.killed import said_until_killed
 
 DIM = 16
@@ -96,8 +97,10 @@ def settle(store: GalleryStore) -> None:
     assert store._writer.delete(np.array([-1], np.int64)).wait(30)
 
 
-def test_any_sequence_of_calls_does_what_a_plain_model_does(open_store: Open) -> None:
+def test_any_sequence_of_calls_does_what_a_plain_model_does(open_store: Open, tmp_path: Path) -> None:
+    """Searched by the store and, before and after they are renewed, by copies as another process has them."""
     store, rng, pick = open_store(), np.random.default_rng(1), random.Random(1)
+    copied = Copied(StateSettings(home=tmp_path).versions, lambda: store)
     galleries = [new_gallery(store), new_gallery(store)]
     expected: dict[int, dict[UUID, tuple[str, Float32, bytes]]] = {gallery: {} for gallery in galleries}
     subjects: dict[int, list[str]] = {gallery: [] for gallery in galleries}
@@ -200,16 +203,18 @@ def test_any_sequence_of_calls_does_what_a_plain_model_does(open_store: Open) ->
             best: dict[str, float] = {}
             for distance, subject, _ in distances:
                 best.setdefault(subject, distance)
-            by_subject, by_face = store.search(
-                [Query(checked, probe * 3, 3), Query(checked, probe, 4, "face")]
-            )
-            assert not isinstance(by_subject, Exception)
-            assert not isinstance(by_face, Exception)
-            assert [match.subject for match in by_subject] == list(best)[:3]
-            assert [match.distance for match in by_subject] == pytest.approx(
-                list(best.values())[:3], abs=1e-5
-            )
-            assert [match.image_id for match in by_face] == [image_id for _, _, image_id in distances[:4]]
+            queries = [Query(checked, probe * 3, 3), Query(checked, probe, 4, "face")]
+            for by_subject, by_face in filter(
+                None, (store.search(queries), copied.search(queries), copied.renewed(queries))
+            ):
+                assert not isinstance(by_subject, Exception)
+                assert not isinstance(by_face, Exception)
+                assert [match.subject for match in by_subject] == list(best)[:3]
+                assert [match.distance for match in by_subject] == pytest.approx(
+                    list(best.values())[:3], abs=1e-5
+                )
+                assert [match.image_id for match in by_face] == [image_id for _, _, image_id in distances[:4]]
+    assert copied.answered > 400
     settle(store)
     check_agreement(store)
     image_id, (_, embedding, data) = next(iter(expected[galleries[0]].items()))

@@ -11,11 +11,13 @@ import logging
 import numpy as np
 
 from prosopon.deployments.state.errors import IndexUnavailable
+from prosopon.deployments.state.galleries.copies import GalleryCopy, nearest
 from prosopon.deployments.state.galleries.face_records import Added, FaceRecords, Ids
 from prosopon.deployments.state.galleries.faces import Match
-from prosopon.deployments.state.galleries.searching import By, matches_of
+from prosopon.deployments.state.galleries.searching import By
 from prosopon.deployments.state.vectors.index import LiteIndex
 from prosopon.deployments.state.vectors.memory import GalleryView
+from prosopon.deployments.state.vectors.versions import UNKNOWN, Versions
 from prosopon.models.faces.detections import Float32
 
 logger = logging.getLogger(__name__)
@@ -26,8 +28,8 @@ class MemorySearch:
 
     index_seconds = 0.0
 
-    def __init__(self, faces: FaceRecords) -> None:
-        self._faces = faces
+    def __init__(self, faces: FaceRecords, versions: Versions) -> None:
+        self._faces, self._versions = faces, versions
         self._views: dict[int, GalleryView] = {}
 
     @property
@@ -70,22 +72,32 @@ class MemorySearch:
             if view is None:
                 view = self._views[gallery] = GalleryView(self._faces.dim)
             view.add(added.ids[of_gallery], added.subjects[of_gallery], added.embeddings[of_gallery])
+            self._versions.changed(gallery)
 
     def remove(self, gallery: int, ids: Ids) -> None:
         if view := self._views.get(gallery):
             view.remove(ids)
+            self._versions.changed(gallery)
 
     def move_subject(self, gallery: int, source: int, target: int) -> None:
         if view := self._views.get(gallery):
             view.move_subject(source, target)
+            self._versions.changed(gallery)
+
+    def renamed(self, gallery: int) -> None:
+        self._versions.changed(gallery)
+
+    def copy(self, gallery: int, most: int) -> GalleryCopy | None:
+        """What `search` reads of a gallery that has at most so many faces; None for a larger one."""
+        version = self._versions.of(gallery)  # Before everything that it says is there.
+        view = self._views.get(gallery) or GalleryView(self._faces.dim)
+        if version == UNKNOWN or len(view) > most:
+            return None
+        ids, subjects, embeddings = view.rows()
+        return GalleryCopy(version, ids, subjects, embeddings, self._faces.resolve(set(ids.tolist())))
 
     def search(self, gallery: int, by: By, probes: Float32, limit: int, first: int) -> list[list[Match]]:
         view = self._views.get(gallery)
         if view is None or limit < 1:
             return [[] for _ in probes]
-        found = (view.nearest_subjects if by == "subject" else view.nearest_faces)(probes, limit, first)
-        faces = self._faces.resolve({hit.id for hits in found for hit in hits})
-        return [
-            matches_of([(faces[hit.id], hit.distance) for hit in hits if hit.id in faces], by)
-            for hits in found
-        ]
+        return nearest(view, self._faces.resolve, by, probes, limit, first)

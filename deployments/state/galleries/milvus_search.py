@@ -29,6 +29,9 @@ class MilvusSearch:
     def move_subject(self, gallery: int, source: int, target: int) -> None:
         pass
 
+    def renamed(self, gallery: int) -> None:
+        pass
+
     def search(self, gallery: int, by: By, probes: Float32, limit: int, first: int) -> list[list[Match]]:
         if limit < 1:
             return [[] for _ in probes]

@@ -4,12 +4,11 @@
 (`writing.py`). Writes of one batch share their transactions: the fsync that makes a write durable is paid once a batch.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from uuid import UUID
 
-import numpy as np
 import sqlalchemy as sa
 
 from prosopon.configs.settings import StateSettings
@@ -22,6 +21,7 @@ from prosopon.deployments.state.errors import (
     StateError,
     SubjectNotFound,
 )
+from prosopon.deployments.state.galleries.copies import GalleryCopy
 from prosopon.deployments.state.galleries.embeddings import unit, units
 from prosopon.deployments.state.galleries.face_records import Deleted, FaceRecords, Ids
 from prosopon.deployments.state.galleries.faces import (
@@ -37,9 +37,10 @@ from prosopon.deployments.state.galleries.milvus_search import MilvusSearch
 from prosopon.deployments.state.galleries.names import check_new
 from prosopon.deployments.state.galleries.reading import GalleryReader
 from prosopon.deployments.state.galleries.repair import Repair, repair
-from prosopon.deployments.state.galleries.searching import By, Search
+from prosopon.deployments.state.galleries.searching import Search, answers
 from prosopon.deployments.state.galleries.writing import Moved, Writes, Written
 from prosopon.deployments.state.vectors.index import IndexWriter, LiteIndex, VectorIndex, open_index
+from prosopon.deployments.state.vectors.versions import Versions
 from prosopon.models.faces.detections import Float32
 
 __all__ = ["FacePage", "FaceRecord", "GalleryStore", "Match", "NewFace", "Query", "Repair"]
@@ -64,16 +65,16 @@ class GalleryStore(GalleryReader):
         self._writer = IndexWriter(self._index)
         self.blobs.sweep()
         self._repaired: Future[Repair] = Future()
-        self._search = self._opened()
+        self._search = self._opened(settings.versions)
         self._writes = Writes(self.records, self.blobs, self._search, self._writer)
 
-    def _opened(self) -> Search:
+    def _opened(self, versions: Path) -> Search:
         """The search, over an index that holds the faces that the records do, or soon will.
 
         A Milvus Lite file is repaired beside everything else, by the thread that writes to it, before any later change.
         """
         if isinstance(self._index, LiteIndex):
-            memory = MemorySearch(self._db)
+            memory = MemorySearch(self._db, Versions(versions))
             known = memory.load(self._index)
             self._writer.run(lambda index: self._repair(index, index.ids(), known))
             return memory
@@ -178,25 +179,15 @@ class GalleryStore(GalleryReader):
 
         Errors: InvalidEmbedding, GalleryNotFound, FingerprintMismatch.
         """
-        results: dict[int, list[Match] | StateError] = {}
-        groups: dict[tuple[int, By, int], list[tuple[int, Float32]]] = defaultdict(list)
         refusals = self._db.refusals({query.gallery for query in queries})
-        for position, query in enumerate(queries):
-            try:
-                if refusal := refusals.get(query.gallery):
-                    raise refusal
-                group = query.gallery, query.by, max(0, query.first)
-                groups[group].append((position, unit(query.embedding, self.dim)))
-            except StateError as error:
-                results[position] = error
-        for (gallery, by, first), members in groups.items():
-            positions = [position for position, _ in members]
-            probes = np.stack([embedding for _, embedding in members])
-            limit = max(queries[position].limit for position in positions)
-            found = self._search.search(gallery, by, probes, limit, first)
-            for position, matches in zip(positions, found, strict=True):
-                results[position] = matches[: max(0, queries[position].limit)]
-        return [results[position] for position in range(len(queries))]
+        return answers(queries, refusals, self.dim, self._search.search)
+
+    def copy(self, gallery: int, most: int) -> GalleryCopy | None:
+        """A gallery of at most so many faces, for searches in another process of this machine (`Copies`); None where
+        there is none to be had. Raises what a search returns."""
+        if refusal := self._db.refusals({gallery}).get(gallery):
+            raise refusal
+        return self._search.copy(gallery, most) if isinstance(self._search, MemorySearch) else None
 
     def delete_faces(self, gallery: int, image_ids: Sequence[UUID]) -> list[FaceRecord]:
         """Delete faces and their images; returns those that were there, in the order given, each once."""
@@ -279,7 +270,7 @@ class GalleryStore(GalleryReader):
                 return Written()
             if target is None or target == source:
                 self._db.subjects.rename(db, gallery, source, new_name)
-                return Written()
+                return Written(renamed=gallery)
             self._db.subjects.merge(db, source, target)
             return Written(moved=Moved(gallery, source, target))
 

@@ -37,7 +37,8 @@ class Moved:
 @dataclass(frozen=True, slots=True)
 class Written:
     """What one transaction changed. added: embeddings of the new faces by image id; enrolled: rows of these; replaced:
-    faces of which others were known; deleted: faces of one gallery; kept: hashes of the blobs that are referred to."""
+    faces of which others were known; deleted: faces of one gallery; kept: hashes of the blobs that are referred to;
+    renamed: a gallery of which a subject has another name."""
 
     added: Mapping[UUID, Float32] = field(default_factory=dict)
     enrolled: Mapping[UUID, Row] = field(default_factory=dict)
@@ -45,6 +46,7 @@ class Written:
     kept: frozenset[str] = frozenset()
     replaced: Added | None = None
     moved: Moved | None = None
+    renamed: int | None = None
 
     def vectors(self) -> Added | None:
         """What the search has to learn."""
@@ -93,6 +95,8 @@ class Writes:
             written = self._committed(write)
             if moved := written.moved:
                 self._search.move_subject(moved.gallery, moved.source, moved.target)
+            if written.renamed is not None:
+                self._search.renamed(written.renamed)
         return written
 
     def _committed(self, write: Callable[[sa.Connection], Written]) -> Written:

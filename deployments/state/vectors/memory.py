@@ -178,6 +178,19 @@ class GalleryView:
             self._blocks.clear()
             self._last_of_first.clear()
 
+    def rows(self) -> tuple[Ids, Ids, Float32]:
+        """A copy of all that is here: ids and subjects ``(N,)``, embeddings ``(N, D)``."""
+        with self._lock:
+            blocks = [block for block in self._blocks if block.size]
+            if not blocks:
+                nothing = np.empty(0, np.int64)
+                return nothing, nothing, np.empty((0, self._dim), np.float32)
+            return (
+                np.concatenate([block.ids[: block.size] for block in blocks]),
+                np.concatenate([block.subjects[: block.size] for block in blocks]),
+                np.concatenate([block.embeddings[: block.size] for block in blocks]),
+            )
+
     def nearest_faces(self, probes: Float32, limit: int, first: int = 0) -> list[list[Hit]]:
         """probes: ``(N, D)`` float32, unit norm. At most `limit` faces each, nearest first. first: of the so many
         faces with the lowest ids; 0: of all."""
