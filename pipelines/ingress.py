@@ -11,18 +11,21 @@ from itertools import pairwise
 from typing import get_args
 
 from ray import serve
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prosopon.configs.settings import Api, Settings
 from prosopon.deployments.serving.fair_queue import caller
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.keys import KeyStore
+from prosopon.deployments.state.usage import UsageStore
 from prosopon.pipelines.graphs.application import Graphs
+from prosopon.pipelines.graphs.filling import IndexFilling
 from prosopon.pipelines.graphs.generation import Generation, GeneratorHandles
 from prosopon.pipelines.graphs.recognition import Recognition, RecognitionHandles
 from prosopon.pipelines.graphs.searches import Searches
 from prosopon.pipelines.graphs.swaps import SwapHandles, Swaps
-from prosopon.pipelines.http import health
+from prosopon.pipelines.http import health, index_routes
 from prosopon.pipelines.http.front_door import FrontDoor
 from prosopon.pipelines.http.keys import Authenticator
 from prosopon.pipelines.http.limits import LIMIT, RateLimit
@@ -141,7 +144,8 @@ class Ingress:
             served.append(await Generation.connect(generation, settings, records))
         if swaps:
             served.append(await Swaps.connect(swaps, settings, records))
-        self._services = Services(settings, records, Authenticator(KeyStore(records)), tuple(served))
+        keys = Authenticator(KeyStore(records), UsageStore(records))
+        self._services = Services(settings, records, keys, tuple(served))
 
     def graphs(self) -> Graphs:
         """Everything that `pipelines.python.handles` needs, for those who join the application."""
@@ -152,6 +156,10 @@ class Ingress:
         apps = {api: _application(api, services) for api in _PATHS if services.settings.serves(api)}
         http = services.settings.http
         limit = RateLimit(http.requests_per_second, http.burst)
-        aside = health.create_app(services.settings, services.keys, KeyStore(services.records))
+        filling: list[Route] = []
+        if services.settings.serves("facecheck"):
+            index = IndexFilling(services.faces, services.galleries)
+            filling = index_routes.routes(services.keys, index, services.settings.images)
+        aside = health.create_app(services.settings, services.keys, services.records, filling)
         dispatcher = Dispatcher(apps, aside, limit, http.prefix)
         return FrontDoor(dispatcher, http)

@@ -25,7 +25,9 @@ MAX_MESSAGE_BYTES = 256 << 20
 HANDLE_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-    # That also holds back a thousand lines of each log, which a killed process would take with it.
+    # That also leaves every node but the head without a proxy, where HAProxy does not do their work.
+    "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
+    # And it holds back a thousand lines of each log, which a killed process would take with it.
     "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
     "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(MAX_MESSAGE_BYTES),
 }

@@ -1,8 +1,14 @@
-"""Work that outlives the request in which it was begun."""
+"""What belongs to a request while it is served, and work that outlives it."""
 
 import contextvars
+from collections.abc import Callable
 
 from ray.serve import context as serve_context
+
+looked_at: contextvars.ContextVar[Callable[[], None]] = contextvars.ContextVar(
+    "looked_at", default=lambda: None
+)
+"""To be called for each picture that a request brings; the ingress counts them for the request's key."""
 
 
 def context_apart() -> contextvars.Context:

@@ -14,9 +14,10 @@ from typing import Literal, get_args
 
 import sqlalchemy as sa
 
-from prosopon.deployments.state import schema
+from prosopon.deployments.state import schema, usage
 from prosopon.deployments.state.database import Records, now
 from prosopon.deployments.state.errors import KeyNotFound, NotEnoughCredits, StateError
+from prosopon.deployments.state.usage import DayOfKey, Used, today
 
 Scope = Literal["recognition", "detection", "verification", "trueface", "facecheck", "aifaceswap", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -201,6 +202,7 @@ def take_credits(db: sa.Connection, key: int, amount: int) -> int | None:
     if charged is None:
         known = db.execute(sa.select(table.c.id).where(table.c.id == key)).first()
         raise (NotEnoughCredits if known else KeyNotFound)(f"key {key}")
+    usage.add(db, {DayOfKey(today(), key): Used(points=amount)})
     return None if charged.credits is None else int(charged.credits)
 
 
@@ -210,6 +212,7 @@ def give_back_credits(db: sa.Connection, key: int, amount: int) -> None:
         raise StateError("an amount cannot be negative")
     table = schema.keys
     db.execute(sa.update(table).where(table.c.id == key).values(credits=table.c.credits + amount))
+    usage.add(db, {DayOfKey(today(), key): Used(points=-amount)})
 
 
 def _digest(secret: str) -> str:

@@ -337,3 +337,13 @@ webhook_secrets = sa.Table(
     sa.Column("secret", sa.LargeBinary, nullable=False),
     sa.Column("created", Time(), nullable=False),
 )
+
+usage = sa.Table(
+    "usage",
+    metadata,
+    sa.Column("day", sa.Date, primary_key=True, comment="in UTC"),
+    sa.Column("key_id", Id, sa.ForeignKey("keys.id"), primary_key=True, autoincrement=False),
+    sa.Column("requests", sa.BigInteger, nullable=False),
+    sa.Column("pictures", sa.BigInteger, nullable=False),
+    sa.Column("points", sa.BigInteger, nullable=False, comment="charged less given back"),
+)

@@ -163,6 +163,38 @@ def _show_services(services: "Sequence[Service]") -> None:
     show(table)
 
 
+@app.command()
+def records(
+    home: Annotated[
+        Path,
+        typer.Argument(
+            help="The home, or the backup, whose records are copied.", exists=True, file_okay=False
+        ),
+    ],
+    config: Config = None,
+) -> None:
+    """Copy the records of one machine's home into the empty PostgreSQL database of a cluster.
+
+    No server may run on either. The pictures are `blobs/` of the home; `prosopon reindex` makes the vectors.
+    """
+    from prosopon.configs.settings import StateSettings
+    from prosopon.deployments.state.database import Records
+    from prosopon.deployments.state.errors import StateError
+    from prosopon.deployments.state.moving import move_records
+    from prosopon.pipelines.commands.support.configuration import read_settings
+
+    settings = read_settings(config)
+
+    here = StateSettings(home=home, database_url=f"sqlite:///{home.absolute() / 'records.db'}")
+    try:
+        with closing(Records(here.database)) as source, closing(Records(settings.state.database)) as target:
+            moved = move_records(source, target, lambda name, count: typer.echo(f"{name}: {count:,}"))
+    except StateError as error:
+        typer.echo(f"{error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"{moved:,} rows are copied")
+
+
 def _settings(config: Path | None) -> "Settings":
     from prosopon.models.weights.pins import settle
     from prosopon.pipelines.commands.support.configuration import read_settings

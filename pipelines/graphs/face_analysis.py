@@ -10,6 +10,7 @@ from ray.serve.handle import DeploymentHandle
 
 from prosopon.configs.settings import DeploymentSettings, ImageLimits
 from prosopon.deployments.services import DescribesModels, DetectorService, FaceModelService
+from prosopon.deployments.serving.contexts import looked_at
 from prosopon.deployments.serving.fair_queue import FairQueue
 from prosopon.deployments.serving.messages import DetectRequest, FacesFound, Results
 from prosopon.deployments.serving.remote import remote
@@ -159,6 +160,7 @@ class FaceAnalyzer:
         for one. crops: to be cut of every face. det_size: longer side, in pixels, in which faces are looked for; 0 is
         as large as is allowed, None the configured one. Raises `ImageError`, and what `call` raises.
         """
+        looked_at.get()()
         wanted = frozenset(attribute.role.name for attribute in attributes if attribute.role)
         apart = {roles: asked for roles in self._apart if (asked := wanted.intersection(roles))}
         here = wanted.difference(*apart.values())

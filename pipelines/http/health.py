@@ -1,6 +1,7 @@
 """What is no API: liveness, readiness, administration of keys, the console, and a 404 that names what is served."""
 
 import asyncio
+from collections.abc import Sequence
 
 from cachetools import TTLCache
 from starlette.applications import Starlette
@@ -10,8 +11,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from prosopon.configs.settings import Settings
+from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.errors import StorageFull
-from prosopon.deployments.state.keys import KeyStore
 from prosopon.deployments.state.room import full
 from prosopon.pipelines.http import key_routes
 from prosopon.pipelines.http import pages as console
@@ -21,12 +22,14 @@ from prosopon.pipelines.http.metrics import Metrics
 _LOOK_SECONDS = 2.0
 
 
-def create_app(settings: Settings, keys: Authenticator, store: KeyStore) -> Starlette:
+def create_app(
+    settings: Settings, keys: Authenticator, records: Records, more: Sequence[Route] = ()
+) -> Starlette:
     """`/healthz` and `/readyz` answer 200 once this process runs, which it does only when every model is warm. Before
     that the front door says that the server is starting.
 
     While nothing more can be stored `/readyz` is 507, so that others are asked who can; what needs no storage is
-    answered all the same.
+    answered all the same. more: routes of what is served beside these.
     """
     looking = asyncio.Lock()
     seen: TTLCache[str, bool] = TTLCache(1, _LOOK_SECONDS)
@@ -59,7 +62,8 @@ def create_app(settings: Settings, keys: Authenticator, store: KeyStore) -> Star
             Route("/healthz", ok),
             Route("/readyz", ready),
             Route("/metrics", Metrics(keys).__call__),
-            *key_routes.routes(keys, store),
+            *key_routes.routes(keys, records),
+            *more,
             *console.routes(settings),
         ],
         exception_handlers={HTTPException: not_found},

@@ -53,10 +53,11 @@ class ModelDescription(BaseModel):
 
 
 class Limits(BaseModel):
-    """Of one picture."""
+    """Of one picture. film_bytes: of a film whose faces are swapped."""
 
     max_bytes: int
     max_pixels: int
+    film_bytes: int
 
 
 class Installation(BaseModel):
@@ -85,7 +86,11 @@ def describe(settings: Settings) -> Installation:
             for api in settings.apis
         ],
         models=[_model(settings, role) for role in settings.roles(ATTRIBUTES.roles)],
-        limits=Limits(max_bytes=settings.images.max_bytes, max_pixels=settings.images.max_pixels),
+        limits=Limits(
+            max_bytes=settings.images.max_bytes,
+            max_pixels=settings.images.max_pixels,
+            film_bytes=settings.swap.films.max_bytes,
+        ),
         det_prob_threshold=settings.detection.score_threshold,
     )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -9,8 +10,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.errors import KeyNotFound, StateError
 from prosopon.deployments.state.keys import API_SCOPES, Key, KeyStore, Scope
+from prosopon.deployments.state.usage import KEPT_DAYS, UsageStore
 from prosopon.pipelines.http.bodies import BodyError, read_json_object
 from prosopon.pipelines.http.errors import first_problem
 from prosopon.pipelines.http.keys import Authenticator, bearer_token
@@ -33,6 +36,10 @@ class NewKey(_Strict):
     credits: Annotated[int, Field(ge=0, le=_MOST_CREDITS)] | None = None
 
 
+class Days(_Strict):
+    days: Annotated[int, Field(ge=1, le=KEPT_DAYS)] = 30
+
+
 class TopUp(_Strict):
     credits: Annotated[int, Field(ge=1, le=_MOST_CREDITS)]
 
@@ -49,16 +56,23 @@ async def _key_of(request: Request, keys: Authenticator) -> Key | None:
     return await keys.find(given) if given else None
 
 
+def _wrong(error: ValidationError) -> Response:
+    problem = first_problem(error)
+    return JSONResponse({"message": f"{problem.name}: {problem.message}"}, 400)
+
+
 def _refusal(message: str) -> Response:
     return JSONResponse({"message": message}, 401, {"WWW-Authenticate": "Bearer"})
 
 
-def routes(keys: Authenticator, store: KeyStore) -> list[Route]:
-    """GET and POST `/admin/keys`, POST `/admin/keys/{id}/revoke` and `/admin/keys/{id}/credits`; and for any key, GET
-    `/admin/key`: itself.
+def routes(keys: Authenticator, records: Records) -> list[Route]:
+    """GET and POST `/admin/keys`, POST `/admin/keys/{id}/revoke` and `/admin/keys/{id}/credits`, GET `/admin/usage`;
+    for any key, GET `/admin/key` and `/admin/key/usage`: itself. Usage is by day, `?days=30` of them.
 
     A refusal is `{"message": ...}`: 400 for what is asked, 401 for who asks, 404 for a key that is not there.
     """
+
+    store, used = KeyStore(records), UsageStore(records)
 
     def guarded(act: Callable[[Request], Awaitable[Any]], status: int = 200) -> Callable[..., Any]:
         async def endpoint(request: Request) -> Response:
@@ -67,8 +81,7 @@ def routes(keys: Authenticator, store: KeyStore) -> list[Route]:
             try:
                 return JSONResponse(await act(request), status)
             except ValidationError as error:
-                problem = first_problem(error)
-                return JSONResponse({"message": f"{problem.name}: {problem.message}"}, 400)
+                return _wrong(error)
             except KeyNotFound as error:
                 return JSONResponse({"message": str(error)}, 404)
             except (BodyError, StateError) as error:
@@ -79,6 +92,23 @@ def routes(keys: Authenticator, store: KeyStore) -> list[Route]:
     async def itself(request: Request) -> Response:
         key = await _key_of(request, keys)
         return JSONResponse(_shown(key)) if key else _refusal("an API key is needed")
+
+    async def itself_used(request: Request) -> Response:
+        key = await _key_of(request, keys)
+        if key is None:
+            return _refusal("an API key is needed")
+        try:
+            return JSONResponse(await _used_by(request, key.id))
+        except ValidationError as error:
+            return _wrong(error)
+
+    async def all_used(request: Request) -> Any:
+        return await _used_by(request, None)
+
+    async def _used_by(request: Request, key: int | None) -> Any:
+        count = Days.model_validate(dict(request.query_params)).days
+        rows = await asyncio.to_thread(used.days, count, key)
+        return {"days": [{"day": at.day.isoformat(), "key": at.key, **asdict(of)} for at, of in rows]}
 
     async def listed(_: Request) -> Any:
         return {"keys": [_shown(key) for key in await asyncio.to_thread(store.list)]}
@@ -107,6 +137,8 @@ def routes(keys: Authenticator, store: KeyStore) -> list[Route]:
 
     return [
         Route("/admin/key", itself),
+        Route("/admin/key/usage", itself_used),
+        Route("/admin/usage", guarded(all_used)),
         Route("/admin/keys", guarded(listed)),
         Route("/admin/keys", guarded(created, 201), methods=["POST"]),
         Route("/admin/keys/{id:int}/revoke", guarded(revoked), methods=["POST"]),

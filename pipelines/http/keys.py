@@ -1,6 +1,7 @@
 """Who calls: a key is asked for before anything else of a request is read."""
 
 import asyncio
+import logging
 import math
 import time
 import uuid
@@ -15,8 +16,10 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.base import SecurityBase
 
 from prosopon.deployments.serving import fair_queue
-from prosopon.deployments.state.errors import StorageBusy
+from prosopon.deployments.serving.contexts import looked_at
+from prosopon.deployments.state.errors import StorageBusy, StorageFault
 from prosopon.deployments.state.keys import Key, KeyStore, Scope
+from prosopon.deployments.state.usage import DayOfKey, UsageStore, Used, today
 from prosopon.pipelines.http import limits
 
 _REMEMBERED_SECONDS = 2.0
@@ -25,6 +28,10 @@ _GRACE_SECONDS = 60.0
 _PATIENCE_SECONDS = 0.5
 """How long the database is waited for where its last answer would do."""
 _THREADS = 4
+_COUNTED_SECONDS = 5.0
+"""What keys have used is written down so often: a process that is killed forgets no more."""
+
+logger = logging.getLogger("ray.serve")
 
 
 class KeyRefused(Exception):
@@ -107,6 +114,8 @@ def caller(scope: Scope, place: KeyPlace = X_API_KEY) -> Any:
             raise WrongScope(scope)
         limits.charge(request, f"key {key.id}")
         request.state.key = key
+        keys.use(key, Used(requests=1))
+        looked_at.set(lambda: keys.use(key, Used(pictures=1)))
         fair_queue.caller.set(f"tenant {key.tenant}")
         return key
 
@@ -129,10 +138,13 @@ class Authenticator:
 
     While the database cannot be asked, a key that was known within the last minute goes on working. Keys have threads
     of their own: those that write may all wait for a lock, and detection needs no more of the database than its key.
+
+    What keys have used is counted, and written where usage is given.
     """
 
-    def __init__(self, keys: KeyStore) -> None:
-        self._keys = keys
+    def __init__(self, keys: KeyStore, usage: UsageStore | None = None) -> None:
+        self._keys, self._usage = keys, usage
+        self._uses: dict[DayOfKey, Used] = {}
         # When each was last seen, and what it was; the oldest make room.
         self._known: TTLCache[str, tuple[float, Key]] = TTLCache(_REMEMBERED_KEYS, _GRACE_SECONDS)
         self._threads = ThreadPoolExecutor(_THREADS, "keys")
@@ -154,3 +166,23 @@ class Authenticator:
         if key is not None:
             self._known[text] = (now, key)
         return key
+
+    def use(self, key: Key, used: Used) -> None:
+        """Count what the key has used."""
+        if self._usage is None:
+            return
+        if not self._uses:
+            asyncio.get_running_loop().call_later(_COUNTED_SECONDS, self._write)
+        at = DayOfKey(today(), key.id)
+        self._uses[at] = self._uses.get(at, Used()) + used
+
+    def _write(self) -> None:
+        uses, self._uses = self._uses, {}
+        self._threads.submit(self._written, uses)
+
+    def _written(self, uses: dict[DayOfKey, Used]) -> None:
+        assert self._usage is not None
+        try:
+            self._usage.add(uses)
+        except StorageFault as error:  # Nobody waits for it, and requests are answered all the same.
+            logger.warning(f"what {len(uses)} keys have used is not counted: {error}")

@@ -74,9 +74,10 @@ def launch(
     args: dict[str, Any] | None = None,
     program: Sequence[str] = PROGRAM,
     folder: Path | None = None,
+    dashboard: bool = False,
 ) -> Server:
     """Begin to start a server over the state in `home`; `args` are settings of the application. program: the command,
-    started in `folder`."""
+    started in `folder`. dashboard: whether Ray's is there, too."""
     home.mkdir(parents=True, exist_ok=True)
     port = free_port()
     config = home / "serve_config.yaml"
@@ -93,7 +94,7 @@ def launch(
     log = home / "serve.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [*program, "serve", str(config), "--no-dashboard"],
+            [*program, "serve", str(config), "--dashboard" if dashboard else "--no-dashboard"],
             cwd=folder,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -102,9 +103,11 @@ def launch(
     return Server(process, f"127.0.0.1:{port}", "", home, log, float("nan"))
 
 
-def start(home: Path, args: dict[str, Any] | None = None, timeout: float = 180) -> Server:
+def start(
+    home: Path, args: dict[str, Any] | None = None, timeout: float = 180, dashboard: bool = False
+) -> Server:
     """A server over the state in `home`, once it is ready."""
-    return wait_for(launch(home, args), timeout)
+    return wait_for(launch(home, args, dashboard=dashboard), timeout)
 
 
 def wait_for(server: Server, timeout: float = 180) -> Server:
@@ -135,9 +138,9 @@ def serving(args: dict[str, Any] | None = None) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def serving_at(home: Path, args: dict[str, Any] | None = None) -> Iterator[Server]:
+def serving_at(home: Path, args: dict[str, Any] | None = None, dashboard: bool = False) -> Iterator[Server]:
     """A server over the state in `home`, killed with the block: what was acknowledged is kept all the same."""
-    server = start(home, args)
+    server = start(home, args, dashboard=dashboard)
     try:
         yield server
     finally:

@@ -6,8 +6,6 @@ Recall is of what the index alone finds, and of what remains after the exact com
 """
 
 import argparse
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,8 +21,7 @@ from prosopon.deployments.state.keys import KeyStore
 from prosopon.deployments.state.vectors.index import ServerIndex, build_parameters, search_parameters
 from prosopon.models.faces.detections import Float32
 from tests.benchmarks.archive import around, centres_of, people
-from tests.benchmarks.serving import free_port
-from tests.integration.processes import accepts, wait_until
+from tests.integration.processes import milvus
 
 DIM, FOUND = 128, 10
 
@@ -117,22 +114,10 @@ def main() -> None:
     probes = around(centres[picked], np.random.default_rng(4))
     expected = np.argsort(-(probes @ embeddings.T), axis=1)[:, :FOUND]
     footprint(embeddings, probes)
-    with tempfile.TemporaryDirectory(prefix="vector-server-") as folder:
-        port, log = free_port(), Path(folder, "log")
-        program = "import sys; from milvus_lite.adapter.grpc.server import run_server; "
-        program += "run_server(sys.argv[1], '127.0.0.1', int(sys.argv[2]))"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-c", program, f"{folder}/data", str(port)], stdout=output, stderr=output
-            )
-        try:
-            wait_until(lambda: accepts(port), process, log)
-            for kind in get_args(VectorIndexSettings.model_fields["kind"].annotation):
-                if kind != "DISKANN":  # which only Milvus itself has
-                    measure(f"http://127.0.0.1:{port}", Path(folder), kind, embeddings, probes, expected)
-        finally:
-            process.terminate()
-            process.wait(20)
+    with tempfile.TemporaryDirectory(prefix="vector-server-") as folder, milvus(Path(folder)) as uri:
+        for kind in get_args(VectorIndexSettings.model_fields["kind"].annotation):
+            if kind != "DISKANN":  # which only Milvus itself has
+                measure(uri, Path(folder), kind, embeddings, probes, expected)
 
 
 if __name__ == "__main__":

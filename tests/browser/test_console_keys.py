@@ -1,14 +1,18 @@
 """The page of keys: for administrators, and what is made there opens the console."""
 
+import re
+import time
 import uuid
+from pathlib import Path
 
+import httpx
 import pytest
 
 from prosopon.deployments.state.keys import API_SCOPES, SCOPES
 from tests.benchmarks.serving import Server
 from tests.browser.conftest import OpenConsole
 from tests.browser.console import PHONE
-from tests.conformance.client import new_key
+from tests.conformance.client import Client, new_key, part
 
 
 @pytest.mark.parametrize("context", [{"color_scheme": "dark"}, {"viewport": PHONE}], ids=["dark", "phone"])
@@ -51,3 +55,36 @@ def test_a_client_sees_no_page_of_keys(open_console: OpenConsole, server: Server
     console.page.goto(f"{server.url}/console#/keys")
     console.page.get_by_role("heading", level=1).wait_for()
     assert console.page.get_by_role("button", name="Make the key").count() == 0
+
+
+@pytest.mark.parametrize("context", [{"color_scheme": "dark"}, {"viewport": PHONE}], ids=["dark", "phone"])
+def test_what_keys_have_used_is_told_by_day(
+    open_console: OpenConsole, server: Server, london: list[Path], context: dict[str, object]
+) -> None:
+    name = f"shop {uuid.uuid4()}"
+    with httpx.Client(base_url=server.url, timeout=60) as http:
+        made = http.post(
+            "/admin/keys", json={"name": name}, headers={"x-api-key": (admin := new_key(server, *SCOPES))}
+        ).json()
+        client = Client(http, made["key"])
+        for picture in london[:2]:
+            client.post("/detection/detect", files={"file": part(picture)}).raise_for_status()
+        client.get("/recognition/subjects").raise_for_status()
+        deadline = time.monotonic() + 30
+        while not http.get("/admin/key/usage", headers={"x-api-key": made["key"]}).json()["days"]:
+            assert time.monotonic() < deadline, "what is used is written down"
+            time.sleep(0.5)
+    console = open_console(**context)
+    page = console.page
+    console.sign_in(admin)
+    console.visit("Keys")
+    page.get_by_label("Key", exact=True).select_option(label=name)
+    page.get_by_text("In all 3 requests, 2 pictures and 0 points.").wait_for()
+    assert not console.overflows()
+    console.shot(f"keys_used_{'phone' if 'viewport' in context else 'dark'}")
+
+    own = open_console(**context)
+    own.sign_in(made["key"])
+    own.visit("Usage")
+    own.page.get_by_text(re.compile(r"In all \d+ requests, 2 pictures")).wait_for()
+    own.shot(f"usage_{'phone' if 'viewport' in context else 'dark'}")

@@ -1,7 +1,10 @@
 """The page Swap does its main job against the running server."""
 
+import re
 from pathlib import Path
 
+import numpy as np
+import pytest
 from PIL import Image, ImageChops
 
 from prosopon.deployments.state.keys import SCOPES
@@ -10,6 +13,7 @@ from tests.browser.conftest import OpenConsole
 from tests.browser.console import PHONE, Console
 from tests.browser.test_console_accessibility import findings
 from tests.conformance.client import new_key
+from tests.support.films import moved, mp4
 
 _PATIENCE = 120_000
 
@@ -53,6 +57,35 @@ def test_a_face_is_put_into_a_picture_and_the_rest_stays(
     assert split == "80%"
     seam.fill("50")
     console.shot("swap")
+
+
+def test_a_film_shows_how_far_it_is_and_plays(
+    open_console: OpenConsole, server: Server, london: list[Path], tmp_path: Path
+) -> None:
+    portrait = np.asarray(Image.open(london[8]).convert("RGB").resize((320, 320)))
+    moments = [40 * number for number in range(40)]
+    film = tmp_path / "film.mp4"
+    film.write_bytes(mp4(moved(portrait, len(moments), (0.5, 0)), moments))
+    console = open_console()
+    page = console.page
+    console.sign_in(new_key(server, *SCOPES))
+    console.visit("Swap")
+    console.choose("The picture to change", film)
+    page.get_by_label("film.mp4").wait_for()  # Its first frame.
+    console.choose("The face to put in", london[12])
+    page.get_by_text("and more by the film's length").wait_for()
+    page.get_by_role("button", name="Swap", exact=True).click()
+    page.get_by_text(re.compile(r"Frame by frame: \d+ %, about \d+ s left")).wait_for(timeout=_PATIENCE)
+    console.shot("swap_film_under_way")
+    page.get_by_role("heading", name="The result").wait_for(timeout=_PATIENCE)
+    length = page.get_by_label("The film after").evaluate(
+        "film => film.duration || new Promise(known => { film.onloadedmetadata = () => known(film.duration); })"
+    )
+    assert length == pytest.approx(1.6, abs=0.1)
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Download").click()
+    assert saved.value.suggested_filename == "swapped.mp4"
+    console.shot("swap_film")
 
 
 def test_faces_are_found_by_number_and_one_of_them_is_replaced(

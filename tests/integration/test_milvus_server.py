@@ -1,8 +1,6 @@
 """The vector index on a Milvus server: milvus-lite's gRPC server mode stands for it."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,9 +19,9 @@ from prosopon.deployments.state.vectors.index import ServerIndex
 from prosopon.models.faces.detections import Float32
 from prosopon.models.matching.vectors import normalize
 from tests.benchmarks.elasticity import Observer, crowd, failed, reached
-from tests.benchmarks.serving import free_port, serving
+from tests.benchmarks.serving import serving
 from tests.conformance.client import Client, part
-from tests.integration.processes import accepts, wait_until
+from tests.integration.processes import milvus
 
 DIM = 32
 SCALING: dict[str, Any] = {
@@ -40,24 +38,8 @@ SCALING: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder, port = tmp_path_factory.mktemp("milvus"), free_port()
-    log = folder / "log"
-    program = "import sys; from milvus_lite.adapter.grpc.server import run_server; "
-    program += "run_server(sys.argv[1], '127.0.0.1', int(sys.argv[2]))"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-c", program, str(folder / "data"), str(port)], stdout=output, stderr=output
-        )
-    try:
-        wait_until(lambda: accepts(port), process, log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    with milvus(tmp_path_factory.mktemp("milvus")) as running:
+        yield running
 
 
 def open_store(uri: str, home: Path, fingerprint: str = "model-1", dim: int = DIM) -> GalleryStore:

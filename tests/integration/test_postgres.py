@@ -1,22 +1,19 @@
 """The records on a real PostgreSQL, with several writers at once."""
 
-import os
-import pwd
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
-import psycopg
 import pytest
 import sqlalchemy as sa
+import yaml
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
@@ -24,83 +21,34 @@ from prosopon.configs.settings import StateSettings
 from prosopon.deployments.state import schema
 from prosopon.deployments.state.blobs import Blob
 from prosopon.deployments.state.database import Records
-from prosopon.deployments.state.errors import FingerprintMismatch, NotEnoughCredits
+from prosopon.deployments.state.errors import BlobMissing, FingerprintMismatch, NotEnoughCredits
 from prosopon.deployments.state.galleries.store import FaceRecord, GalleryStore, NewFace, Query
 from prosopon.deployments.state.keys import KeyStore
-from tests.benchmarks.serving import free_port
-from tests.integration.processes import wait_until
+from tests.benchmarks.serving import PROGRAM
+from tests.integration.processes import NotInstalled, postgresql, program
 from tests.paths import ROOT
 
 DIM = 16
 
 
-def _binary(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-        if not installed:
-            pytest.skip("PostgreSQL is not installed (Debian's package `postgresql`)")
-        found = str(installed[-1])
-    return found
-
-
-def _unprivileged() -> pwd.struct_passwd | None:
-    """PostgreSQL does not run as root: whom to run it as."""
-    if os.geteuid():
-        return None
-    for name in ("postgres", "nobody"):
-        try:
-            return pwd.getpwnam(name)
-        except KeyError:
-            continue
-    pytest.skip("no unprivileged user to run PostgreSQL as")
-
-
-def answers(url: str) -> bool:
-    """It accepts connections while it is starting, only to refuse them."""
-    try:
-        psycopg.connect(f"{url}/postgres").close()
-    except psycopg.OperationalError:
-        return False
-    return True
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """URL of a fresh PostgreSQL, without a database's name."""
-    initdb, postgres, user = _binary("initdb"), _binary("postgres"), _unprivileged()
-    identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
-    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
-        if user:
-            os.chown(folder, user.pw_uid, user.pw_gid)
-        data, port, log = Path(folder, "data"), free_port(), Path(folder, "log")
-        subprocess.run(
-            [initdb, "-D", data, "-U", "prosopon", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            cwd=folder,
-            **identity,
-        )
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [postgres, "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", folder],
-                stdout=output,
-                stderr=output,
-                cwd=folder,
-                **identity,
-            )
+    with ExitStack() as stack:
         try:
-            url = f"postgresql://prosopon@127.0.0.1:{port}"
-            wait_until(lambda: answers(url), process, log)
-            yield url
-        finally:
-            process.send_signal(signal.SIGINT)  # fast: does not wait for connections to close
-            process.wait(30)
+            url = stack.enter_context(postgresql())
+        except NotInstalled as error:
+            pytest.skip(str(error))
+        yield url
 
 
 @pytest.fixture
 def url(server: str) -> str:
     """URL of a fresh database."""
+    return fresh_database(server)
+
+
+def fresh_database(server: str) -> str:
     name = f"test_{uuid4().hex}"
     engine = sa.create_engine(
         f"{server}/postgres".replace("://", "+psycopg://"), isolation_level="AUTOCOMMIT"
@@ -232,3 +180,97 @@ def test_a_balance_is_never_overdrawn_by_concurrent_charges(url: str) -> None:
     assert found.credits == 2
     assert found.created.tzinfo is not None
     keys._records.close()
+
+
+def _people(store: GalleryStore, count: int) -> tuple[int, list[NewFace]]:
+    """Enrol people, each with a picture; the gallery, and who is in it."""
+    gallery = KeyStore(store.records).create("client")[0].gallery
+    embeddings = np.random.default_rng(7).standard_normal((count, DIM)).astype("f4")
+    new = [
+        NewFace(gallery, f"person {i}", uuid4(), embedding, Blob(b"picture %d" % i))
+        for i, embedding in enumerate(embeddings)
+    ]
+    assert all(isinstance(one, FaceRecord) for one in store.add_faces(new))
+    return gallery, new
+
+
+def _all_are_found(store: GalleryStore, gallery: int, people: list[NewFace]) -> None:
+    for one, matches in zip(
+        people, store.search([Query(gallery, one.embedding, 1) for one in people]), strict=True
+    ):
+        assert not isinstance(matches, Exception)
+        assert (matches[0].subject, matches[0].image_id) == (one.subject, one.image_id)
+        assert store.image(gallery, one.image_id) == one.image
+
+
+def test_a_home_moves_to_servers(url: str, tmp_path: Path) -> None:
+    """As docs/operation.md says: the pictures, the records, and the vectors from these."""
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    one_machine = GalleryStore(StateSettings(home=home), "model-1", DIM)
+    gallery, people = _people(one_machine, 30)
+    last = KeyStore(one_machine.records).create("the last")[0].id
+    one_machine.delete_faces(gallery, [people.pop().image_id])
+    with one_machine.records.read() as db:
+        highest = db.exec_driver_sql("select seq from sqlite_sequence where name = 'faces'").scalar_one()
+    one_machine.close()
+
+    shutil.copytree(home / "blobs", elsewhere / "blobs")
+    config = tmp_path / "cluster.yaml"
+    state = {"home": str(elsewhere), "database_url": url}
+    config.write_text(
+        yaml.safe_dump(
+            {
+                "applications": [
+                    {
+                        "name": "prosopon",
+                        "import_path": "prosopon.pipelines.app:build",
+                        "args": {"state": state},
+                    }
+                ]
+            }
+        )
+    )
+    command = [*PROGRAM, "import", "records", str(home), "--config", str(config)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert "faces: 29" in told
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 1 and "not empty" in again.stderr, "twice is once"
+
+    servers = GalleryStore(StateSettings(home=elsewhere, database_url=url), "model-1", DIM)
+    assert servers.repaired.added == 29, "the index is made from the records"
+    _all_are_found(servers, gallery, people)
+    assert KeyStore(servers.records).create("the next")[0].id > last
+    (added,) = servers.add_faces([NewFace(gallery, "new", uuid4(), people[0].embedding)])
+    assert isinstance(added, FaceRecord)
+    with servers.records.read() as db:
+        (ids,) = db.execute(
+            sa.select(schema.faces.c.id).where(schema.faces.c.image_id == added.image_id)
+        ).one()
+    assert ids > highest, "the id of a face that was deleted is not given again"
+    servers.close()
+
+
+def test_a_dump_and_a_copy_of_the_pictures_are_a_backup(server: str, url: str, tmp_path: Path) -> None:
+    """As docs/operation.md says: the dump first; a picture that is deleted before the copy is all that is missing."""
+    home, restored = tmp_path / "home", tmp_path / "restored"
+    store = GalleryStore(StateSettings(home=home, database_url=url), "model-1", DIM)
+    gallery, people = _people(store, 20)
+    dump = subprocess.run([program("pg_dump"), url], check=True, capture_output=True).stdout
+    deleted = people.pop()
+    store.delete_faces(gallery, [deleted.image_id])
+    shutil.copytree(home / "blobs", restored / "blobs")
+    store.close()
+
+    other = fresh_database(server)
+    subprocess.run(
+        [program("psql"), "-q", "-v", "ON_ERROR_STOP=1", other],
+        input=dump,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    back = GalleryStore(StateSettings(home=restored, database_url=other), "model-1", DIM)
+    assert back.repaired.added == 20
+    _all_are_found(back, gallery, people)
+    with pytest.raises(BlobMissing):
+        back.image(gallery, deleted.image_id)
+    back.close()

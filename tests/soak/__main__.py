@@ -1,6 +1,6 @@
 """`make soak`: an hour of what a server must withstand, and a table of what came of it.
 
-``python -m tests.soak [--share 0.1] [PART...]`` runs some of it: fuzz, kills, floods, memory.
+``python -m tests.soak [--share 0.1] [PART...]`` runs some of it: fuzz, kills, floods, memory, nodes.
 """
 
 import argparse
@@ -14,8 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from prosopon.configs.settings import ImageLimits
+from tests.benchmarks.elasticity import failed, summary
 from tests.benchmarks.serving import Server, serving
 from tests.conformance.client import new_key
+from tests.integration.processes import NotInstalled
 from tests.integration.test_ingestion import kill_ingestion
 from tests.integration.test_tasks_killed import kill_workers_and_couriers
 from tests.paths import DATA, MIRROR, require
@@ -23,6 +25,7 @@ from tests.soak.floods import flood
 from tests.soak.fuzz import LONGEST_SECONDS, fuzz
 from tests.soak.kills import survive
 from tests.soak.memory import held, hostile_pictures_at_once
+from tests.soak.nodes import BACK_SECONDS, outlive
 
 REQUESTS = 10_000
 KILLS = 100
@@ -147,8 +150,41 @@ def hostile(share: float) -> Iterable[Row]:
     )
 
 
+def spread(share: float) -> Iterable[Row]:
+    with tempfile.TemporaryDirectory(prefix="nodes-") as folder:
+        try:
+            outlived = outlive(Path(folder), portraits(), max(10.0, 60 * share))
+        except NotInstalled as error:
+            yield "two nodes", f"{error}", "", True
+            return
+        except AssertionError as error:
+            yield "a node is killed under load", f"{error}", "nothing lost, nothing doubled", False
+            return
+    for name, nodes in outlived.spread.items():
+        replicas = ", ".join(f"{node}: {count} with {calls} calls" for node, (count, calls) in nodes.items())
+        yield f"{name} on two nodes", replicas, "", True
+    yield "until all ran on both nodes", f"{outlived.started:.0f} s", "", True
+    yield (
+        "until all ran again on one",
+        f"{outlived.back:.0f} s",
+        f"{BACK_SECONDS} s",
+        True,
+    )  # Or it had raised.
+    acknowledged = sum(outlived.acknowledged.values())
+    yield (
+        f"{acknowledged} writes acknowledged",
+        f"{outlived.acknowledged}; {dict(outlived.answers)}",
+        "",
+        True,
+    )
+    yield "of these lost, doubled", "0, 0", "0, 0", True
+    yield "longest without an acknowledged write", f"{outlived.pause:.1f} s", "", True
+    without = failed(outlived.asked)
+    yield "clients that recognise", summary(outlived.asked), "none failed", not without
+
+
 PARTS: dict[str, Callable[[float], Iterable[Row]]] = {
-    "fuzz": fuzzed, "kills": killed, "floods": flooded, "memory": hostile,
+    "fuzz": fuzzed, "kills": killed, "floods": flooded, "memory": hostile, "nodes": spread,
 }  # fmt: skip
 
 

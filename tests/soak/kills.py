@@ -118,7 +118,7 @@ def survive(home: Path, pictures: Sequence[bytes], processes: int, instances: in
             for writer in writers:
                 writer.stopping.set()
             stop(server)
-    check_pictures(home)
+    check_pictures(home, (path.name for path in (home / "blobs").rglob("*") if path.is_file()))
     (swaps,) = [writer for writer in writers if isinstance(writer, Swaps)]
     return Survived(
         killed,

@@ -8,7 +8,7 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +55,10 @@ class Context:
     pictures: Sequence[bytes]
     web: Loopback
 
+    def where(self) -> str:
+        """The URL for the next request."""
+        return self.url
+
 
 class Writer(threading.Thread, ABC):
     """Writes one thing after the other with a key of its own until it is told to stop."""
@@ -97,7 +101,7 @@ class Writer(threading.Thread, ABC):
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         headers = {**self.headers, **options.pop("headers", {})}
-        return httpx.request(method, self.context.url + path, headers=headers, timeout=60, **options)
+        return httpx.request(method, self.context.where() + path, headers=headers, timeout=60, **options)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -363,8 +367,8 @@ class Swaps(Writer):
 WRITERS: tuple[type[Writer], ...] = (Enrols, EnrollsPeople, SearchesFaces, Registers, Swaps)
 
 
-def check_pictures(home: Path) -> None:
-    """Every picture that is kept is a file, counted as often as it is named, and no file is left over."""
+def check_pictures(home: Path, files: Iterable[str]) -> None:
+    """Every picture that is kept is one of these files, counted as often as it is named, and no file is left over."""
     with _records(home) as records, records.read() as db:
         counted = {row.sha256: row.refs for row in db.execute(schema.blobs.select())}
         named: Counter[str] = Counter()
@@ -373,7 +377,6 @@ def check_pictures(home: Path) -> None:
                 if any(key.column is schema.blobs.c.sha256 for key in column.foreign_keys):
                     query = sa.select(column).where(column.is_not(None))
                     named.update(db.execute(query).scalars())
-    files = [path.name for path in (home / "blobs").rglob("*") if path.is_file()]
     assert sorted(files) == sorted(counted), "a file without a record, or a record without its file"
     assert {sha256: refs for sha256, refs in counted.items() if refs} == dict(named)
 

@@ -1,14 +1,20 @@
 """The ready-made configurations: what Ray Serve, the settings and Kubernetes ask of them."""
 
+import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft4Validator, Draft202012Validator
+from packaging.specifiers import SpecifierSet
 from pydantic import ValidationError
 from ray.serve import Application
 from ray.serve.schema import ServeDeploySchema
@@ -16,7 +22,8 @@ from ray.serve.schema import ServeDeploySchema
 from prosopon.configs.settings import DeploymentSettings, Settings
 from prosopon.models.faces.attributes.table import ATTRIBUTES
 from prosopon.pipelines.app import build
-from tests.paths import ROOT
+from prosopon.pipelines.running import HANDLE_ENVIRONMENT
+from tests.paths import DATA, ROOT, require
 
 SERVER = {
     "PROSOPON_DATABASE_URL": "postgresql://prosopon@db/prosopon",
@@ -103,11 +110,25 @@ def test_a_cluster_has_two_of_everything_that_recognition_needs(name: str, serve
     needed = (
         deployments.ingress,
         deployments.detector,
-        deployments.of_roles["embedder"],
         deployments.face_index,
+        deployments.identifier,
+        *(role.resources_in(deployments) for role in ATTRIBUTES.roles.values()),
     )
     assert all(one.min_replicas >= 2 for one in needed)
     assert max(one.num_cpus for one in resources(settings_of(name))) <= NODE_CPUS
+
+
+def test_every_node_of_a_cluster_has_a_proxy() -> None:
+    """What Ray Serve makes of the images' environment: with direct ingress only the head would have one."""
+    program = (
+        "from ray.serve._private.constants import RAY_SERVE_ENABLE_DIRECT_INGRESS as direct; print(direct)"
+    )
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("RAY_")
+    } | HANDLE_ENVIRONMENT
+    told = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert told.stdout.strip() == "False", told.stderr
+    assert {document(name)["proxy_location"] for name in CLUSTERS} == {"EveryNode"}
 
 
 def test_kubernetes_and_the_cluster_serve_the_same() -> None:
@@ -188,6 +209,39 @@ def test_every_pod_has_the_servers_of_the_state_and_ray_asks_for_a_token() -> No
     assert set(SERVER) <= set(re.findall(r"--from-literal=(\w+)", head))
 
 
+# -------------------------------------------------------------------------------------------------------- schemas
+
+
+def strict(schema: Any) -> Any:
+    """The schema with fields that it does not name forbidden: Kubernetes would drop them without a word."""
+    if isinstance(schema, list):
+        return [strict(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    known = {name: strict(part) for name, part in schema.items()}
+    closed = "properties" in schema and not schema.get("x-kubernetes-preserve-unknown-fields")
+    return {**known, "additionalProperties": schema.get("additionalProperties", False)} if closed else known
+
+
+def test_the_manifest_fits_kuberays_own_schema() -> None:
+    text = require(DATA / "schemas/ray.io_rayservices.yaml").read_text()
+    (version,) = [one for one in yaml.safe_load(text)["spec"]["versions"] if one["name"] == "v1"]
+    schema = strict(version["schema"]["openAPIV3Schema"])
+    schema["properties"]["metadata"] = {"type": "object"}  # Kubernetes' own.
+    manifest = yaml.safe_load((ROOT / "configs/kubernetes.yaml").read_text())
+    assert [error.message for error in Draft4Validator(schema).iter_errors(manifest)] == []
+    manifest["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]["replica"] = 3
+    assert not Draft4Validator(schema).is_valid(manifest)
+
+
+def test_compose_fits_the_compose_specification() -> None:
+    schema = json.loads(require(DATA / "schemas/compose-spec.json").read_text())
+    document = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    assert [error.message for error in Draft202012Validator(schema).iter_errors(document)] == []
+    document["services"]["prosopon"]["volume"] = []
+    assert not Draft202012Validator(schema).is_valid(document)
+
+
 # --------------------------------------------------------------------------------------------------------- images
 
 
@@ -216,9 +270,42 @@ def test_an_image_serves_without_being_root(name: str) -> None:
     assert kinds[-1] == "CMD" and "USER" in kinds and "HEALTHCHECK" in kinds
     assert [text for kind, text in instructions(name) if kind == "USER"][-1] == "prosopon"
     environment = " ".join(text for kind, text in instructions(name) if kind == "ENV")
-    from prosopon.pipelines.running import HANDLE_ENVIRONMENT
-
     assert all(f"{key}={value}" in environment for key, value in HANDLE_ENVIRONMENT.items())
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.gpu"])
+def test_an_image_keeps_to_hadolints_rules(name: str) -> None:
+    """Those of its errors and warnings that can concern these files, by their numbers."""
+    lines = instructions(name)
+    for kind, text in lines:
+        if kind == "FROM":  # DL3006, DL3007
+            assert ":" in text and not text.endswith(":latest")
+        if kind == "WORKDIR":  # DL3000
+            assert text.startswith("/")
+        if kind in ("CMD", "ENTRYPOINT"):  # DL3025
+            assert json.loads(text)
+        if kind == "RUN":
+            words = re.split(r"\s+|&&", text)
+            assert not {"sudo", "cd", "ssh"} & set(words)  # DL3003, DL3004
+            if "apt-get install" in text:  # DL3008 is about versions, which Debian's archive does not keep.
+                assert "--no-install-recommends" in text and " -y " in text  # DL3014, DL3015
+                assert "rm -rf /var/lib/apt/lists/*" in text and "apt-get update" in text  # DL3009, DL3027
+            if "pip install" in text:  # DL3042
+                installs = re.findall(r"pip install (?:--system )?(--no-cache(?:-dir)?)?", text)
+                assert all(installs), text
+    kinds = [kind for kind, _ in lines]
+    assert "ADD" not in kinds and "MAINTAINER" not in kinds  # DL3020, DL4000
+    assert kinds.count("CMD") == kinds.count("HEALTHCHECK") == 1  # DL4003, DL3012
+
+
+def test_pythons_of_images_are_no_release_candidates() -> None:
+    """Ubuntu 22.04's python3.11 is 3.11.0rc1, with which torch fails; 24.04's python3.12 is 3.12.3."""
+    (base,) = [text for kind, text in instructions("Dockerfile.gpu") if kind == "FROM"]
+    assert base.endswith("ubuntu24.04")
+    installs = " ".join(text for kind, text in instructions("Dockerfile.gpu") if kind == "RUN")
+    assert set(re.findall(r"python3\.\d+", installs)) == {"python3.12"}
+    requires = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert "3.12" in SpecifierSet(requires)
 
 
 def test_the_gpu_image_swaps_onnxruntime() -> None:
@@ -259,6 +346,17 @@ def test_composed_servers_wait_for_healthy_ones_and_are_found_by_settings(
         for url in (state.database, state.vectors)
     }
     assert hosts <= set(all_services)
+
+
+def test_what_compose_names_is_there() -> None:
+    document = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    for name, service in document["services"].items():
+        assert ":" in service["image"], f"{name}: of which version"
+        for other in service.get("depends_on", {}):
+            shared = set(document["services"][other].get("profiles", [])) >= set(service.get("profiles", []))
+            assert shared, f"{name} would wait for {other}, which is not started with it"
+        volumes = {volume.split(":")[0] for volume in service.get("volumes", [])}
+        assert volumes <= set(document["volumes"])
 
 
 def test_composed_servers_write_where_they_may_alone() -> None:

@@ -1,6 +1,7 @@
 """Keys over HTTP: for administrators alone, and what they make works, or works no longer."""
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from starlette.applications import Starlette
 from prosopon.configs.settings import StateSettings
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.keys import API_SCOPES, KeyStore
+from prosopon.deployments.state.usage import DayOfKey, UsageStore, Used, today
 from prosopon.pipelines.http.key_routes import routes
 from prosopon.pipelines.http.keys import Authenticator
 
@@ -18,27 +20,35 @@ from prosopon.pipelines.http.keys import Authenticator
 class Admin:
     """Asks the routes with a key."""
 
-    def __init__(self, store: KeyStore, key: str) -> None:
-        self._transport = httpx.ASGITransport(Starlette(routes=routes(Authenticator(store), store)))
+    def __init__(self, records: Records, key: str) -> None:
+        keys = Authenticator(KeyStore(records))
+        self._transport = httpx.ASGITransport(Starlette(routes=routes(keys, records)))
         self._key = key
 
-    def __call__(self, method: str, path: str, json: Any = None, key: str | None = None) -> httpx.Response:
+    def __call__(
+        self, method: str, path: str, json: Any = None, key: str | None = None, at: str = "/admin/key"
+    ) -> httpx.Response:
         async def ask() -> httpx.Response:
             async with httpx.AsyncClient(transport=self._transport, base_url="http://keys") as client:
                 headers = {"x-api-key": key or self._key}
-                return await client.request(method, f"/admin/key{path}", json=json, headers=headers)
+                return await client.request(method, at + path, json=json, headers=headers)
 
         return asyncio.run(ask())
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> KeyStore:
-    return KeyStore(Records(StateSettings(home=tmp_path).database))
+def records(tmp_path: Path) -> Records:
+    return Records(StateSettings(home=tmp_path).database)
 
 
 @pytest.fixture
-def admin(store: KeyStore) -> Admin:
-    return Admin(store, store.create("operator", ["admin"])[1])
+def store(records: Records) -> KeyStore:
+    return KeyStore(records)
+
+
+@pytest.fixture
+def admin(records: Records, store: KeyStore) -> Admin:
+    return Admin(records, store.create("operator", ["admin"])[1])
 
 
 def test_a_key_is_made_and_works_until_it_is_revoked(admin: Admin, store: KeyStore) -> None:
@@ -104,3 +114,27 @@ def test_what_cannot_be_is_said_in_a_sentence(
 ) -> None:
     answer = admin("POST", path, body)
     assert answer.status_code == status and says in answer.json()["message"]
+
+
+def test_usage_is_told_by_day_to_administrators_of_all_keys_and_to_any_key_of_itself(
+    admin: Admin, records: Records, store: KeyStore
+) -> None:
+    (shop, secret), (other, _) = store.create("shop"), store.create("other")
+    yesterday = today() - timedelta(1)
+    UsageStore(records).add(
+        {
+            DayOfKey(today(), shop.id): Used(requests=3, pictures=2),
+            DayOfKey(yesterday, shop.id): Used(requests=1),
+            DayOfKey(today(), other.id): Used(requests=9),
+        }
+    )
+    store.charge(shop.id, 5)
+    now = {"day": today().isoformat(), "key": shop.id, "requests": 3, "pictures": 2, "points": 5}
+    before = {"day": yesterday.isoformat(), "key": shop.id, "requests": 1, "pictures": 0, "points": 0}
+    assert admin("GET", "/usage", key=secret).json() == {"days": [before, now]}
+    assert admin("GET", "/usage?days=1", key=secret).json() == {"days": [now]}
+    everybody = admin("GET", "/usage?days=1", at="/admin").json()["days"]
+    assert {row["key"]: row["requests"] for row in everybody} == {shop.id: 3, other.id: 9}
+    assert admin("GET", "/usage", at="/admin", key=secret).status_code == 401
+    assert admin("GET", "/usage?days=0", at="/admin").json()["message"].startswith("days")
+    assert admin("GET", "/usage?days=many", key=secret).status_code == 400

@@ -52,8 +52,10 @@ async def test_readiness_tells_of_a_full_disk(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "_LOOK_SECONDS", 0.0)
-    store = KeyStore(Records(f"sqlite:///{tmp_path / 'records.db'}"))
-    app = health.create_app(Settings(state=StateSettings(home=small)), Authenticator(store), store)
+    records = Records(f"sqlite:///{tmp_path / 'records.db'}")
+    app = health.create_app(
+        Settings(state=StateSettings(home=small)), Authenticator(KeyStore(records)), records
+    )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as client:
         assert (await client.get("/readyz")).json() == {"status": "ok"}
         (small / "others").write_bytes(bytes(5 << 19))

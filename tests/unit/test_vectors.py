@@ -3,6 +3,8 @@
 import errno
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import get_args
@@ -219,3 +221,18 @@ def test_embeddings_are_read_as_they_were_written(tmp_path: Path) -> None:
     index.delete(np.array([9]))
     assert index.embeddings(np.array([9]))[0].tolist() == []
     index.close()
+
+
+def test_milvus_client_leaves_the_log_of_its_process_alone() -> None:
+    """In a process of its own: the library is imported once."""
+    program = (
+        "import io, logging, logging.handlers\n"
+        "stream = io.StringIO()\n"
+        "buffered = logging.handlers.MemoryHandler(1, target=logging.StreamHandler(stream))\n"
+        "logging.getLogger('ray.serve').addHandler(buffered)\n"
+        "from prosopon.deployments.state.vectors.index import _pymilvus\n"
+        "assert _pymilvus().MilvusClient\n"
+        "logging.getLogger('ray.serve').error('a call')\n"
+        "assert stream.getvalue() == 'a call\\n', stream.getvalue()\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -12,6 +12,7 @@ also answers the searches.
 
 import hashlib
 import logging
+import logging.config
 import os
 import queue
 import subprocess
@@ -199,11 +200,12 @@ class ServerIndex:
     """
 
     def __init__(self, settings: StateSettings, fingerprint: str, dim: int) -> None:
-        from pymilvus import DataType, MilvusClient
-
-        self._name, self._dim, self._types = collection_name(fingerprint), dim, DataType
+        pymilvus = _pymilvus()
+        self._name, self._dim, self._types = collection_name(fingerprint), dim, pymilvus.DataType
         self._settings = settings.vector_index
-        self._client: Any = _reached(lambda: MilvusClient(uri=settings.vectors, token=settings.vectors_token))
+        self._client: Any = _reached(
+            lambda: pymilvus.MilvusClient(uri=settings.vectors, token=settings.vectors_token)
+        )
         self._open()
 
     @property
@@ -453,10 +455,20 @@ def _parts(count: int) -> Sequence[slice]:
     return [slice(start, start + _ROWS_A_CALL) for start in range(0, count, _ROWS_A_CALL)]
 
 
-def _reached(call: Callable[[], Any]) -> Any:
-    from pymilvus import MilvusException
+def _pymilvus() -> Any:
+    """The client's library, which (3.0) sets up logging when it is imported: that closes every handler of the process,
+    and with it a replica's log."""
+    configure = logging.config.dictConfig
+    logging.config.dictConfig = lambda config: None
+    try:
+        import pymilvus
+    finally:
+        logging.config.dictConfig = configure
+    return pymilvus
 
+
+def _reached(call: Callable[[], Any]) -> Any:
     try:
         return call()
-    except MilvusException as error:
+    except _pymilvus().MilvusException as error:
         raise IndexUnavailable(f"vector index: {error}") from error

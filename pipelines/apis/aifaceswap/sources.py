@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from prosopon.deployments.serving.contexts import looked_at
 from prosopon.deployments.state.blobs import Blob
 from prosopon.models.pictures.decoding import check
 from prosopon.models.swap.face_swap import check_source
@@ -26,6 +27,7 @@ class _Sources:
 
     async def checked(self, picture: PictureField, name: str, *, film: bool = False) -> Blob | str:
         """A file that may be a picture, or a URL that may be fetched. film: it may be a film as well."""
+        looked_at.get()()
         with naming(name):
             if picture.url is not None:
                 return await self._own_result(picture.url) or self._swaps.checked_url(picture.url)

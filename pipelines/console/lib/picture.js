@@ -2,12 +2,27 @@
 
 const SHOWN_SIDE = 1400;
 
-/** A file with what is needed to show it. width, height: upright, in pixels; bitmap: at most SHOWN_SIDE; all null where
- *  the browser cannot decode it (tiff): the server can. */
+/** Whether it may be a film: every mp4 is one, a gif or a webp may be. */
+export const mayBeFilm = ({ type }) => type.startsWith("video/") || type === "image/gif" || type === "image/webp";
+
+/** The first frame of a film. */
+async function firstFrame(file) {
+  const film = document.createElement("video");
+  Object.assign(film, { muted: true, preload: "auto", src: URL.createObjectURL(file) });
+  try {
+    await new Promise((resolve, reject) => Object.assign(film, { onloadeddata: resolve, onerror: reject }));
+    return await createImageBitmap(film);
+  } finally {
+    URL.revokeObjectURL(film.src);
+  }
+}
+
+/** A file with what is needed to show it, of a film its first frame. width, height: upright, in pixels; bitmap: at most
+ *  SHOWN_SIDE; all null where the browser cannot decode it (tiff): the server can. */
 export async function loadPicture(file, side = SHOWN_SIDE) {
   let full;
   try {
-    full = await createImageBitmap(file, { imageOrientation: "from-image" });
+    full = await (file.type.startsWith("video/") ? firstFrame(file) : createImageBitmap(file, { imageOrientation: "from-image" }));
   } catch {
     return { file, width: null, height: null, bitmap: null };
   }

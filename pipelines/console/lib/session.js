@@ -81,7 +81,7 @@ export const session = new Session();
 export const server = {
   apis: [],
   models: [],
-  limits: { max_bytes: Infinity, max_pixels: Infinity },
+  limits: { max_bytes: Infinity, max_pixels: Infinity, film_bytes: Infinity },
   det_prob_threshold: 0.5,
   version: "",
   serves: (api) => server.apis.some(({ name }) => name === api),

@@ -16,3 +16,9 @@ export const similarity = (value) => value.toFixed(3);
 
 /** Whether credits are what FaceCheck says where there is no limit: the largest number of 32 bits. */
 export const unlimited = (credits) => credits >= 2 ** 31 - 1;
+
+/** How long work will take yet that has gone from `first` to `done`, fractions of it, since a moment of `performance.now`. */
+export function remaining(since, first, done) {
+  const seconds = ((performance.now() - since) / 1000) * ((1 - done) / (done - first));
+  return seconds < 90 ? `about ${Math.ceil(seconds)} s left` : `about ${Math.round(seconds / 60)} min left`;
+}

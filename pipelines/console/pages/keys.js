@@ -2,6 +2,7 @@
 
 import { call } from "../lib/api.js";
 import { announce, checkbox, confirm, el, field, pageHead } from "../lib/dom.js";
+import { daily } from "../parts/daily.js";
 import { copyButton } from "../parts/request_bar.js";
 import { Work } from "../parts/work.js";
 
@@ -16,10 +17,15 @@ export function keys() {
   const text = (name, label, options) => field(label, (ties) => (inputs[name] = el("input", { type: "text", autocomplete: "off", maxLength: 255, ...ties })), options);
   const scopes = SCOPES.map((scope) => [scope, checkbox(scope, { checked: scope !== "admin" })]);
   const ask = (request) => call({ api: "admin", ...request });
+  let names = new Map();
+  const used = daily("/admin/usage", () => names);
 
   async function load() {
     const answer = await work.run("Loading keys…", (signal) => ask({ path: BASE, signal, quiet: true }), load);
-    if (answer) rows.replaceChildren(...answer.keys.map(row));
+    if (!answer) return;
+    rows.replaceChildren(...answer.keys.map(row));
+    names = new Map(answer.keys.map(({ id, name }) => [id, name]));
+    await used.load();
   }
 
   function row(key) {
@@ -121,6 +127,7 @@ export function keys() {
       work.element,
       el("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Keys" }, el("table", { class: "stacked" }, el("thead", {}, el("tr", {}, heads.map((name) => el("th", { scope: "col" }, name || el("span", { class: "sr" }, "Actions"))))), rows)),
     ),
+    used.element,
   );
   return { element, onshow: load };
 }

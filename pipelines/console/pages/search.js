@@ -3,6 +3,8 @@
 import { call } from "../lib/api.js";
 import { announce, checkbox, el, pageHead, prose, saveAs, show } from "../lib/dom.js";
 import { count, unlimited } from "../lib/words.js";
+import { session } from "../lib/session.js";
+import { filling } from "../parts/filling.js";
 import { PictureInput } from "../parts/picture_input.js";
 import { wait } from "../parts/wait.js";
 import { Work } from "../parts/work.js";
@@ -20,7 +22,10 @@ export function search() {
   const work = new Work();
   const balance = el("p", { class: "hint" });
   const demo = checkbox("A demo: free, and only among the first 100,000 faces");
-  const empty = el("p", { class: "notice", hidden: true }, prose("No face is indexed yet, so nothing can be found. On the server's machine, `prosopon ingest FOLDER` adds every face of a folder's pictures; searches see them at once."));
+  const mayFill = session.opens.includes("Administration");
+  const fill = mayFill ? filling(() => info()) : null;
+  const ways = `${mayFill ? "Add pictures below, or on" : "On"} the server's machine \`prosopon ingest FOLDER\` adds every face of a folder's pictures; searches see them at once.`;
+  const empty = el("p", { class: "notice", hidden: true }, prose(`No face is indexed yet, so nothing can be found. ${ways}`));
   const previews = el("div", { class: "chosen" });
   const outcome = el("div");
   const input = new PictureInput("Pictures of one person", { max: 3, hint: "Several make a better search than one.", onchange: () => changed() });
@@ -40,6 +45,7 @@ export function search() {
     try {
       const { faces, remaining_credits: credits, has_credits_to_search: enough, is_online: online } = await ask({ path: "/api/info", quiet: true });
       empty.hidden = Boolean(faces);
+      if (fill && !faces) fill.open = true;
       balance.textContent = [
         `${(faces ?? 0).toLocaleString("en")} faces are indexed.`,
         enough ? (unlimited(credits) ? "This key searches without limit." : `${count(credits, "credit")} left.`) : "No credits are left for a search.",
@@ -121,6 +127,7 @@ export function search() {
       previews,
     ),
     outcome,
+    fill,
   );
   return { element, onshow: info };
 }

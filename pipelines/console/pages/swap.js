@@ -5,7 +5,7 @@ import { announce, el, pageHead, saveAs } from "../lib/dom.js";
 import { ApiError } from "../lib/errors.js";
 import { cut } from "../lib/picture.js";
 import { session } from "../lib/session.js";
-import { count } from "../lib/words.js";
+import { count, remaining } from "../lib/words.js";
 import { annotated } from "../parts/annotated.js";
 import { compare } from "../parts/compare.js";
 import { PictureInput } from "../parts/picture_input.js";
@@ -14,12 +14,13 @@ import { Work } from "../parts/work.js";
 
 const BASE = "/api/aifaceswap/v1";
 const POLL_MILLISECONDS = 800;
+const EXTENSIONS = { "image/png": "png", "image/webp": "webp", "image/gif": "gif", "video/mp4": "mp4" };
 
 export function swap() {
   const finding = new Work();
   const work = new Work();
   const state = { faces: null };
-  const source = new PictureInput("The picture to change", { shown: false, onchange: () => reset() });
+  const source = new PictureInput("The picture to change", { shown: false, films: true, onchange: () => reset() });
   const single = new PictureInput("The face to put in", { compact: true, onchange: () => enable() });
   const find = el("button", { type: "button", disabled: true, onclick: () => extract() }, "Find its faces");
   const view = el("div");
@@ -43,7 +44,8 @@ export function swap() {
   function enable() {
     const several = chosen().length;
     button.disabled = !source.picture || !(state.faces ? several : single.picture);
-    cost.textContent = button.disabled ? "" : `Costs ${count(state.faces ? 1 + 2 * several : 2, "point")}.`;
+    const film = source.picture?.file.type.startsWith("video/");
+    cost.textContent = button.disabled ? "" : `Costs ${count(state.faces ? 1 + 2 * several : 2, "point")}${film ? ", and more by the film's length" : ""}.`;
   }
 
   async function extract() {
@@ -89,6 +91,7 @@ export function swap() {
     const blob = await work.run("Sending the pictures…", async (signal, progress) => {
       const { task_id: task, points } = await ask({ method: "POST", path: `${BASE}/${several ? "multi_faceswap" : "faceswap"}`, form, signal });
       session.points += points;
+      let first = null;
       for (;;) {
         const answer = await ask({ path: `${BASE}/task/${task}`, signal, quiet: true });
         if (answer.result_image) {
@@ -97,20 +100,29 @@ export function swap() {
         }
         if (answer.status === "failed") session.points -= points;
         if (answer.finished) throw new ApiError({ api: "aifaceswap", status: 200, message: answer.message || "the swap failed; its points are given back" });
-        progress(`The task is ${answer.status}…`);
+        if (answer.progress) {
+          const { progress: done } = answer;
+          first ??= { at: performance.now(), done };
+          const left = done > first.done ? `, ${remaining(first.at, first.done, done)}` : "";
+          progress(`Frame by frame: ${Math.round(done * 100)} %${left}`, done);
+        } else progress(`The task is ${answer.status}…`);
         await wait(POLL_MILLISECONDS, signal);
       }
     }, run);
     enable();
     if (!blob) return;
-    const extension = { "image/png": "png", "image/webp": "webp" }[blob.type] ?? "jpg";
-    const before = await shownSource(picture);
+    const extension = EXTENSIONS[blob.type] ?? "jpg";
+    const after = URL.createObjectURL(blob);
+    const film = blob.type.startsWith("video/");
+    const view = film
+      ? el("video", { src: after, controls: true, loop: true, muted: true, autoplay: true, playsInline: true, class: "large", "aria-label": "The film after" })
+      : compare(await shownSource(picture), after, ["The picture before", "The picture after"]);
     outcome.replaceChildren(
       el(
         "div",
         { class: "card stack" },
         el("h2", {}, "The result"),
-        compare(before, URL.createObjectURL(blob), ["The picture before", "The picture after"]),
+        view,
         el("div", { class: "row" }, el("button", { type: "button", onclick: () => saveAs(blob, `swapped.${extension}`) }, "Download")),
       ),
     );

@@ -5,6 +5,7 @@ import { masked } from "../lib/curl.js";
 import { el, pageHead } from "../lib/dom.js";
 import { server, session } from "../lib/session.js";
 import { bytes, milliseconds, unlimited } from "../lib/words.js";
+import { daily } from "../parts/daily.js";
 import { copyButton } from "../parts/request_bar.js";
 import { Work } from "../parts/work.js";
 
@@ -12,6 +13,7 @@ const SHOWN = 100;
 
 export function usage() {
   const work = new Work();
+  const days = daily("/admin/key/usage");
   const figures = el("div", { class: "figures" });
   const balance = el("p", { class: "hint" });
   const summary = el("p", { class: "muted" });
@@ -75,6 +77,7 @@ export function usage() {
     {},
     pageHead("Usage", opened.length ? `When it was tried, this key opened ${opened.join(", ")}.` : "What this key has, and what this page has asked for."),
     el("div", { class: "card" }, el("h2", {}, "This key, ", el("code", {}, masked(session.key))), figures, balance, work.element),
+    days.element,
     el(
       "div",
       { class: "card" },
@@ -94,7 +97,7 @@ export function usage() {
     server.serves("checkface") ? el("p", { class: "hint" }, "Faces need no key and cost nothing.") : "",
   );
   calls.addEventListener("call", () => element.isConnected && !element.hidden && drawCalls());
-  return { element, onshow: () => { drawCalls(); load(); } };
+  return { element, onshow: () => { drawCalls(); load(); days.load(); } };
 }
 
 function named(button, { method, path }) {

@@ -1,13 +1,12 @@
 // People from elsewhere: the zip that the export makes, or a folder with one of pictures for each person.
 
-import { el, freshId } from "../lib/dom.js";
+import { el } from "../lib/dom.js";
 import { count } from "../lib/words.js";
 import { unzip } from "../lib/zip.js";
+import { choose, isPicture } from "./choose.js";
 import { enrolments } from "./enrolments.js";
 import { fit } from "./picture_input.js";
 import { Work } from "./work.js";
-
-const PICTURE = /\.(jpe?g|png|webp|heic|heif|avif|bmp|gif|tiff?)$/i;
 
 export function importing() {
   const work = new Work();
@@ -27,17 +26,13 @@ export function importing() {
     if (people.size) told.append(el("p", { class: "hint" }, `${count(people.size, "person", "people")} from it are being added.`));
   }
 
-  const choose = (label, properties, read) => {
-    const id = freshId("import");
-    const input = el("input", { type: "file", id, class: "sr", onchange: () => { take(() => read([...input.files])); input.value = ""; }, ...properties });
-    return el("span", {}, input, el("label", { htmlFor: id, class: "button small" }, label));
-  };
+  const from = (label, properties, read) => choose(label, properties, (files) => take(() => read(files)));
   return el(
     "details",
     {},
     el("summary", {}, "Add people from a file or a folder"),
     el("p", { class: "hint" }, "A zip as Export makes it, or a folder that has one of pictures for each person, by the person's name."),
-    el("div", { class: "row" }, choose("Choose a zip", { accept: ".zip,application/zip" }, ([archive]) => ofZip(archive)), choose("Choose a folder", { webkitdirectory: true }, ofFolder)),
+    el("div", { class: "row" }, from("Choose a zip", { accept: ".zip,application/zip" }, ([archive]) => ofZip(archive)), from("Choose a folder", { webkitdirectory: true }, ofFolder)),
     work.element,
     told,
   );
@@ -63,7 +58,7 @@ function byFolder(files) {
   const people = new Map();
   for (const [path, file] of files) {
     const folder = path.split("/").at(-2);
-    if (!folder || folder.startsWith(".") || !PICTURE.test(path) || file.name.startsWith(".")) continue;
+    if (!folder || !isPicture(path)) continue;
     people.set(folder, [...(people.get(folder) ?? []), file]);
   }
   return people;

@@ -1,21 +1,23 @@
 // A place to drop, choose or paste pictures.
 
 import { announce, el, freshId } from "../lib/dom.js";
-import { drawn, loadPicture, shrunk } from "../lib/picture.js";
+import { drawn, loadPicture, mayBeFilm, shrunk } from "../lib/picture.js";
 import { server } from "../lib/session.js";
 import { bytes } from "../lib/words.js";
 import { hasCamera, takePicture } from "./camera.js";
 
 const ACCEPTED = "image/*,.jpg,.jpeg,.png,.webp,.bmp,.gif,.tif,.tiff,.ico";
+const FILMS = "video/mp4,.mp4";
 const inputs = new Set();
 
 /** The file as the server takes it: as it is, or a smaller copy where it is over the limit; null where it cannot be sent.
- *  tell(text): what is done about it. */
-export async function fit(file, tell) {
-  const { max_bytes: most } = server.limits;
+ *  tell(text): what is done about it; films: whether it may be one, which is sent as it is. */
+export async function fit(file, tell, films = false) {
+  const film = films && mayBeFilm(file);
+  const most = film ? server.limits.film_bytes : server.limits.max_bytes;
   if (file.size === 0) tell(`${file.name} is empty.`);
   if (file.size <= most) return file.size ? file : null;
-  const smaller = await shrunk(file, server.limits);
+  const smaller = film ? null : await shrunk(file, server.limits);
   tell(
     smaller
       ? `${file.name} has ${bytes(file.size)} and the server accepts ${bytes(most)}: a smaller copy of ${bytes(smaller.size)} is sent.`
@@ -28,14 +30,15 @@ export class PictureInput {
   #adding = Promise.resolve();
 
   /** max: how many pictures; shown: whether the input shows what was chosen itself; camera: whether one may be taken;
-   *  onchange(pictures): after each change. */
-  constructor(label, { max = 1, hint = null, compact = false, shown = true, camera = false, onchange = () => {} } = {}) {
-    Object.assign(this, { max, onchange, shown });
+   *  films: whether a film will do; onchange(pictures): after each change. */
+  constructor(label, { max = 1, hint = null, compact = false, shown = true, camera = false, films = false, onchange = () => {} } = {}) {
+    Object.assign(this, { max, onchange, shown, films });
     this.pictures = [];
     const id = freshId("pictures");
-    const rules = `${max > 1 ? `Up to ${max} pictures` : "One picture"}, ${bytes(server.limits.max_bytes)} at most${max > 1 ? " each" : ""}.`;
+    const film = films ? ` Or a film (mp4, gif, webp), ${bytes(server.limits.film_bytes)} at most.` : "";
+    const rules = `${max > 1 ? `Up to ${max} pictures` : "One picture"}, ${bytes(server.limits.max_bytes)} at most${max > 1 ? " each" : ""}.${film}`;
     this.input = el("input", {
-      type: "file", id, accept: ACCEPTED, multiple: max > 1, "aria-describedby": `${id}-hint`,
+      type: "file", id, accept: films ? `${ACCEPTED},${FILMS}` : ACCEPTED, multiple: max > 1, "aria-describedby": `${id}-hint`,
       onchange: () => { this.add([...this.input.files]); this.input.value = ""; },
     });
     this.drop = el(
@@ -80,7 +83,7 @@ export class PictureInput {
     this.problem.replaceChildren();
     const fitting = [];
     for (const file of files) {
-      const taken = await fit(file, (text) => this.#tell(text));
+      const taken = await fit(file, (text) => this.#tell(text), this.films);
       if (taken) fitting.push(taken);
     }
     if (!fitting.length) return;
