@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from prosopon.deployments.state.galleries.face_archive import ArchivedFace
+from tests.benchmarks.serving import Server, serving_at
 from tests.browser.chromium import browser
 from tests.browser.console import Console, console, folder_of_shots
 from tests.conformance.facecheck_client import fill_archive
-from tests.support.in_process import Listening, OverHttp, over_http
+from tests.support.in_process import Listening
 
 PEOPLE = 60
 OpenConsole = Callable[..., Console]
@@ -29,12 +30,12 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="package")
-def index(tmp_path_factory: pytest.TempPathFactory, london: list[Path]) -> Iterator[OverHttp]:
-    """An application that searches; its index holds one picture of each of some people."""
+def index(tmp_path_factory: pytest.TempPathFactory, london: list[Path]) -> Iterator[Server]:
+    """A server that searches, with Ray's dashboard; its index holds one picture of each of some people."""
     home = tmp_path_factory.mktemp("index")
     pages = [(path, ArchivedFace(f"https://example.org/{path.stem}")) for path in london[:PEOPLE]]
     fill_archive(home, pages)
-    with over_http(home, {"apis": ["facecheck"]}) as server:
+    with serving_at(home, {"apis": ["facecheck"]}, dashboard=True) as server:
         yield server
 
 

@@ -1,4 +1,4 @@
-"""The page Search does its main job against a running application with an index."""
+"""The page Search does its main job against a running server with an index."""
 
 import json
 import re
@@ -14,7 +14,6 @@ from tests.browser.test_console_accessibility import findings
 from tests.conformance.client import new_key
 from tests.conformance.facecheck_client import new_token
 from tests.paths import smiling
-from tests.support.in_process import OverHttp
 
 
 def search(console: Console, *pictures: Path) -> None:
@@ -24,7 +23,7 @@ def search(console: Console, *pictures: Path) -> None:
 
 
 def test_a_person_is_found_first_in_the_highest_band_and_paid_for(
-    open_console: OpenConsole, index: OverHttp, london: list[Path]
+    open_console: OpenConsole, index: Server, london: list[Path]
 ) -> None:
     _, token = new_token(index.home, credits=10)
     console = open_console(index)
@@ -58,7 +57,7 @@ def test_a_person_is_found_first_in_the_highest_band_and_paid_for(
 
 
 def test_three_pictures_make_one_search_and_a_fourth_is_refused(
-    open_console: OpenConsole, index: OverHttp, london: list[Path]
+    open_console: OpenConsole, index: Server, london: list[Path]
 ) -> None:
     _, token = new_token(index.home)
     console = open_console(index, viewport=PHONE, color_scheme="dark")
@@ -75,7 +74,7 @@ def test_three_pictures_make_one_search_and_a_fourth_is_refused(
 
 
 def test_what_cannot_be_searched_is_told_and_costs_nothing(
-    open_console: OpenConsole, index: OverHttp, london: list[Path], tmp_path: Path
+    open_console: OpenConsole, index: Server, london: list[Path], tmp_path: Path
 ) -> None:
     wall = tmp_path / "wall.png"
     Image.new("RGB", (400, 300), "lightgray").save(wall)
@@ -98,7 +97,7 @@ def test_what_cannot_be_searched_is_told_and_costs_nothing(
 
 
 def test_axe_finds_nothing_serious_in_results(
-    open_console: OpenConsole, index: OverHttp, london: list[Path]
+    open_console: OpenConsole, index: Server, london: list[Path]
 ) -> None:
     _, token = new_token(index.home)
     # The rules are a script that the console's policy rightly keeps out.

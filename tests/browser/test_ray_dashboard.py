@@ -4,21 +4,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.serving import serving_at
+from tests.benchmarks.serving import Server
 from tests.browser.console import DESKTOP
 
 _SHOWN = re.compile(r"dashboard +(http://127\.0\.0\.1:\d+), Ray's; its token is in (\S+)")
 
 
 def test_the_dashboard_opens_with_the_token_and_shows_every_deployment_healthy(
-    chromium: Any, tmp_path: Path, shots: Path
+    chromium: Any, index: Server, shots: Path
 ) -> None:
-    with serving_at(tmp_path, {"apis": ["facecheck"]}, dashboard=True) as server:
-        said = _SHOWN.search(server.log.read_text())
-        _look(said, chromium, shots)
-
-
-def _look(said: re.Match[str] | None, chromium: Any, shots: Path) -> None:
+    said = _SHOWN.search(index.log.read_text())
     assert said, "the start says where it is, and how one signs in"
     address, token = said[1], Path(said[2])
     assert token.stat().st_mode & 0o77 == 0, "the token is its owner's alone"
