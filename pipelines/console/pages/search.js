@@ -10,6 +10,8 @@ import { wait } from "../parts/wait.js";
 import { Work } from "../parts/work.js";
 
 const POLL_MILLISECONDS = 600;
+/** The server counts the faces of its index as often as every five seconds. */
+const COUNTED_MILLISECONDS = 5500;
 const BANDS = [
   [90, "Certain", "good", "90 to 100"],
   [83, "Confident", "", "83 to 89"],
@@ -23,7 +25,11 @@ export function search() {
   const balance = el("p", { class: "hint" });
   const demo = checkbox("A demo: free, and only among the first 100,000 faces");
   const mayFill = session.opens.includes("Administration");
-  const fill = mayFill ? filling(() => info()) : null;
+  const filled = () => {
+    empty.hidden = true;
+    setTimeout(info, COUNTED_MILLISECONDS);
+  };
+  const fill = mayFill ? filling(filled) : null;
   const ways = `${mayFill ? "Add pictures below, or on" : "On"} the server's machine \`prosopon ingest FOLDER\` adds every face of a folder's pictures; searches see them at once.`;
   const empty = el("p", { class: "notice", hidden: true }, prose(`No face is indexed yet, so nothing can be found. ${ways}`));
   const previews = el("div", { class: "chosen" });
