@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, overload
 
-import numpy as np
 from ray.serve.handle import DeploymentHandle
 
 from prosopon.configs.settings import DeploymentSettings, ImageLimits
@@ -222,6 +221,6 @@ def inside(face: Face, picture: Picture) -> tuple[int, int, int, int]:
     """The face's box as integers x1 y1 x2 y2 inside the picture."""
     limits = (picture.width, picture.height, picture.width, picture.height)
     x1, y1, x2, y2 = (
-        int(np.clip(round(float(v)), 0, limit)) for v, limit in zip(face.box, limits, strict=True)
+        min(max(round(v), 0), limit) for v, limit in zip(face.box.tolist(), limits, strict=True)
     )
     return x1, y1, x2, y2

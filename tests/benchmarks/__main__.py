@@ -9,6 +9,7 @@ from prosopon.pipelines.commands.serve import ALLOCATION
 BENCHMARKS = (
     "embedder_speed",
     "precision",
+    "smaller_look",
     "stages",
     "attributes",
     "landmarks",

@@ -5,6 +5,7 @@ The limit is decode + detect + embed in two processes of one thread each, both c
 
 import asyncio
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from tests.benchmarks.bare import Recognise, pictures
 from tests.benchmarks.limits import limit
 from tests.benchmarks.loadgen import closed_loop, multipart, post
-from tests.benchmarks.serving import serving
+from tests.benchmarks.serving import Server, serving
 
 SECONDS = 10.0
 CLIENTS = (1, 4, 16, 64)
@@ -41,6 +42,7 @@ def main() -> None:
         asyncio.run(closed_loop(requests, server.address, 4, 3))
         loads = [asyncio.run(closed_loop(requests, server.address, clients, SECONDS)) for clients in CLIENTS]
         memory = resident(server.pids()) / 2**30
+        used = {clients: processor_time(server, requests, clients) for clients in (1, 16)}
     # Machines that others use too are faster at one time than at another: half of the limit is measured afterwards.
     after = limit(Recognise, pictures(), SECONDS)
     bound = (before + after) / 2
@@ -56,11 +58,26 @@ def main() -> None:
             f"{load.percentile(50):>9.1f}{load.percentile(99):>9.1f}  {dict(load.statuses)}{refused}"
         )
     print(f"resident memory of all processes: {memory:.2f} GiB")
+    for clients, parts in used.items():
+        told = ", ".join(f"{name} {spent:.1f}" for name, spent in parts.items() if spent >= 0.1)
+        print(f"processor time of a request at {clients} clients: {sum(parts.values()):.1f} ms: {told}")
     with serving() as server:
         memory = resident(server.pids()) / 2**30
         print(
             f"with all APIs: ready after {server.started_seconds:.1f} s, {memory:.2f} GiB before any request"
         )
+
+
+def processor_time(server: Server, requests: Sequence[bytes], clients: int) -> dict[str, float]:
+    """Milliseconds of each part of the server for a request, the most first."""
+    before = server.processor_seconds()
+    load = asyncio.run(closed_loop(requests, server.address, clients, SECONDS))
+    spent = {name: seconds - before.get(name, 0) for name, seconds in server.processor_seconds().items()}
+    answered = len(load.latencies)
+    return {
+        name: spent[name] / answered * 1000
+        for name in sorted(spent, key=lambda name: spent[name], reverse=True)
+    }
 
 
 def resident(pids: list[int]) -> int:

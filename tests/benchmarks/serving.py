@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import yaml
 
+from prosopon.configs.settings import Deployments
 from prosopon.pipelines.commands.serve import is_free, is_ready
 
 
@@ -26,6 +27,17 @@ def free_port() -> int:
         port = random.randrange(10_000, 20_000)
         if is_free("127.0.0.1", port):
             return port
+
+
+_PARTS = (
+    *(name.title().replace("_", "") for name in Deployments.model_fields),
+    "ServeController",
+    "HAProxyManager",
+    "ProxyActor",
+    "haproxy",
+    "lite_worker",
+)
+"""What the command lines of a server's processes name."""
 
 
 @dataclass
@@ -57,6 +69,20 @@ class Server:
         ).stdout
         rows = [tuple(map(int, line.split())) for line in listing.splitlines()]
         return [pid for pid, session in rows if session == self.process.pid]
+
+    def processor_seconds(self) -> dict[str, float]:
+        """What each process has used so far: replicas by their deployment, the others by what they are."""
+        used: dict[str, float] = {}
+        for pid in self.pids():
+            try:
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+            except OSError:
+                continue
+            name = next((name for name in _PARTS if name in command), "the rest of Ray")
+            ticks = int(fields[11]) + int(fields[12])
+            used[name] = used.get(name, 0) + ticks / os.sysconf("SC_CLK_TCK")
+        return used
 
     def kill(self) -> None:
         """End every process at once, as a power cut would."""

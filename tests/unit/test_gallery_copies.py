@@ -120,6 +120,16 @@ def test_large_galleries_are_not_copied(store: GalleryStore, gallery: int, tmp_p
     assert found(copied.renewed(queries)) == [ids[1]]
 
 
+def test_galleries_are_not_taken_for_one_another(store: GalleryStore, gallery: int, tmp_path: Path) -> None:
+    copied = Copied(StateSettings(home=tmp_path).versions, lambda: store)
+    other = KeyStore(store.records).create("other", ["recognition"])[0].gallery
+    probe = np.ones(DIM, np.float32)
+    here, there = enrol(store, gallery, probe), enrol(store, other, probe)
+    assert found(copied.renewed([Query(gallery, probe, 1)])) == [here]
+    assert found(copied.renewed([Query(other, probe, 1)])) == [there]
+    assert copied.search([Query(gallery, probe, 1), Query(other, probe, 1)]) is None
+
+
 def test_what_cannot_be_searched_is_said_as_the_store_says_it(
     store: GalleryStore, gallery: int, tmp_path: Path
 ) -> None:

@@ -106,10 +106,10 @@ class Copies:
         self._asking: set[asyncio.Task[None]] = set()
 
     def search(self, queries: Sequence[Query]) -> list[list[Match] | StateError] | None:
-        """As `GalleryStore.search`, of queries to one gallery; None where the writer must be asked."""
+        """As `GalleryStore.search`; None where the writer must be asked, as for several galleries at a time."""
         gallery = queries[0].gallery
         version = self._versions.of(gallery)
-        if version == UNKNOWN:
+        if version == UNKNOWN or any(query.gallery != gallery for query in queries):
             return None
         copy = self._copies.get(gallery)
         if copy is None or copy.version != version:
