@@ -213,6 +213,9 @@ class IngestionSettings(_Strict):
     """URLs that each of them fetches at a time."""
     batch: Annotated[int, Field(ge=1)] = 16
     """Pictures that are looked at and committed together."""
+    alone: Annotated[int, Field(ge=0)] = 32
+    """So many pictures, at most, the command looks at by itself where no cluster runs: to start one would take longer.
+    Not where the vectors are on a Milvus server."""
     writers: Annotated[int, Field(ge=1)] = 1
     """Processes that write where the vectors are on a Milvus server; a Milvus Lite file has one."""
 

@@ -3,14 +3,15 @@
     Fetcher (URLs only)  ->  FaceFinder, one a core or a share of a card  ->  write
 
 Which pictures are to be looked at is known before: a picture in the ledger whose stamp is the same is left out, so a
-run that was killed goes on where it was, and a run over what is there already reads no file. Writing is this process's
-where the vectors are a file, the running server's where there is one, and a stage of its own with a Milvus server.
+run that was killed goes on where it was, and a run over what is there already reads no file. A few pictures go through
+the same stages in this process, without a cluster. Writing is this process's where the vectors are a file, the running
+server's where there is one, and a stage of its own with a Milvus server.
 """
 
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
@@ -28,7 +29,7 @@ from prosopon.pipelines.ingestion.cluster import Cluster, join_running, start
 from prosopon.pipelines.ingestion.folders import LEFT_OUT, UNREADABLE, LeftOut, shown
 from prosopon.pipelines.ingestion.sinks import ServerSink, Sink, StoreSink, Writer, write_table
 from prosopon.pipelines.ingestion.sources import Entry, Item, Malformed
-from prosopon.pipelines.ingestion.workers import NO_FACE, FaceFinder, Fetcher, Todo, to_row
+from prosopon.pipelines.ingestion.workers import NO_FACE, TODO, FaceFinder, Fetcher, Todo, to_row
 
 _ASKED = 2_000
 _BUSY_NICENESS = 10
@@ -167,6 +168,10 @@ class Ingestion:
                 sink = StoreSink(settings.state, fingerprint, dim)
             if sink is not None:
                 stack.callback(sink.close)
+            if cluster is None and sink is not None and len(todo) <= settings.ingestion.alone:
+                for table in look_here(todo, settings):
+                    self._count(write_table(sink, table))
+                return
             if cluster is None:  # Not sooner: a store that somebody else holds is to be heard of at once.
                 cluster = start(settings)
                 stack.callback(cluster.close)
@@ -195,8 +200,18 @@ class Ingestion:
         self._watch.progress(self.summary)
 
 
+def look_here(todo: list[Todo], settings: Settings) -> Iterator[pa.Table]:
+    """Tables of rows as `LOOKED_AT` describes them, made in this process as they are read."""
+    fetch = Fetcher(settings) if any(one.item.is_remote for one in todo) else None
+    find = FaceFinder(settings)
+    rows = map(to_row, todo)
+    while batch := list(islice(rows, settings.ingestion.batch)):
+        table = pa.Table.from_pylist(batch, TODO)
+        yield find(fetch(table) if fetch else table)
+
+
 def look_at(todo: list[Todo], settings: Settings, cluster: Cluster) -> Any:
-    """The data set of rows as `LOOKED_AT` describes them, which is computed as it is read."""
+    """As `look_here`, on a cluster: a data set, which is computed as it is read."""
     import ray.data
 
     context = ray.data.DataContext.get_current()

@@ -89,6 +89,9 @@ class Loop:
             self._running.close()
 
     async def _in_turn(self, make: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+        async def once() -> Result:  # tenacity awaits what is declared like this alone.
+            return await make()
+
         async with self._turns:
             # A copy: one is of one call.
-            return await self._patiently.copy()(make)
+            return await self._patiently.copy()(once)

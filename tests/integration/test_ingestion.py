@@ -234,7 +234,8 @@ def test_what_is_wrong_with_a_manifest_is_said_and_the_rest_taken(tmp_path: Path
             writer.writeheader()
             writer.writerows(rows)
             file.write('https://example.org/x,"never closed\n')
-        config = with_settings(home, {"fetch": {"allow": ["127.0.0.1"]}})
+        # On a cluster, as what is more than a few pictures.
+        config = with_settings(home, {"fetch": {"allow": ["127.0.0.1"]}, "ingestion": {"alone": 0}})
         run = ingest(home, manifest, "--config", str(config))
         assert run.status == 3, run.output
         assert run.skipped == {

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from prosopon.deployments.serving.calls import Overloaded
 from prosopon.pipelines.python.answers import Image as AnyPicture
 from prosopon.pipelines.python.answers import read
 from prosopon.pipelines.python.connection import Closed, Loop
@@ -96,3 +97,24 @@ def test_an_answer_shows_what_it_is() -> None:
         failed.result()
     assert (repr(answer), repr(failed)) == ("<Answer: 7>", "<Answer, failed: ValueError('no')>")
     loop.close()
+
+
+def test_what_is_overloaded_is_asked_again_until_patience_ends() -> None:
+    asked = 0
+
+    async def busy(times: int) -> int:
+        nonlocal asked
+        asked += 1
+        if asked <= times:
+            raise Overloaded("busy")
+        return asked
+
+    loop = Loop(1, patience=0.8)
+    try:
+        assert loop.submit(lambda: busy(2)).result(10) == 3, "after 0.1 and 0.2 s"
+        asked = 0
+        with pytest.raises(Overloaded):
+            loop.submit(lambda: busy(100)).result(10)
+        assert 2 <= asked <= 4, "a pause that would pass 0.8 s is not begun"
+    finally:
+        loop.close()
