@@ -20,7 +20,7 @@ from prosopon.models.roles import (
 )
 from prosopon.models.runtime.session import Compute
 from prosopon.models.swap.types import FaceSwapper
-from prosopon.models.weights.catalogue import CATALOGUE, IDENTITIES
+from prosopon.models.weights.catalogue import CATALOGUE, IDENTITIES, INVERTED_BY
 from prosopon.models.weights.registry import ModelUnavailable, Registry, UnknownModel, Weights, resolve
 
 __all__ = [
@@ -208,7 +208,7 @@ def load_swap_judge(models: ModelSettings, compute: Compute) -> FaceEmbedder | N
     return None
 
 
-_NEVER_SEARCHED = ("mobilefacenet",)
+_NEVER_SEARCHED = ("mobilefacenet", "prosopon-embedding")
 
 
 def _is_here(models: ModelSettings, name: str) -> bool:
@@ -264,8 +264,9 @@ def _has_weights(models: ModelSettings, role: Role) -> bool:
 
 
 def inverts(models: ModelSettings) -> bool:
-    """Whether photographs can be turned into latents: their faces are compared by one of `IDENTITIES`, in any pack."""
-    return any(_is_here(models, name) for name in IDENTITIES) and all(
+    """Whether photographs can be turned into latents: their faces are compared by one of `INVERTED_BY`, in any
+    pack."""
+    return any(_is_here(models, name) for name in INVERTED_BY) and all(
         available(models, role) for role in ("detector", "mapper", "generator")
     )
 

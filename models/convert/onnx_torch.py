@@ -93,18 +93,38 @@ def _reshape(attributes: Attributes, inputs: list[Tensor]) -> Tensor:
     return x.reshape([x.shape[axis] if side == 0 else side for axis, side in enumerate(target.tolist())])
 
 
+def _linear(attributes: Attributes, inputs: list[Tensor]) -> Tensor:
+    x, weight, bias = inputs
+    if (
+        not attributes["transB"]
+        or attributes["transA"]
+        or attributes["alpha"] != 1
+        or attributes["beta"] != 1
+    ):
+        raise OnnxError("Gemm: only x W' + b is supported")
+    return functional.linear(x, weight, bias)
+
+
 _OPERATIONS: dict[str, Operation] = {
     "Abs": lambda _, x: x[0].abs(),
     "Add": lambda _, x: x[0] + x[1],
+    # Of constants in half precision alone.
+    "Cast": lambda _, x: x[0].float(),
+    "Concat": lambda attributes, x: torch.cat(x, dim=attributes["axis"]),
     "Conv": _convolution,
+    "Gather": lambda attributes, x: x[0].index_select(attributes["axis"], x[1]),
+    "Gemm": _linear,
     "Identity": lambda _, x: x[0],
+    "LeakyRelu": lambda attributes, x: functional.leaky_relu(x[0], attributes["alpha"]),
     "Max": lambda _, x: torch.maximum(x[0], x[1]),
     "MaxPool": _max_pool,
     "Min": lambda _, x: torch.minimum(x[0], x[1]),
     "Mul": lambda _, x: x[0] * x[1],
     "Pad": _pad,
+    "ReduceMean": lambda attributes, x: x[0].mean(x[1].tolist(), keepdim=bool(attributes["keepdims"])),
     "Relu": lambda _, x: x[0].relu(),
     "Reshape": _reshape,
+    "Sigmoid": lambda _, x: x[0].sigmoid(),
     "Sub": lambda _, x: x[0] - x[1],
     "Transpose": lambda attributes, x: x[0].permute(attributes["perm"]),
 }

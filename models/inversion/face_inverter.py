@@ -23,7 +23,7 @@ from prosopon.models.load import available, load_detector, load_landmarks, load_
 from prosopon.models.pictures.crops import cut
 from prosopon.models.roles import LandmarkPredictor
 from prosopon.models.runtime.session import Compute
-from prosopon.models.weights.catalogue import IDENTITIES
+from prosopon.models.weights.catalogue import INVERTED_BY
 from prosopon.models.weights.registry import resolve
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class FaceInverter:
         models: ModelSettings,
         detection: DetectionSettings,
         compute: Compute,
-        identities: Sequence[str] = IDENTITIES,
+        identities: Sequence[str] = INVERTED_BY,
     ) -> None:
         """identities: networks that a search may look through, the first that is here.
 

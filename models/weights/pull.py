@@ -75,7 +75,7 @@ def pull_missing(settings: Settings, roles: Sequence[Role], console: Console) ->
 
 
 def _pull_identities(settings: Settings, registry: Registry, console: Console) -> int:
-    """What searches in a generator's styles look through: both networks for swaps, any one of them for inversions.
+    """What swaps that are searched for in a generator's styles look through, where these are wanted.
 
     Returns the bytes downloaded. Raises `FetchError`, but not for `swap.method` best, which does without.
     """
@@ -87,8 +87,6 @@ def _pull_identities(settings: Settings, registry: Registry, console: Console) -
         except FetchError:
             if settings.swap.method == "regenerate":
                 raise
-    elif settings.serves("checkface") and len(missing) == len(identities):
-        return pull_first(identities, settings.models, console)[1]
     return 0
 
 

@@ -68,7 +68,9 @@ class Registry:
         return cls(settings.directory, settings.mirror)
 
     def path(self, artifact: Artifact, file: File) -> Path:
-        """Where a file of the store lies, or will lie."""
+        """Where a file lies, or will lie: in the store, or beside this module where it is ours."""
+        if file.ours:
+            return Path(__file__).with_name(file.name)
         return self.directory / artifact.name / file.name
 
     def state(self, artifact: Artifact, fresh: bool = False) -> State:
@@ -115,6 +117,8 @@ class Registry:
         """The release that is here, the one that the mirror holds, or the first that its sources give."""
         failures = []
         here = self._release(artifact)
+        if here and all(file.ours for file in here):
+            return
         for release in [here] if here else sorted(artifact.releases, key=self._is_distant):
             try:
                 for file in release:

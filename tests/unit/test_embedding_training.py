@@ -15,7 +15,7 @@ from prosopon.models.runtime.session import Compute
 from prosopon.models.training.embedding.augment import view_of
 from prosopon.models.training.embedding.data import TO_VIEW, Batch, as_input, similarities
 from prosopon.models.training.embedding.directions import learn, thresholds, within
-from prosopon.models.training.embedding.network import Student, fit, parameters
+from prosopon.models.training.embedding.network import Student, fit, parameters, spread
 from prosopon.models.training.embedding.teachers import ARCFACE, RETAIL, similarity
 from prosopon.models.training.embedding.train import losses
 
@@ -62,6 +62,17 @@ def test_the_layer_starts_as_what_answers_best() -> None:
     fit(layer, features, aim, ridge=1e-6)
     with torch.no_grad():
         torch.testing.assert_close(layer(features), aim, atol=1e-2, rtol=1e-2)
+
+
+def test_whitened_strangers_differ_by_much_the_same_in_every_direction() -> None:
+    torch.manual_seed(0)
+    features = torch.randn(4000, 16) * torch.linspace(0.1, 4, 16) + 3
+    layer = torch.nn.Linear(16, 8)
+    spread(layer, features, floor=0)
+    with torch.no_grad():
+        answers = layer(features)
+    torch.testing.assert_close(torch.cov(answers.T), torch.eye(8), atol=1e-3, rtol=0)
+    torch.testing.assert_close(answers.mean(dim=0), torch.zeros(8), atol=1e-3, rtol=0)
 
 
 def test_only_what_differs_from_the_teachers_costs() -> None:

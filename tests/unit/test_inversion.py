@@ -188,7 +188,7 @@ def test_chips_for_the_identity_are_cut_where_opencv_cuts_them(picture: RGBImage
     assert np.abs(chip[0].permute(1, 2, 0).numpy() - expected).mean() < 1
 
 
-@pytest.mark.parametrize("name", [RETAIL, "dlib-resnet29"])
+@pytest.mark.parametrize("name", [RETAIL, "dlib-resnet29", "prosopon-embedding"])
 def test_an_identity_says_of_a_face_what_the_network_of_its_name_says(name: str, picture: RGBImage) -> None:
     """The network runs as ONNX, on whole numbers."""
     weights(name)
@@ -198,22 +198,20 @@ def test_an_identity_says_of_a_face_what_the_network_of_its_name_says(name: str,
     chips = np.stack([picture[:size, :size], picture[150 : 150 + size, 180 : 180 + size]])
     with torch.no_grad():
         *features, found = identity.stages(from_pixels(chips))
-    wanted = embedder.embed(chips)
-    if isinstance(embedder, RetailReidentification):  # Its embeddings are without what strangers share.
-        wanted = embedder.raw(chips)
+    # What retail-0095 embeds is without what strangers share.
+    wanted = embedder.raw(chips) if isinstance(embedder, RetailReidentification) else embedder.embed(chips)
+    if name != "dlib-resnet29":
         wanted = wanted / np.linalg.norm(wanted, axis=1, keepdims=True)
     np.testing.assert_allclose(found.numpy(), wanted, atol=2e-3)
     sides = [feature.shape[-1] for feature in features]
     assert len(sides) == 3 and sides == sorted(sides, reverse=True)
 
 
-def test_the_identity_of_the_default_embedder_is_preferred_and_without_any_there_is_no_search(
-    tmp_path: Path,
-) -> None:
-    for name in (RETAIL, "dlib-resnet29"):
-        weights(name)
+def test_the_identity_of_the_default_embedder_is_preferred_and_ours_is_always_here(tmp_path: Path) -> None:
+    weights(RETAIL)
     assert load_identity(model_settings(), torch.device("cpu")).name == RETAIL
     empty = ModelSettings(directory=tmp_path, mirror=None)
-    assert not inverts(empty)
-    with pytest.raises(ModelUnavailable, match=RETAIL):
-        load_identity(empty, torch.device("cpu"))
+    assert not inverts(empty), "there is no generator"
+    assert load_identity(empty, torch.device("cpu")).name == "prosopon-embedding"
+    with pytest.raises(ModelUnavailable, match="dlib"):
+        load_identity(empty, torch.device("cpu"), ["dlib-resnet29"])

@@ -58,8 +58,8 @@ def test_weights_of_another_role_are_refused() -> None:
 
 
 def test_an_empty_folder_says_which_command_to_run(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailable, match="prosopon models pull face-reidentification-retail-0095"):
-        load_embedder(ModelSettings(directory=tmp_path, mirror=None), Compute())
+    with pytest.raises(ModelUnavailable, match="prosopon models pull centerface"):
+        load_detector(ModelSettings(directory=tmp_path, mirror=None), DetectionSettings(), Compute())
     role: Role = "mask"
     missing = ModelSettings(directory=tmp_path, overrides={role: "nowhere.onnx"})
     with pytest.raises(UnknownModel, match="neither an artifact"):

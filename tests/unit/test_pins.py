@@ -17,7 +17,7 @@ from prosopon.pipelines.cli import app
 from tests.paths import MIRROR, require
 from tests.weights import weights
 
-RETAIL, DLIB = "face-reidentification-retail-0095", "dlib-resnet29"
+RETAIL, OWN, DLIB = "face-reidentification-retail-0095", "prosopon-embedding", "dlib-resnet29"
 
 
 def settings(tmp_path: Path, mirror: Path | None, **models: object) -> Settings:
@@ -59,11 +59,11 @@ def embedder(of: Settings) -> str:
     return artifact.name
 
 
-def test_without_network_and_mirror_dlib_serves_and_one_line_says_so(offline: Path) -> None:
+def test_without_network_and_mirror_our_own_serves_and_one_line_says_so(offline: Path) -> None:
     said = pulled(settings(offline, None))
     assert f"{RETAIL} cannot be had here" in said and f"reembed --embedder {RETAIL}" in said
     assert sum("cannot be had" in line for line in said.splitlines()) == 1
-    assert embedder(settings(offline, None)) == DLIB
+    assert embedder(settings(offline, None)) == OWN
     assert pulled(settings(offline, None)) == "", "said once, not at every start"
 
 
@@ -71,15 +71,20 @@ def test_weights_without_a_place_to_lie_are_as_good_as_none(tmp_path: Path, offl
     """As in an image whose folder of weights nobody may write to; root, who runs tests too, may write everywhere."""
     (offline / "store" / RETAIL).write_text("a file where the folder would be")
     here = settings(tmp_path, require(MIRROR))
-    assert "dlib-resnet29 serves as embedder instead" in pulled(here)
-    assert embedder(here) == DLIB
+    assert "prosopon-embedding serves as embedder instead" in pulled(here)
+    assert embedder(here) == OWN
 
 
 def test_what_can_be_had_later_does_not_change_a_home(offline: Path) -> None:
     pulled(settings(offline, None))
     Registry(offline / "store", require(MIRROR)).pull([CATALOGUE[RETAIL]])
-    assert embedder(settings(offline, MIRROR)) == DLIB
-    assert pins.read(offline / "home") == {"embedder": DLIB}
+    assert embedder(settings(offline, MIRROR)) == OWN
+    assert pins.read(offline / "home") == {"embedder": OWN}
+
+
+def test_a_home_that_settled_on_dlib_stays_with_it(offline: Path) -> None:
+    pins.write(offline / "home", "embedder", DLIB)
+    assert embedder(settings(offline, require(MIRROR))) == DLIB
 
 
 def test_the_first_that_the_mirror_gives_is_taken(offline: Path) -> None:
@@ -90,8 +95,8 @@ def test_the_first_that_the_mirror_gives_is_taken(offline: Path) -> None:
 
 
 def test_a_home_that_no_command_prepared_settles_on_what_is_here(offline: Path) -> None:
-    assert embedder(settings(offline, None)) == DLIB
-    assert pins.read(offline / "home") == {"embedder": DLIB}
+    assert embedder(settings(offline, None)) == OWN
+    assert pins.read(offline / "home") == {"embedder": OWN}
 
 
 def test_an_override_is_not_pinned(offline: Path) -> None:
@@ -134,7 +139,7 @@ def test_files_of_two_releases_make_no_model(tmp_path: Path) -> None:
         ("aifaceswap", "regenerate", True),
     ],
 )
-def test_searches_in_styles_bring_one_network_for_photographs_and_both_for_swaps(
+def test_swaps_that_search_in_styles_bring_both_networks(
     offline: Path, apis: str, method: str | None, brought: bool
 ) -> None:
     of = settings(offline, require(MIRROR))

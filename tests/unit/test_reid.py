@@ -8,6 +8,7 @@ import pytest
 
 from prosopon.configs.settings import DetectionSettings
 from prosopon.models.faces.centerface import CenterFace
+from prosopon.models.faces.face_embedding import FaceEmbedding
 from prosopon.models.faces.mobilefacenet import MobileFaceNet
 from prosopon.models.faces.retail_reidentification import RetailReidentification, Shared
 from prosopon.models.matching.vectors import normalize
@@ -18,11 +19,17 @@ from tests.paths import DATA, require, smiling
 from tests.weights import weights
 
 
-@pytest.fixture(scope="module", params=["face-reidentification-retail-0095", "mobilefacenet"])
+@pytest.fixture(
+    scope="module", params=["face-reidentification-retail-0095", "prosopon-embedding", "mobilefacenet"]
+)
 def embedder(request: pytest.FixtureRequest) -> FaceEmbedder:
-    if request.param == "mobilefacenet":
-        return MobileFaceNet(weights("mobilefacenet").path, Compute())
-    return RetailReidentification(*weights(request.param).paths, Compute())
+    network = {
+        "face-reidentification-retail-0095": RetailReidentification,
+        "prosopon-embedding": FaceEmbedding,
+        "mobilefacenet": MobileFaceNet,
+    }[request.param]
+    made: FaceEmbedder = network(*weights(request.param).paths, Compute())
+    return made
 
 
 def chip_of(detector: CenterFace, path, crop) -> np.ndarray:

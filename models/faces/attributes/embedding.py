@@ -24,6 +24,12 @@ def _reid(weights: Weights, compute: Compute) -> FaceEmbedder:
     return RetailReidentification(graph, tensors, compute)
 
 
+def _own(weights: Weights, compute: Compute) -> FaceEmbedder:
+    from prosopon.models.faces.face_embedding import FaceEmbedding
+
+    return FaceEmbedding(weights.path, compute)
+
+
 def _mobilefacenet(weights: Weights, compute: Compute) -> FaceEmbedder:
     from prosopon.models.faces.insightface_pack import mobilefacenet
 
@@ -55,6 +61,7 @@ ROLE: FaceRole[FaceEmbedder] = FaceRole(
     {
         "dlib-resnet29": _dlib_resnet,
         "face-reidentification-retail-0095": _reid,
+        "prosopon-embedding": _own,
         "mobilefacenet": _mobilefacenet_tf,
         "mobilefacenet-y1": _mobilefacenet,
         ".dat": _dlib_resnet,

@@ -40,5 +40,21 @@ def fit(layer: nn.Linear, features: Tensor, targets: Tensor, ridge: float = 1e-2
     layer.bias.copy_(aim - middle @ weights)
 
 
+@torch.no_grad()
+def spread(layer: nn.Linear, features: Tensor, floor: float = 0.25) -> None:
+    """Let a linear layer answer so that strangers differ by much the same in every direction (whitening).
+
+    Fitted and distilled, a few directions hold most of what strangers differ by, and what the layer is unsure of least:
+    angles then say more of these few than of the person. features ``(N, D)``: of strangers. floor: added to the
+    variances, in units of their mean, so that directions of mere noise are not blown up.
+    """
+    answers = layer(features).double()
+    middle = answers.mean(dim=0)
+    variances, axes = torch.linalg.eigh(torch.cov(answers.T))
+    even = (axes * (variances + floor * variances.mean()).rsqrt()) @ axes.T
+    layer.bias.copy_((even @ (layer.bias.double() - middle)).float())
+    layer.weight.copy_((even @ layer.weight.double()).float())
+
+
 def parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())

@@ -58,12 +58,16 @@ def losses(embedding: Tensor, batch: Batch, targets: Tensor, positions: Tensor) 
 def begin(student: Student, retail: Path, faces: Faces, most: int) -> None:
     """The trunk as the teacher's, the layer as it repeats `most` clean training chips best."""
     start(student, onnx.load(retail))
-    rows = np.concatenate(faces.members)
-    rows = np.random.default_rng(0).permutation(rows)[:most]
-    features = torch.cat(
-        [student.features(faces.clean(part)) for part in np.array_split(rows, len(rows) // 50)]
-    )
+    rows, features = clean_features(student, faces, most)
     fit(student.embed, features, torch.from_numpy(faces.targets[faces.positions(rows)]))
+
+
+@torch.no_grad()
+def clean_features(student: Student, faces: Faces, most: int) -> tuple[np.ndarray, Tensor]:
+    """`most` training chips, drawn at random: their rows, and what the layer is given for them."""
+    rows = np.random.default_rng(0).permutation(np.concatenate(faces.members))[:most]
+    parts = np.array_split(rows, max(1, len(rows) // 50))
+    return rows, torch.cat([student.features(faces.clean(part)) for part in parts])
 
 
 @torch.no_grad()
