@@ -95,17 +95,30 @@ class FairQueue:
                 self._pass_on()
             raise
 
+    def check(self) -> None:
+        """Raise the `Overloaded` that who asks now for a turn would get."""
+        whose = caller.get()
+        if self._waiting >= self._places and self._heaviest(whose) == whose:
+            raise self._refusal()
+
     def _make_room(self, whose: str) -> None:
+        heaviest = self._heaviest(whose)
+        if heaviest == whose:
+            raise self._refusal()
+        newest = self._queues[heaviest][-1]
+        self._forget(heaviest, newest)
+        newest.set_exception(self._refusal())
+
+    def _heaviest(self, whose: str) -> str:
+        """Who has most waiting, were one more of `whose` among them."""
         heaviest, most = whose, len(self._queues.get(whose, ())) + 1
         for other, queue in self._queues.items():
             if len(queue) > most:
                 heaviest, most = other, len(queue)
-        reason = refused(f"{self._waiting} {self._what}", self._retry_after)
-        if heaviest == whose:
-            raise reason
-        newest = self._queues[heaviest][-1]
-        self._forget(heaviest, newest)
-        newest.set_exception(reason)
+        return heaviest
+
+    def _refusal(self) -> Overloaded:
+        return refused(f"{self._waiting} {self._what}", self._retry_after)
 
     def _pass_on(self) -> None:
         """The place goes to the caller whose turn it is, who then is the last in turn."""

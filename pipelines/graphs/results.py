@@ -15,6 +15,8 @@ from prosopon.deployments.state.blobs import Blob
 from prosopon.deployments.state.results import CLAIM, ResultCache
 
 _LOOK_AGAIN_SECONDS = 0.2
+_MOST_LOOKED_FOR = 4
+"""Results that are looked for at once, beyond which who would be refused if there were none is refused unlooked."""
 
 
 @dataclass(slots=True)
@@ -29,6 +31,7 @@ class Results:
     def __init__(self, cache: ResultCache) -> None:
         self._cache = cache
         self._flights: dict[str, _Flight] = {}
+        self._looked_for: set[str] = set()
         self._outcomes = Counter(
             "prosopon_results",
             "Pictures and films asked for: made, found in the cache, or shared with who asked a moment earlier.",
@@ -40,12 +43,16 @@ class Results:
     ) -> Blob:
         """The result. Raises what `make` raises, or `Overloaded` where it is not there and the queue is full.
 
-        The queue is asked before anything is written: to be refused takes no transaction.
+        The queue is asked before anything is written: to be refused takes no transaction. Where many of its caller's
+        are looked for already it is asked first of all: a flood is not to keep the threads that look.
         """
         flight = self._flights.get(key)
         if flight is not None:
             self._outcomes.inc(tags={"outcome": "shared"})
         else:
+            if len(self._looked_for) >= _MOST_LOOKED_FOR:
+                queue.check()
+            self._looked_for.add(key)
             # This computation belongs to all who wait for it; it takes the turn of who asked first.
             context = context_apart()
             context.run(caller.set, caller.get())
@@ -70,13 +77,16 @@ class Results:
     def _land(self, key: str, flight: _Flight) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
+            self._looked_for.discard(key)
 
     async def _find_or_make(
         self, key: str, media_type: str, make: Callable[[], Awaitable[bytes]], queue: FairQueue
     ) -> Blob:
         claimant = uuid.uuid4()
         while True:
-            if found := await asyncio.to_thread(self._cache.find, key):
+            found = await asyncio.to_thread(self._cache.find, key)
+            self._looked_for.discard(key)
+            if found:
                 self._outcomes.inc(tags={"outcome": "found"})
                 return found
             async with queue.turn():

@@ -1,6 +1,7 @@
 """The cache of results and registered latents: bounded, least recently used first, whole or not at all; claims."""
 
 import asyncio
+import threading
 import time
 import uuid
 from datetime import datetime, timedelta
@@ -242,3 +243,29 @@ def test_who_is_refused_has_written_nothing(cache: ResultCache) -> None:
 
 def room() -> FairQueue:
     return FairQueue(100, 100, "wait")
+
+
+def test_a_flood_is_refused_before_its_results_are_looked_for(
+    cache: ResultCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that is slow to answer keeps a few of its caller's waiting, and refuses the others at once."""
+    looked, answer = list[str](), threading.Event()
+
+    def find(key: str) -> None:
+        looked.append(key)
+        answer.wait(10)
+
+    async def ask() -> None:
+        results, full = Results(cache), FairQueue(0, 0, "wait")
+        asked = [asyncio.create_task(results.get(f"{n}", "image/png", Work(), full)) for n in range(50)]
+        done, waiting = await asyncio.wait(asked, timeout=1)
+        assert all(isinstance(task.exception(), Overloaded) for task in done)
+        assert 1 <= len(waiting) == len(looked) <= 4
+        shared = asyncio.create_task(results.get("0", "image/png", Work(), full))
+        await asyncio.sleep(0.05)
+        assert not shared.done(), "what is looked for already is waited for"
+        answer.set()
+        await asyncio.gather(*waiting, shared, return_exceptions=True)
+
+    monkeypatch.setattr(cache, "find", find)
+    asyncio.run(ask())
