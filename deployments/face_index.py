@@ -17,7 +17,12 @@ from prosopon.deployments.serving.calls import refusals_are_answers
 from prosopon.deployments.serving.gallery_metrics import report_sizes
 from prosopon.deployments.serving.remote import remote
 from prosopon.deployments.state.blobs import Blob
-from prosopon.deployments.state.errors import EmbedderNotInService, FingerprintMismatch, StateError
+from prosopon.deployments.state.errors import (
+    EmbedderNotInService,
+    FingerprintMismatch,
+    StateError,
+    value_of,
+)
 from prosopon.deployments.state.galleries.copies import GalleryCopy
 from prosopon.deployments.state.galleries.enrollments import EnrolledPicture, EnrollmentStore
 from prosopon.deployments.state.galleries.faces import (
@@ -62,7 +67,7 @@ class FaceIndex:
 
     @refusals_are_answers
     async def add(self, face: NewFace) -> FaceRecord:
-        return _value(await self._add(face))
+        return value_of(await self._add(face))
 
     @refusals_are_answers
     async def add_embedded(self, fingerprint: str, face: NewFace) -> FaceRecord:
@@ -72,11 +77,11 @@ class FaceIndex:
         """
         if fingerprint != self._store.fingerprint:
             raise EmbedderNotInService(fingerprint, self._store.fingerprint)
-        return _value(await self._add(face))
+        return value_of(await self._add(face))
 
     @refusals_are_answers
     async def search(self, queries: Sequence[Query]) -> list[list[Match]]:
-        return [_value(found) for found in await self._search(queries)] if queries else []
+        return [value_of(found) for found in await self._search(queries)] if queries else []
 
     @refusals_are_answers
     async def copy(self, gallery: int, most: int) -> GalleryCopy | None:
@@ -188,10 +193,3 @@ class FaceIndex:
         """Off the event loop."""
         work = partial(function, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
-
-
-def _value(result: Result | StateError) -> Result:
-    """One item's failure in a batch is its caller's alone."""
-    if isinstance(result, StateError):
-        raise result
-    return result

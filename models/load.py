@@ -20,7 +20,7 @@ from prosopon.models.roles import (
 )
 from prosopon.models.runtime.session import Compute
 from prosopon.models.swap.types import FaceSwapper
-from prosopon.models.weights.catalogue import CATALOGUE, IDENTITIES, INVERTED_BY
+from prosopon.models.weights.catalogue import CATALOGUE, IDENTITIES, JUDGED_BY
 from prosopon.models.weights.registry import ModelUnavailable, Registry, UnknownModel, Weights, resolve
 
 __all__ = [
@@ -196,19 +196,13 @@ def regenerates(models: ModelSettings) -> bool:
     )
 
 
-def load_swap_judge(models: ModelSettings, compute: Compute) -> FaceEmbedder | None:
-    """What swaps are judged by: a network that no search looks through, where there is one; else one that does."""
+def load_swap_judge(models: ModelSettings, compute: Compute) -> FaceEmbedder:
+    """What swaps are judged by: a network that no search of theirs looks through, if none is named."""
     own = models.overrides.get("embedder", "")
     if _insightface(models, "embedder") or Path(own).suffix:
         return load_embedder(models, compute)
-    for name in (*_NEVER_SEARCHED, *IDENTITIES):
-        if _is_here(models, name):
-            weights = Registry.of(models).weights(CATALOGUE[name])
-            return _open(weights, embedding.ROLE.networks, compute)
-    return None
-
-
-_NEVER_SEARCHED = ("mobilefacenet", "prosopon-embedding")
+    name = next(name for name in JUDGED_BY if _is_here(models, name))
+    return _open(Registry.of(models).weights(CATALOGUE[name]), embedding.ROLE.networks, compute)
 
 
 def _is_here(models: ModelSettings, name: str) -> bool:
@@ -264,11 +258,8 @@ def _has_weights(models: ModelSettings, role: Role) -> bool:
 
 
 def inverts(models: ModelSettings) -> bool:
-    """Whether photographs can be turned into latents: their faces are compared by one of `INVERTED_BY`, in any
-    pack."""
-    return any(_is_here(models, name) for name in INVERTED_BY) and all(
-        available(models, role) for role in ("detector", "mapper", "generator")
-    )
+    """Whether photographs can be turned into latents. A network to compare their faces by is always here."""
+    return all(available(models, role) for role in ("detector", "mapper", "generator"))
 
 
 def prepare_artifact(weights: Weights) -> None:

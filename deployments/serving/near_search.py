@@ -7,7 +7,7 @@ from typing import Any, cast
 from prosopon.configs.settings import GallerySettings, StateSettings
 from prosopon.deployments.services import FaceIndexService
 from prosopon.deployments.serving.batching import StageMetrics
-from prosopon.deployments.state.errors import StateError
+from prosopon.deployments.state.errors import value_of
 from prosopon.deployments.state.galleries.copies import Copies
 from prosopon.deployments.state.galleries.faces import Match, Query
 
@@ -34,10 +34,4 @@ class _Near:
         if found is None:
             return await self._index.search(queries)
         self._metrics.observe(time.perf_counter() - started, len(queries))
-        return [_matches(one) for one in found]
-
-
-def _matches(found: list[Match] | StateError) -> list[Match]:
-    if isinstance(found, StateError):
-        raise found
-    return found
+        return [value_of(one) for one in found]

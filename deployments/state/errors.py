@@ -1,10 +1,20 @@
 """What can go wrong with state, as an API's error table would name it."""
 
+from typing import TypeVar
 from uuid import UUID
+
+Result = TypeVar("Result")
 
 
 class StateError(Exception):
     """Base of every error that a caller of the state library is meant to handle."""
+
+
+def value_of(result: Result | StateError) -> Result:
+    """The result of one item of a batch; its failure, which is its caller's alone, is raised."""
+    if isinstance(result, StateError):
+        raise result
+    return result
 
 
 class StorageFault(StateError):

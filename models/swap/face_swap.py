@@ -64,13 +64,13 @@ class NoSwap(ValueError):
 @dataclass(frozen=True, slots=True)
 class SwappedPicture:
     """A file. suffix: for its name, with the dot. similarity: 0 to 1, by the judge's cosine, of the
-    result to the face that was put in, the lowest of several; None where there is no judge. method: what made it."""
+    result to the face that was put in, the lowest of several. method: what made it."""
 
     data: bytes
     media_type: str
     suffix: str
-    similarity: float | None = None
-    method: str | None = None
+    similarity: float
+    method: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class FaceSwap:
         detector: FaceDetector,
         landmarks: LandmarkPredictor,
         swappers: Mapping[str, Callable[[], FaceSwapper]],
-        judge: FaceEmbedder | None,
+        judge: FaceEmbedder,
         detection: DetectionSettings,
         limits: ImageLimits,
         settings: SwapSettings,
@@ -170,7 +170,7 @@ class FaceSwap:
             if why := self._gate.impossible(frame, replacement):
                 raise NoSwap(f"{name} {why}")
         made, method, similarity = self._made(frame, replacements, names)
-        return replace(self._encode(original.repainted(made), picture), similarity=similarity, method=method)
+        return SwappedPicture(*self._encode(original.repainted(made), picture), similarity, method)
 
     def _film(
         self,
@@ -197,17 +197,16 @@ class FaceSwap:
             _naming("source_image"),
             Film(data, header, self._limits, self._settings.films) as film,
         ):
-            tracks, transparent = follow(film, self._look, self._embed if self._judge else None, progress)
+            tracks, transparent = follow(film, self._look, self._embed, progress)
             check_range(indices or (0,), len(tracks.first))
             targets = steady_targets(film, tracks, indices)
             swapper = self._swapper(self._quick[0])
-            judging = judge if self._judge else lambda seen: None
-            made = replace_faces(film, targets, sources, swapper, judging, transparent, progress)
+            made = replace_faces(film, targets, sources, swapper, judge, transparent, progress)
         for name, found in zip(names, faults, strict=True):
             # A face may pass through shadow or out of the picture.
             if 2 * sum(map(bool, found)) > len(found):
                 raise NoSwap(f"{name}: {Counter(filter(None, found)).most_common(1)[0][0]}")
-        similarity = min(map(typical, similarities)) if self._judge else None
+        similarity = min(map(typical, similarities))
         suffix = f".{header.media_type.partition('/')[2]}"
         return SwappedPicture(made, header.media_type, suffix, similarity, swapper.name)
 
@@ -215,19 +214,16 @@ class FaceSwap:
         return face_geometries(frame, self._detect(frame), self._landmarks)
 
     def _embed(self, frame: RGBImage, face: FaceGeometry) -> Float32:
-        assert self._judge is not None
         return embedding(self._judge, frame, face)
 
     def _made(
         self, frame: RGBImage, replacements: Sequence[Replacement], names: Sequence[str]
-    ) -> tuple[RGBImage, str, float | None]:
+    ) -> tuple[RGBImage, str, float]:
         """The picture, by the first of the swappers whose result passes, with its name and similarity."""
         faults: list[str] = []
         for method in self.methods if len(replacements) == 1 else self._quick:
             swapper = self._swapper(method)
             result = swapper.swap(frame, replacements)
-            if self._judge is None:
-                return result, method, None
             verdicts = [self._verdict(frame, replacement, result) for replacement in replacements]
             faults = [
                 f"{name}: {fault}"
@@ -246,7 +242,6 @@ class FaceSwap:
         return verdict.fault(self._settings) if verdict else "no face is left in the result"
 
     def _verdict(self, frame: RGBImage, replacement: Replacement, result: RGBImage) -> Verdict | None:
-        assert self._judge is not None
         found = self._detect(result)
         if not len(found):
             return None
@@ -280,14 +275,15 @@ class FaceSwap:
         # One picture at a time: in a batch its padding could differ, and with it the order of faces.
         return self._detector.detect([pixels], self._threshold)[0].left_to_right()
 
-    def _encode(self, picture: Picture, source: bytes) -> SwappedPicture:
+    def _encode(self, picture: Picture, source: bytes) -> tuple[bytes, str, str]:
+        """The file, its media type and its suffix."""
         wanted: str = self._settings.format
         if wanted == "source":
             wanted = _OF_SOURCE.get(check(source, self._limits), "png")
         if max(picture.pixels.shape) > _MAX_SIDE.get(wanted, 1 << 30):
             wanted = "png"  # The format holds no longer side.
         suffix, media_type, options = _ENCODINGS[wanted]
-        return SwappedPicture(picture.encoded(suffix, options), media_type, suffix)
+        return picture.encoded(suffix, options), media_type, suffix
 
 
 def _swappers(

@@ -33,7 +33,7 @@ class Seen:
 
 
 def follow(
-    film: Film, look: Callable[[RGBImage], Sequence[FaceGeometry]], embed: Embed | None, progress: Progress
+    film: Film, look: Callable[[RGBImage], Sequence[FaceGeometry]], embed: Embed, progress: Progress
 ) -> tuple[Tracks, bool]:
     """The faces of a film, from left to right in its first frame that has any, and whether frames have alpha."""
     tracks, transparent = Tracks(embed), False

@@ -501,6 +501,8 @@ IDENTITIES = (_RETAIL_0095, "dlib-resnet29")
 """Embedders through which a swap searches in a generator's styles, in any pack: both, since it fools one alone."""
 INVERTED_BY = (_RETAIL_0095, _OWN)
 """Of these the first that is here leads inversions, in any pack; the last is always here."""
+JUDGED_BY = ("mobilefacenet", _OWN)
+"""Of these the first that is here judges swaps, in any pack: none of `IDENTITIES`; the last is always here."""
 
 
 def choices(pack: Pack, role: Role) -> tuple[Artifact, ...]:

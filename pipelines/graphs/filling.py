@@ -10,6 +10,7 @@ from prosopon.deployments.services import FaceIndexService
 from prosopon.deployments.state.blobs import Blob
 from prosopon.deployments.state.galleries.face_archive import ArchivedFace
 from prosopon.deployments.state.galleries.source_ledger import (
+    NO_FACE,
     Outcome,
     SeenFace,
     SourceFaces,
@@ -20,7 +21,6 @@ from prosopon.models.faces.attributes.embedding import EMBEDDING
 from prosopon.models.pictures.thumbnails import MEDIA_TYPE, THUMBNAIL, encode_thumbnail
 from prosopon.pipelines.graphs.face_analysis import FaceAnalyzer
 
-NO_FACE = "no_face"
 _SENT = "sent:"
 """What a picture's location begins with: one that was sent is no file of the server's."""
 

@@ -17,8 +17,8 @@ from prosopon.deployments.state.schema import MAX_SUBJECT_LENGTH
 from prosopon.deployments.web.client import MAX_URL
 from prosopon.models.pictures.decoding import ImageError
 from prosopon.pipelines.http.bodies import BodyError, BodyTooLarge
-from prosopon.pipelines.http.errors import first_problem, of_storage
-from prosopon.pipelines.http.key_routes import may_administer
+from prosopon.pipelines.http.errors import of_storage
+from prosopon.pipelines.http.key_routes import may_administer, wrong
 from prosopon.pipelines.http.keys import Authenticator
 from prosopon.pipelines.http.uploads import read_pictures
 
@@ -70,8 +70,7 @@ def _refused(error: Exception) -> Response:
     status, message, wait = 400, str(error), None
     match error:
         case ValidationError():
-            problem = first_problem(error)
-            message = f"{problem.name}: {problem.message}"
+            return wrong(error)
         case BodyTooLarge():
             status = 413
         case StorageFault():

@@ -56,7 +56,8 @@ async def _key_of(request: Request, keys: Authenticator) -> Key | None:
     return await keys.find(given) if given else None
 
 
-def _wrong(error: ValidationError) -> Response:
+def wrong(error: ValidationError) -> Response:
+    """400, which names the first parameter that is wrong."""
     problem = first_problem(error)
     return JSONResponse({"message": f"{problem.name}: {problem.message}"}, 400)
 
@@ -81,7 +82,7 @@ def routes(keys: Authenticator, records: Records) -> list[Route]:
             try:
                 return JSONResponse(await act(request), status)
             except ValidationError as error:
-                return _wrong(error)
+                return wrong(error)
             except KeyNotFound as error:
                 return JSONResponse({"message": str(error)}, 404)
             except (BodyError, StateError) as error:
@@ -100,7 +101,7 @@ def routes(keys: Authenticator, records: Records) -> list[Route]:
         try:
             return JSONResponse(await _used_by(request, key.id))
         except ValidationError as error:
-            return _wrong(error)
+            return wrong(error)
 
     async def all_used(request: Request) -> Any:
         return await _used_by(request, None)

@@ -22,6 +22,7 @@ from prosopon.configs.settings import Settings
 from prosopon.deployments.state.blobs import Blob
 from prosopon.deployments.state.errors import ImageIdTaken, InvalidEmbedding, InvalidSubject, StateError
 from prosopon.deployments.state.galleries.faces import FaceRecord, NewFace
+from prosopon.deployments.state.galleries.source_ledger import NO_FACE
 from prosopon.deployments.state.galleries.store import GalleryStore
 from prosopon.models.faces.detections import Float32
 from prosopon.models.load import load_detector, load_embedder
@@ -32,7 +33,7 @@ from prosopon.pipelines.ingestion.cluster import join_running
 from prosopon.pipelines.ingestion.folders import LEFT_OUT
 from prosopon.pipelines.ingestion.sinks import RunningIndex
 
-NO_FACE, SEVERAL_FACES, REFUSED, FAILED, COPY = "no_face", "several_faces", "refused", "failed", "copy"
+SEVERAL_FACES, REFUSED, FAILED, COPY = "several_faces", "refused", "failed", "copy"
 _AT_ONCE = 16
 _BUSY_NICENESS = 10
 """Beside a server, whose clients wait."""

@@ -22,14 +22,20 @@ import pyarrow as pa
 
 from prosopon.configs.settings import Settings
 from prosopon.deployments.state.database import Records
-from prosopon.deployments.state.galleries.source_ledger import REMOVED, digest, known_sources, source_id
+from prosopon.deployments.state.galleries.source_ledger import (
+    NO_FACE,
+    REMOVED,
+    digest,
+    known_sources,
+    source_id,
+)
 from prosopon.models.load import load_embedder
 from prosopon.models.runtime.session import Compute
 from prosopon.pipelines.ingestion.cluster import Cluster, join_running, start
 from prosopon.pipelines.ingestion.folders import LEFT_OUT, UNREADABLE, LeftOut, shown
 from prosopon.pipelines.ingestion.sinks import ServerSink, Sink, StoreSink, Writer, write_table
 from prosopon.pipelines.ingestion.sources import Entry, Item, Malformed
-from prosopon.pipelines.ingestion.workers import NO_FACE, TODO, FaceFinder, Fetcher, Todo, to_row
+from prosopon.pipelines.ingestion.workers import TODO, FaceFinder, Fetcher, Todo, to_row
 
 _ASKED = 2_000
 _BUSY_NICENESS = 10

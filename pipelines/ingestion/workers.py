@@ -20,7 +20,7 @@ from prosopon.deployments.detector import cut_faces
 from prosopon.deployments.serving.batching import compute_for
 from prosopon.deployments.state.blobs import Blob
 from prosopon.deployments.state.galleries.face_archive import ArchivedFace
-from prosopon.deployments.state.galleries.source_ledger import SeenFace, SourceFaces, digest
+from prosopon.deployments.state.galleries.source_ledger import NO_FACE, SeenFace, SourceFaces, digest
 from prosopon.deployments.web.client import BadAnswer, TooLarge, UrlRefused, WebClient, WebError
 from prosopon.models.faces.detections import RGBImage
 from prosopon.models.load import load_detector, load_embedder
@@ -38,7 +38,6 @@ LOOKED_AT = pa.schema(
      ("embeddings", pa.list_(pa.binary())), ("thumbnails", pa.list_(pa.binary()))]
 )  # fmt: skip
 """version: null where the picture could not be read or looked at, which another run may do."""
-NO_FACE = "no_face"
 
 
 @dataclass(frozen=True, slots=True)

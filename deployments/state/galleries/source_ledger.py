@@ -26,6 +26,8 @@ _NAMESPACE = UUID("5c54ac5e-5f1f-4b0c-9a53-0d7c1b5a3c6e")
 _sources = schema.sources
 REMOVED = "removed"
 """The reason of a picture whose faces were taken out of the index: it is never looked at again."""
+NO_FACE = "no_face"
+"""The reason of a picture that has none."""
 
 
 def source_id(location: str, url: str) -> UUID:

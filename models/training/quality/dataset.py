@@ -19,8 +19,8 @@ from prosopon.models.load import load_embedder
 from prosopon.models.matching.vectors import normalize
 from prosopon.models.runtime.session import Compute
 from prosopon.models.training.embedding.augment import Rng, view_of
-from prosopon.models.training.embedding.data import similarities
-from prosopon.models.training.embedding.teachers import ARCFACE, RETAIL, similarity
+from prosopon.models.training.embedding.data import TO_VIEW, similarities
+from prosopon.models.training.embedding.teachers import ARCFACE
 
 EMBEDDER = "face-reidentification-retail-0095"
 
@@ -68,7 +68,6 @@ def main(
     matrices = similarities(np.load(faces / "landmarks.npy").astype(np.float64), ARCFACE)
     ended = {int(path.stem.split("-")[1]): int(path.read_text()) for path in faces.glob("done-*.txt")}
     rows = np.concatenate([np.arange(first, last) for first, last in sorted(ended.items())])
-    to_embedder = similarity(ARCFACE, RETAIL)
     rng = np.random.default_rng(seed)
     small = np.lib.format.open_memmap(
         out / "chips.npy", "w+", "uint8", (len(rows) * views, CROP.size, CROP.size, 3)
@@ -81,7 +80,7 @@ def main(
             view, _ = view_of(rng, np.asarray(chips[row]), matrices[row], SIDE, min(k % 4, 1))
             view = spoilt(rng, view) if k % 4 > 1 else view
             small[i * views + k] = cv2.resize(view, (CROP.size, CROP.size), interpolation=cv2.INTER_AREA)
-            large[k] = cv2.warpAffine(view, to_embedder, (128, 128))
+            large[k] = cv2.warpAffine(view, TO_VIEW[:2], (128, 128))
         before = normalize(normalize(np.asarray(clean[row], np.float32)).mean(axis=0, keepdims=True))
         agreement[i * views : (i + 1) * views] = (normalize(embedder.embed(large)) * before).sum(axis=1)
         if (i + 1) % 1000 == 0:
