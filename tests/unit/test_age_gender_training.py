@@ -14,7 +14,7 @@ from prosopon.models.faces.age_gender import BANDS, CROP
 from prosopon.models.pictures.crops import cut
 from prosopon.models.runtime.session import Compute, create_session, run
 from prosopon.models.training.age_gender import augment, network, train
-from prosopon.models.training.age_gender.finish import calibrate
+from prosopon.models.training.age_gender.finish import calibrate, mean_of
 from prosopon.models.training.age_gender.network import AgeGenderNet, Calibrated
 from prosopon.models.training.retail_trunk import start
 from tests.weights import weights
@@ -98,6 +98,18 @@ def test_half_precision_answers_as_the_network_and_is_small(started: AgeGenderNe
     np.testing.assert_allclose(found[:, 2:].sum(axis=1), 1, atol=1e-5)
 
 
+def test_the_mean_of_runs_lies_between_them(started: AgeGenderNet) -> None:
+    first, second = AgeGenderNet(), AgeGenderNet()
+    for made, bias in ((first, 1.0), (second, 3.0)):
+        made.load_state_dict(started.state_dict())
+        torch.nn.init.constant_(made.head.bias, bias)
+    found = mean_of([first, second])
+    assert found.head.bias.tolist() == [2.0] * (2 + len(BANDS))
+    for name, value in started.trunk.state_dict().items():
+        if isinstance(value, torch.Tensor):
+            torch.testing.assert_close(found.trunk.state_dict()[name], value)
+
+
 def test_calibration_finds_the_temperature_and_the_shift_that_were_put_in() -> None:
     torch.manual_seed(0)
     true = torch.randn(20_000, 3) * 1.5
@@ -107,7 +119,7 @@ def test_calibration_finds_the_temperature_and_the_shift_that_were_put_in() -> N
     np.testing.assert_allclose(shifts, [0.3, 0.0, -0.3], atol=0.06)
 
 
-def test_targets_are_distributions_and_half_of_them_the_probes(tmp_path: Path) -> None:
+def test_targets_are_distributions_and_partly_the_probes(tmp_path: Path) -> None:
     soft = np.zeros((4, 11), np.float32)
     soft[0] = [0.9, 0.1, *([0.0] * 8), 1.0]
     np.save(tmp_path / "soft.npy", soft)
@@ -116,11 +128,17 @@ def test_targets_are_distributions_and_half_of_them_the_probes(tmp_path: Path) -
     np.testing.assert_allclose(targets.gender.sum(dim=1), 1, atol=1e-6)
     np.testing.assert_allclose(targets.age.sum(dim=1), 1, atol=1e-6)
     # A chip that no teacher has seen keeps its label.
-    np.testing.assert_allclose(targets.gender[:2, 1], [0.5 * 0.98 + 0.5 * 0.1, 0.98], atol=1e-6)
+    np.testing.assert_allclose(targets.gender[:2, 1], [0.4 * 0.98 + 0.6 * 0.1, 0.98], atol=1e-6)
     assert targets.age[0, 8] > 0.5 and targets.age[1].argmax() == 1
-    # Two of the first group, one of the others; children weigh more.
+    # Two of its group, one of the other, and the probes were wrong about the one of the two that they answered for.
     ratio = float(targets.weights[1, 0] / targets.weights[2, 0])
-    assert ratio == pytest.approx(0.5**0.5)
+    assert ratio == pytest.approx(0.5**0.5 * 0.75 / 0.5)
+
+
+def test_groups_weigh_as_often_as_they_are_wrong() -> None:
+    group, wrong = np.repeat([0, 1, 2], 1000), np.zeros(3000)
+    wrong[:100] = wrong[1000:1300] = wrong[2000:2200] = 1
+    np.testing.assert_allclose(train.group_rates(group, wrong, 3), [0.5, 1.5, 1.0], rtol=0.01)
 
 
 def test_a_band_further_away_costs_more_though_its_probability_is_the_same() -> None:

@@ -1,12 +1,15 @@
 """Calibrating a trained network on held-out chips, and writing it.
 
     python -m prosopon.models.training.age_gender.finish --data /tmp/ages --run /tmp/ages/run.pt \\
-        --out models/weights/age_gender.onnx
+        --run /tmp/ages/after.pt --out models/weights/age_gender.onnx
+
+Of several runs, of which one started from another, the mean of the weights is taken (Wortsman et al. 2022).
 
 The gender's and the age's logits are each divided by a temperature and shifted, so that the negative log
 likelihood of the held-out labels is least (Guo et al. 2017, vector scaling with one temperature).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,12 +18,12 @@ import torch
 import torch.nn.functional as F
 import typer
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 from prosopon.models.runtime.session import Compute, create_session, run
 from prosopon.models.training.age_gender.augment import plain
 from prosopon.models.training.age_gender.network import AgeGenderNet, Calibrated, to_onnx
 from prosopon.models.training.age_gender.prepare import HELD_OUT
+from prosopon.models.training.age_gender.train import averaged
 
 SHRINKAGE = 0.02
 """Of the shifts: what a square of one costs in log likelihood. Few held-out faces are very old or very young."""
@@ -42,31 +45,40 @@ def calibrate(logits: Tensor, truth: Tensor) -> tuple[float, Tensor]:
     return float(1 / inverse.detach()), (shifts - shifts.mean()).detach()
 
 
+def mean_of(networks: Sequence[AgeGenderNet]) -> AgeGenderNet:
+    """A network whose weights are the means of those of several, which start alike."""
+    found = AgeGenderNet()
+    found.load_state_dict(networks[0].state_dict())
+    for name, value in found.state_dict().items():
+        if isinstance(value, Tensor):
+            value.copy_(torch.stack([network.state_dict()[name] for network in networks]).mean(dim=0))
+    return found.eval()
+
+
 def main(
     data: Annotated[Path, typer.Option(help="What models.training.age_gender.prepare wrote")],
-    checkpoint: Annotated[Path, typer.Option("--run", help="Of the training")],
+    runs: Annotated[list[Path], typer.Option("--run", help="Checkpoints of the training")],
     out: Annotated[Path, typer.Option(help="The ONNX file to write")],
 ) -> None:
     torch.set_num_threads(1)
-    network = AgeGenderNet()
-    average = AveragedModel(network)
-    average.load_state_dict(torch.load(checkpoint)["average"])
-    network.load_state_dict(average.module.state_dict())
-    network.eval()
+    network = mean_of([averaged(checkpoint) for checkpoint in runs])
     chips, labels = np.load(data / "chips.npy", mmap_mode="r"), np.load(data / "labels.npz")
     rows = [plain(chips[row], labels["landmarks"][row]) for row in range(HELD_OUT)]
     pictures = np.ascontiguousarray(np.stack(rows).transpose(0, 3, 1, 2), np.float32)
     with torch.no_grad():
         logits = torch.cat([network(part) for part in torch.from_numpy(pictures).split(50)])
+    group = labels["group"][:HELD_OUT]
     parts = {"gender": (logits[:, :2], labels["male"]), "band": (logits[:, 2:], labels["band"])}
     temperatures, shifts = [], []
     for name, (part, told) in parts.items():
         truth = torch.from_numpy(told[:HELD_OUT].astype(np.int64))
         temperature, shift = calibrate(part, truth)
         scaled = part / temperature + shift
+        right = (scaled.argmax(dim=1) == truth).numpy()
+        least = min(right[group == number].mean() for number in np.unique(group))
         print(
             f"{name}: temperature {temperature:.3f}, shifts {[round(float(s), 3) for s in shift]}; held out: "
-            f"right {float((scaled.argmax(dim=1) == truth).float().mean()):.4f}, "
+            f"right {right.mean():.4f} (least of race and sex {least:.3f}), "
             f"loss {float(F.cross_entropy(part, truth)):.4f}, "
             f"calibrated {float(F.cross_entropy(scaled, truth)):.4f}"
         )

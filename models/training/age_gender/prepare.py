@@ -134,7 +134,7 @@ def main(
     labels: Annotated[Path, typer.Option(help="Age, gender and race of FairFace's chips, CSV")],
     retail: Annotated[Path, typer.Option(help="face-reidentification-retail-0095 as ONNX")],
     out: Annotated[Path, typer.Option(help="Folder for the arrays")],
-    variants: Annotated[int, typer.Option(help="Of every chip")] = 2,
+    variants: Annotated[int, typer.Option(help="Of every chip")] = 3,
 ) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
