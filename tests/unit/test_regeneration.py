@@ -15,8 +15,10 @@ from prosopon.models.inversion.identity import load_identities
 from prosopon.models.load import load_mapper, regenerates
 from prosopon.models.pictures.crops import similarity_transform
 from prosopon.models.runtime.session import Compute
+from prosopon.models.swap.geometry import interocular
 from prosopon.models.swap.regeneration import views
 from prosopon.models.swap.regeneration.composite import put_back
+from prosopon.models.swap.regeneration.likeness import geometry_of, with_likeness
 from prosopon.models.swap.regeneration.loss import OVAL, RegenerationLoss, Weights
 from prosopon.models.swap.regeneration.networks import load_mesh, seen
 from prosopon.models.swap.regeneration.scene import scene
@@ -65,21 +67,45 @@ def test_the_target_itself_costs_nothing_in_shape_and_light_and_another_face_doe
     weights("mobilestylegan-mapper")
     assert regenerates(settings)
     picture, face = portrait("london/002_neutral.jpg")
-    shown = scene(picture, face, predictor(), CPU)
+    shown = scene(picture, picture, face, predictor(), CPU)
     identities = load_identities(settings, CPU)
     own = [seen(one, shown.chip, [one.matrix(shown.landmarks)], 512).detach() for one in identities]
     loss = RegenerationLoss(
-        shown, own, identities, load_mesh(settings, CPU), Weights(), np.random.default_rng(0)
+        shown, own, identities, load_mesh(settings, CPU), Weights(identity=1), np.random.default_rng(0)
     )
     other = torch.from_numpy(ffhq_chip(*_of("faker/male_0.jpg"), 512)).permute(2, 0, 1)[None] / 127.5 - 1
     with torch.no_grad():
         _, kept = loss(shown.chip)
         _, changed = loss(other)
-    assert all(kept[name] < 1e-6 for name in ("light", "around", "inner"))
+    assert all(kept[name] < 1e-6 for name in ("light", "around", "inner", "features", "pixels"))
     assert kept["mesh"] < 0.3 * changed["mesh"] and kept["gaps"] < changed["gaps"]
-    assert all(changed[name] > 0.03 for name in ("mesh", "light", "around"))
+    assert all(changed[name] > 0.03 for name in ("mesh", "light", "around", "features", "pixels"))
     assert kept["identity"] < 0.5 < changed["identity"]
     assert len(set(OVAL)) == len(OVAL)
+
+
+def test_the_sources_own_skin_is_laid_over_where_the_two_faces_agree() -> None:
+    """Glasses of the source, here painted, are not carried over, nor is its light."""
+    made, face = portrait("london/043_neutral.jpg")
+    picture, own = portrait("london/113_neutral.jpg")
+    unit = interocular(own.dense)
+    dark = picture.copy()
+    x, y = own.dense[36:48].min(axis=0) - 0.15 * unit, own.dense[36:48].max(axis=0) + 0.15 * unit
+    dark[int(x[1]) : int(y[1]), int(x[0]) : int(y[0])] = (10, 10, 10)
+    likely, over = with_likeness(made, face, SourceFace(picture, own))
+    likely_dark, over_dark = with_likeness(made, face, SourceFace(dark, own))
+
+    def changed(one: RGBImage, points: np.ndarray) -> float:
+        (left, top), (right, bottom) = points.min(axis=0).astype(int), points.max(axis=0).astype(int)
+        difference = one.astype(int) - made
+        return float(np.abs(difference[top:bottom, left:right]).mean())
+
+    eyes, mouth = face.dense[36:48], face.dense[48:68]
+    assert 1 < changed(likely, mouth) < changed(over, mouth)
+    assert changed(over_dark, eyes) > 30 and changed(likely_dark, eyes) < 0.3 * changed(over_dark, eyes)
+    assert changed(likely_dark, mouth) > 1
+    found = geometry_of(predictor(), made, face.landmarks)
+    assert np.linalg.norm(found.dense - face.dense, axis=1).mean() < 0.03 * interocular(face.dense)
 
 
 def test_after_a_few_steps_the_face_is_nearer_to_the_new_one() -> None:
