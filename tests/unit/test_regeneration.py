@@ -71,7 +71,7 @@ def test_the_target_itself_costs_nothing_in_shape_and_light_and_another_face_doe
     identities = load_identities(settings, CPU)
     own = [seen(one, shown.chip, [one.matrix(shown.landmarks)], 512).detach() for one in identities]
     loss = RegenerationLoss(
-        shown, own, identities, load_mesh(settings, CPU), Weights(identity=1), np.random.default_rng(0)
+        shown, own, identities, load_mesh(settings, CPU), Weights(), np.random.default_rng(0)
     )
     other = torch.from_numpy(ffhq_chip(*_of("faker/male_0.jpg"), 512)).permute(2, 0, 1)[None] / 127.5 - 1
     with torch.no_grad():

@@ -4,16 +4,17 @@ A generated face has the shape and the light of the person that was asked for, b
 two faces sit in one place and one light, so that what is laid over can follow the source as far as the two agree.
 """
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
-from prosopon.models.faces.detections import Float32, RGBImage
-from prosopon.models.faces.landmarks import five_points, ibug
+from prosopon.models.faces.detections import Detections, Float32, RGBImage
+from prosopon.models.faces.landmarks import five_points
 from prosopon.models.faces.mesh import FaceMesh
-from prosopon.models.pictures.crops import cut
 from prosopon.models.swap import geometry
 from prosopon.models.swap.filters import blur
-from prosopon.models.swap.types import FaceGeometry, Replacement, SourceFace
+from prosopon.models.swap.types import FaceGeometry, Replacement, SourceFace, face_geometries
 from prosopon.models.swap.warp import WarpSwapper
 
 _LOOKS = 2
@@ -28,11 +29,10 @@ _APART = 25.0
 def geometry_of(mesh: FaceMesh, picture: RGBImage, landmarks: Float32) -> FaceGeometry:
     """The face of a picture whose five landmarks ``(5, 2)`` are about known."""
     for _ in range(_LOOKS):
-        box = _box(landmarks)
-        crop = cut(picture, box, landmarks, mesh.crop)
-        dense = ibug(crop.to_picture(mesh.predict(crop.pixels[None])[0]))
-        landmarks = five_points(dense)
-    return FaceGeometry(_box(dense), landmarks, dense)
+        box = np.concatenate([landmarks.min(axis=0), landmarks.max(axis=0)])[None]
+        (face,) = face_geometries(picture, Detections(box, np.ones(1, np.float32), landmarks[None]), mesh)
+        landmarks = five_points(face.dense)
+    return replace(face, landmarks=landmarks)
 
 
 def with_likeness(made: RGBImage, face: FaceGeometry, source: SourceFace) -> tuple[RGBImage, RGBImage]:
@@ -48,7 +48,3 @@ def with_likeness(made: RGBImage, face: FaceGeometry, source: SourceFace) -> tup
     agreed = np.exp(-((blur(apart, _NEAR * unit) / _APART) ** 2))[..., None]
     detail = difference - blur(difference, _WIDE * unit)
     return cv2.convertScaleAbs(np.maximum(base + detail * agreed, 0)), over
-
-
-def _box(points: Float32) -> Float32:
-    return np.concatenate([points.min(axis=0), points.max(axis=0)]).astype(np.float32)

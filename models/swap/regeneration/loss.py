@@ -48,10 +48,10 @@ class Weights:
     of the squared styles of groups of layers; together: of what each layer has of its own.
     """
 
-    identity: float = 2.5
+    identity: float = 1.0
     unlike: float = 0.5
-    features: float = 0.4
-    pixels: float = 0.2
+    features: float = 1.0
+    pixels: float = 0.5
     mesh: float = 7.0
     gaps: float = 25.0
     light: float = 1.5

@@ -43,7 +43,7 @@ _STARTS = (0.0, 0.6)
 picture's."""
 _LIKE = 0.3
 """By the cosine of the network that is held out, from which no further search is made."""
-_BETTER = 0.05
+_BETTER = 0.03
 """By how much it must like another picture more than the one that keeps to what the made face and the source's agree
 in, which looks most like a photograph."""
 _HELD_OUT = FaceEmbedding.name
