@@ -1,6 +1,7 @@
 """Faces made anew: what a search sees, what of the frame it may change, and what is refused."""
 
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,13 +17,13 @@ from prosopon.models.load import load_mapper, regenerates
 from prosopon.models.pictures.crops import similarity_transform
 from prosopon.models.runtime.session import Compute
 from prosopon.models.swap.geometry import interocular
-from prosopon.models.swap.regeneration import views
+from prosopon.models.swap.regeneration import swapper, views
 from prosopon.models.swap.regeneration.composite import put_back
 from prosopon.models.swap.regeneration.likeness import geometry_of, with_likeness
 from prosopon.models.swap.regeneration.loss import OVAL, RegenerationLoss, Weights
 from prosopon.models.swap.regeneration.networks import load_mesh, seen
 from prosopon.models.swap.regeneration.scene import scene
-from prosopon.models.swap.regeneration.search import Plan
+from prosopon.models.swap.regeneration.search import Plan, search
 from prosopon.models.swap.regeneration.swapper import RegenerateSwapper
 from prosopon.models.swap.types import Replacement, SourceFace
 from prosopon.models.swap.verdict import Gate, Verdict, judged
@@ -115,12 +116,37 @@ def test_after_a_few_steps_the_face_is_nearer_to_the_new_one() -> None:
     picture, face = portrait("london/002_neutral.jpg")
     source = SourceFace(*portrait("faker/female_22.jpg"))
     plan = Plan(3600.0, ((128, 8, 1.0),))
-    swapper = RegenerateSwapper(settings, load_mapper(settings, Compute()), Compute(), plan)
-    result = swapper.swap(picture, [Replacement(face, source)])
+    own = RegenerateSwapper(settings, load_mapper(settings, Compute()), Compute(), plan)
+    result = own.swap(picture, [Replacement(face, source)])
     verdict = judged(judge, picture, Replacement(face, source), result, face_near(result, face))
     assert verdict.similarity > verdict.between + 0.2 and verdict.similarity > verdict.replaced
     assert verdict.shift < 0.06
     assert not (result != picture).any(axis=2)[~around(face, picture.shape)].any()
+
+
+@pytest.mark.parametrize(("like", "seconds", "searches"), [(2.0, 600.0, 2), (2.0, 1e-3, 1), (-2.0, 600.0, 1)])
+def test_a_face_that_the_held_out_network_does_not_know_is_searched_for_once_more(
+    like: float, seconds: float, searches: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From other styles, in the time that is left."""
+    settings = model_settings()
+    tried: list[tuple[torch.Tensor, Plan]] = []
+
+    def recorded(*arguments: Any) -> torch.Tensor:
+        tried.append((arguments[4], arguments[5]))
+        return search(*arguments)
+
+    monkeypatch.setattr(swapper, "search", recorded)
+    monkeypatch.setattr(swapper, "_LIKE", like)
+    plan = Plan(seconds, ((128, 1, 1.0),), least_steps=1)
+    own = RegenerateSwapper(settings, load_mapper(settings, Compute()), Compute(), plan)
+    picture, face = portrait("london/002_neutral.jpg")
+    # Of these two even the warp is more like the new face than like the old one.
+    own.make(picture, Replacement(face, SourceFace(*portrait("london/113_neutral.jpg"))))
+    assert len(tried) == searches
+    if searches == 2:
+        (first, whole), (second, rest) = tried
+        assert float((first - second).abs().max()) > 0.1 and 0 < rest.seconds < whole.seconds
 
 
 def test_what_cannot_come_out_well_is_refused_with_the_reason() -> None:

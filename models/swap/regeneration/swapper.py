@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -76,8 +76,8 @@ class RegenerateSwapper:
         plan: Plan | None = None,
         seed: int = 0,
     ) -> None:
-        """plan: of each search. Raises `models.weights.registry.ModelUnavailable`, or `DeviceError` where CUDA was
-        asked for and is not to be had."""
+        """plan: of one face; a second search has what the first has left of its seconds. Raises
+        `models.weights.registry.ModelUnavailable`, or `DeviceError` where CUDA was asked for and is not to be had."""
         self._device = compute.torch_device()
         self._threads = compute.threads
         self._plan, self._seed, self._weights = plan or Plan(), seed, Weights()
@@ -118,7 +118,7 @@ class RegenerateSwapper:
         looks = [
             embedding(self._held_out, *pair) for pair in ((source.picture, source.geometry), (frame, target))
         ]
-        began, found = time.monotonic(), list[Made]()
+        began, spent, found = time.monotonic(), 0.0, list[Made]()
         with self._searching:
             for seed, mixed in enumerate(_STARTS, self._seed):
                 random = np.random.default_rng(seed)
@@ -127,11 +127,13 @@ class RegenerateSwapper:
                     shown, wanted, self._identities, self._torch_mesh, self._weights, random
                 )
                 start = self._start(shown.rough, picture, mixed)
-                styles = search(self._searched, self._prior, loss, self._weights, start, self._plan)
+                plan = replace(self._plan, seconds=self._plan.seconds - spent)
+                styles = search(self._searched, self._prior, loss, self._weights, start, plan)
                 with torch.no_grad():
                     made = self._generator.picture(styles, side)
                 found.append(self._finished(made, mapped(target.landmarks, transform), source, looks))
-                if found[-1].passes or time.monotonic() - began > self._plan.seconds / 2:
+                spent = time.monotonic() - began
+                if found[-1].passes or spent > self._plan.seconds / 2:
                     break
         return max(found, key=lambda made: (made.passes, made.similarity)).face, transform
 
