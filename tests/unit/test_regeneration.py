@@ -109,15 +109,19 @@ def test_the_sources_own_skin_is_laid_over_where_the_two_faces_agree() -> None:
     assert np.linalg.norm(found.dense - face.dense, axis=1).mean() < 0.03 * interocular(face.dense)
 
 
-def test_after_a_few_steps_the_face_is_nearer_to_the_new_one() -> None:
+@pytest.fixture(scope="module")
+def regenerate() -> RegenerateSwapper:
+    settings = model_settings()
+    return RegenerateSwapper(settings, load_mapper(settings, Compute()), Compute())
+
+
+def test_after_a_few_steps_the_face_is_nearer_to_the_new_one(regenerate: RegenerateSwapper) -> None:
     """By a network that the search does not look through."""
     judge = MobileFaceNet(weights("mobilefacenet").path, Compute())
-    settings = model_settings()
     picture, face = portrait("london/002_neutral.jpg")
     source = SourceFace(*portrait("faker/female_22.jpg"))
-    plan = Plan(3600.0, ((128, 8, 1.0),))
-    own = RegenerateSwapper(settings, load_mapper(settings, Compute()), Compute(), plan)
-    result = own.swap(picture, [Replacement(face, source)])
+    regenerate.plan = Plan(3600.0, ((128, 5, 1.0),))
+    result = regenerate.swap(picture, [Replacement(face, source)])
     verdict = judged(judge, picture, Replacement(face, source), result, face_near(result, face))
     assert verdict.similarity > verdict.between + 0.2 and verdict.similarity > verdict.replaced
     assert verdict.shift < 0.06
@@ -126,10 +130,13 @@ def test_after_a_few_steps_the_face_is_nearer_to_the_new_one() -> None:
 
 @pytest.mark.parametrize(("like", "seconds", "searches"), [(2.0, 600.0, 2), (2.0, 1e-3, 1), (-2.0, 600.0, 1)])
 def test_a_face_that_the_held_out_network_does_not_know_is_searched_for_once_more(
-    like: float, seconds: float, searches: int, monkeypatch: pytest.MonkeyPatch
+    like: float,
+    seconds: float,
+    searches: int,
+    regenerate: RegenerateSwapper,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """From other styles, in the time that is left."""
-    settings = model_settings()
     tried: list[tuple[torch.Tensor, Plan]] = []
 
     def recorded(*arguments: Any) -> torch.Tensor:
@@ -138,11 +145,10 @@ def test_a_face_that_the_held_out_network_does_not_know_is_searched_for_once_mor
 
     monkeypatch.setattr(swapper, "search", recorded)
     monkeypatch.setattr(swapper, "_LIKE", like)
-    plan = Plan(seconds, ((128, 1, 1.0),), least_steps=1)
-    own = RegenerateSwapper(settings, load_mapper(settings, Compute()), Compute(), plan)
+    regenerate.plan = Plan(seconds, ((128, 1, 1.0),), least_steps=1)
     picture, face = portrait("london/002_neutral.jpg")
     # Of these two even the warp is more like the new face than like the old one.
-    own.make(picture, Replacement(face, SourceFace(*portrait("london/113_neutral.jpg"))))
+    regenerate.make(picture, Replacement(face, SourceFace(*portrait("london/113_neutral.jpg"))))
     assert len(tried) == searches
     if searches == 2:
         (first, whole), (second, rest) = tried

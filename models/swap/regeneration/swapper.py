@@ -80,7 +80,7 @@ class RegenerateSwapper:
         `models.weights.registry.ModelUnavailable`, or `DeviceError` where CUDA was asked for and is not to be had."""
         self._device = compute.torch_device()
         self._threads = compute.threads
-        self._plan, self._seed, self._weights = plan or Plan(), seed, Weights()
+        self.plan, self._seed, self._weights = plan or Plan(), seed, Weights()
         generator = resolve(models, "generator")
         self._generator = load_differentiable(generator, self._device)
         self._searched = load_differentiable(generator, self._device, torch.bfloat16)
@@ -127,13 +127,13 @@ class RegenerateSwapper:
                     shown, wanted, self._identities, self._torch_mesh, self._weights, random
                 )
                 start = self._start(shown.rough, picture, mixed)
-                plan = replace(self._plan, seconds=self._plan.seconds - spent)
+                plan = replace(self.plan, seconds=self.plan.seconds - spent)
                 styles = search(self._searched, self._prior, loss, self._weights, start, plan)
                 with torch.no_grad():
                     made = self._generator.picture(styles, side)
                 found.append(self._finished(made, mapped(target.landmarks, transform), source, looks))
                 spent = time.monotonic() - began
-                if found[-1].passes or spent > self._plan.seconds / 2:
+                if found[-1].passes or spent > self.plan.seconds / 2:
                     break
         return max(found, key=lambda made: (made.passes, made.similarity)).face, transform
 
