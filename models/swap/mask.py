@@ -96,7 +96,7 @@ def strange(source_skin: Float32, parts: Parts, place: Float32) -> Float32:
     """``(H, W)`` float32: 1 on the source's hair over its forehead or its cheeks, which is not part of a face."""
     x, y = np.abs(place[..., 0]), place[..., 1]
     above, beside = smoothstep(-0.32, -0.4, y), smoothstep(0.7, 0.82, x) * smoothstep(1.0, 0.8, y)
-    inside = (x < 1.15) & (y > -1.0)
+    inside = (x < 1.15) & (y > -1.3)
     hair = (1 - source_skin) * np.maximum(above, beside) * (1 - parts.brows)
     return np.where(inside, hair, np.float32(0))
 

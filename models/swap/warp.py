@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from prosopon.models.faces.detections import Float32, RGBImage
-from prosopon.models.swap import geometry, identity, light, mask, skin
+from prosopon.models.swap import geometry, identity, light, mask, skin, surface
 from prosopon.models.swap.filters import blur, disc, smoothstep
 from prosopon.models.swap.maps import Maps, Texture, maps, render, texture
 from prosopon.models.swap.paint import Window, paint
@@ -23,7 +23,7 @@ _SMALLEST_FACE = 2.0
 
 class WarpSwapper:
     name = "warp"
-    fingerprint = "warp-4"
+    fingerprint = "warp-5"
 
     def swap(self, frame: RGBImage, replacements: Sequence[Replacement]) -> RGBImage:
         """As `FaceSwapper.swap`."""
@@ -47,8 +47,11 @@ def _replace(frame: RGBImage, replacement: Replacement) -> None:
     unit = geometry.interocular(points)
     if unit < _SMALLEST_FACE:
         return
-    coarse = texture(replacement.source, source, unit)
-    way = maps(points, target, coarse, region.small)
+    target_surface = surface.with_hairline(replacement.target.mesh)
+    source_surface = surface.with_hairline(replacement.source.geometry.mesh)
+    coarse = texture(replacement.source, source_surface, unit)
+    moved = target_surface[:, :2] + surface.carried((wanted - target)[:68])
+    way = maps(region.to_small(moved), target_surface, source_surface, coarse, region.small)
     features = skin.parts(points, region.small)
     target_skin = skin.likelihood(small, points, features.features)
     face, source_skin, way = _seen(coarse, way, points, features, target_skin, unit)
@@ -63,9 +66,9 @@ def _replace(frame: RGBImage, replacement: Replacement) -> None:
     alpha = soft * (1 - stays)
 
     bare = (1 - features.features) * (soft > 0.02)
-    tone = light.transfer(small, face, target_skin * bare, source_skin * bare, features, unit)
+    tone = light.transfer(small, face, target_skin * bare, source_skin * bare, way, features, unit)
     tone = light.close_seam(tone, small, face, target_skin * source_skin * bare, alpha, unit)
-    _paint(frame, region, replacement, source, target, way, coarse, tone, alpha)
+    _paint(frame, region, replacement, source_surface, way, coarse, tone, alpha)
 
 
 def _seen(
@@ -93,13 +96,13 @@ def _paint(
     region: Region,
     replacement: Replacement,
     source: Float32,
-    target: Float32,
     way: Maps,
     coarse: Texture,
     tone: light.Tone,
     alpha: Float32,
 ) -> None:
-    wanted, there = geometry.interocular(target), geometry.interocular(source)
+    wanted = geometry.interocular(replacement.target.dense)
+    there = geometry.interocular(replacement.source.geometry.dense)
     scale = min(1.0, 1.25 * there / wanted)
     fine = texture(replacement.source, source, wanted * scale)
     # Both textures show the same part of the picture: one scale and one shift lead from one to the other.
@@ -119,6 +122,7 @@ def _paint(
             large(tone.offset),
             tone.balance,
             large(tone.pale),
+            tone.gloss,
         )
         return local.apply(picture)
 
