@@ -197,7 +197,7 @@ def seam(target: Float32, face: Float32, skin: Float32, mask: Float32, unit: flo
     offset = np.zeros_like(differs)
     for sigma, floor in ((0.30, 0.10), (0.12, 0.05)):
         near = np.maximum(blur(band, sigma * unit), 0)[..., None]
-        correction = blur(differs * band[..., None], sigma * unit) / (near + floor)
+        correction = np.asarray(blur(differs * band[..., None], sigma * unit) / (near + floor), np.float32)
         offset += correction
         differs = differs - correction
     return offset
