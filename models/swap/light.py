@@ -192,12 +192,12 @@ def seam(target: Float32, face: Float32, skin: Float32, mask: Float32, unit: flo
     Only where both show skin. The correction dies out towards the middle of the face, as a membrane that is fixed
     at the seam would.
     """
-    differs = np.clip(target - face, -_MOST, _MOST)
+    differs = np.asarray(np.clip(target - face, -_MOST, _MOST), np.float32)
     band = 4 * mask * (1 - mask) * skin
     offset = np.zeros_like(differs)
     for sigma, floor in ((0.30, 0.10), (0.12, 0.05)):
         near = np.maximum(blur(band, sigma * unit), 0)[..., None]
-        correction = blur(differs * band[..., None], sigma * unit) / (near + floor)
+        correction = np.asarray(blur(differs * band[..., None], sigma * unit) / (near + floor), np.float32)
         offset += correction
         differs = differs - correction
     return offset

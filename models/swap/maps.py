@@ -88,7 +88,7 @@ def maps(points: Float32, target: Float32, source: Float32, texture: Texture, sh
     normals = surface.normals(source)
     columns = (
         texture.points, texture.points[other], surface.mean_surface()[:, :2], points[other],
-        _hidden(target, source)[:, None], normals, normals[other], surface.normals(target),
+        hidden(target, source)[:, None], normals, normals[other], surface.normals(target),
     )  # fmt: skip
     values = np.concatenate(columns, axis=1).astype(np.float32)
     raster, inside = geometry.interpolate_over(surface.triangles(), points, target[:, 2], values, shape)
@@ -109,20 +109,23 @@ def maps(points: Float32, target: Float32, source: Float32, texture: Texture, sh
     return Maps(direct, mirrored, share, place, opposite, solid, given, given_mirrored, wanted, halves)
 
 
-def _hidden(target: Float32, source: Float32) -> Float32:
-    """``(477,)`` 0..1: how far each vertex comes from the source's other half instead, which is seen better."""
+def hidden(target: Float32, source: Float32) -> Float32:
+    """``(477,)`` 0..1: how far each vertex of the source comes from its other half instead, which is seen better.
+
+    target, source: ``(477, 3)``.
+    """
     seen = surface.visibility(source)
-    hidden = smoothstep(0.7, 0.4, seen) * smoothstep(0.1, 0.35, seen[surface.mirrored()] - seen)
+    found = smoothstep(0.7, 0.4, seen) * smoothstep(0.1, 0.35, seen[surface.mirrored()] - seen)
     # An eye comes as a whole, and looks where it looks as long as it is seen at all.
     shape = surface.mean_surface()
     for eye in geometry.EYES:
         middle = geometry.mean_face()[list(eye)].mean(axis=0)
         near = np.linalg.norm(shape[:, :2] - middle[:2], axis=1) < _EYE
-        hidden[near] = smoothstep(0.5, 0.8, float(hidden[near].mean()))
+        found[near] = smoothstep(0.5, 0.8, float(found[near].mean()))
     # A mesh thinks too little of how far a face is turned: what looks much narrower than in the target is not all seen.
     left, right = _hidden_halves(ibug(target[:MESH]), ibug(source[:MESH]))
     side = smoothstep(0.12, -0.12, shape[:, 0])
-    return np.maximum(hidden, side * left + (1 - side) * right)
+    return np.asarray(np.maximum(found, side * left + (1 - side) * right), np.float32)
 
 
 def _hidden_halves(target: Float32, source: Float32) -> Float32:
@@ -130,7 +133,7 @@ def _hidden_halves(target: Float32, source: Float32) -> Float32:
     of their own to give. target, source: ``(68, 2)``."""
     seen, wanted = (geometry.visible_share(points) for points in (source, target))
     lacking = np.maximum(wanted, 0.35) / np.maximum(seen, 0.02)
-    return np.where(seen < 0.6, smoothstep(1.5, 2.3, lacking), np.float32(0))
+    return np.asarray(smoothstep(0.4, 0.25, seen) * smoothstep(1.5, 2.3, lacking), np.float32)
 
 
 def render(picture: RGBImage, direct: Float32, mirrored: Float32, share: Float32) -> Float32:

@@ -49,7 +49,7 @@ def shapes_of(paths: Sequence[Path]) -> Float64:
 
 def placed(shape: Float64) -> Float64:
     """``(468, 3)``, moved and scaled to its eyes."""
-    dense = ibug(shape, 3)
+    dense = ibug(shape.astype(np.float32), 3)
     left, right = dense[36:42].mean(axis=0), dense[42:48].mean(axis=0)
     return np.asarray((shape - (left + right) / 2) / np.linalg.norm(right - left), np.float64)
 

@@ -10,8 +10,9 @@ from numpy.testing import assert_allclose
 from prosopon.models.faces.detections import Float32
 from prosopon.models.faces.head_pose import rotation_matrix
 from prosopon.models.roles import HeadPose
-from prosopon.models.swap import geometry, shading, surface
+from prosopon.models.swap import geometry, maps, shading, surface
 from prosopon.models.swap.maps import Maps
+from tests.faces import portrait
 
 SHAPE = surface.mean_surface()
 LEFT_CHEEK, RIGHT_CHEEK, CHIN, BROW_MIDDLE = 50, 280, 152, 9
@@ -130,3 +131,16 @@ def test_a_face_that_is_lit_evenly_is_left_alone() -> None:
     normals[..., 2] = -1
     assert_allclose(shading.shading(picture, np.ones((80, 80), np.float32), normals), 1, atol=0.01)
     assert geometry.mean_mesh().shape == (468, 3)
+
+
+def test_a_source_that_hides_a_half_gives_the_other_one_twice() -> None:
+    """The hidden half of a face that looks aside comes from the seen one; a face from the front is itself."""
+    _, target = portrait("london/017_smiling.jpg")
+    side = surface.with_hairline(portrait("faker/female_65.jpg")[1].mesh)
+    front = surface.with_hairline(portrait("london/113_neutral.jpg")[1].mesh)
+    shown = surface.with_hairline(target.mesh)
+    # This one looks to the viewer's left.
+    hidden = maps.hidden(shown, side)
+    assert hidden[LEFT_CHEEK] > 0.9 and hidden[RIGHT_CHEEK] < 0.1
+    inner = np.abs(SHAPE[:, 0]) < 0.6
+    assert maps.hidden(shown, front)[inner & (SHAPE[:, 1] < 0.3)].max() < 0.1
