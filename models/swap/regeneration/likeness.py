@@ -4,21 +4,16 @@ A generated face has the shape and the light of the person that was asked for, b
 two faces sit in one place and one light, so that what is laid over can follow the source as far as the two agree.
 """
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 
-from prosopon.models.faces.detections import Detections, Float32, RGBImage
-from prosopon.models.faces.landmarks import five_points
-from prosopon.models.faces.mesh import FaceMesh
+from prosopon.models.faces.detections import Float32, RGBImage
+from prosopon.models.inversion.ffhq_alignment import mapped
 from prosopon.models.swap import geometry
 from prosopon.models.swap.filters import blur
-from prosopon.models.swap.types import FaceGeometry, Replacement, SourceFace, face_geometries
+from prosopon.models.swap.types import FaceGeometry, Replacement, SourceFace
 from prosopon.models.swap.warp import WarpSwapper
 
-_LOOKS = 2
-"""At the made face: its own points place the second look better than the target's did."""
 _WIDE, _NEAR, _FINE = 0.4, 0.08, 0.05
 """In distances between the eyes: what is coarser than the first is light and stays the made face's; how far around a
 pixel, and from which fineness on, the two faces are compared."""
@@ -26,19 +21,19 @@ _APART = 25.0
 """Levels of 255 by which they differ where little of the source is taken: its glasses, hair, shadows."""
 
 
-def geometry_of(mesh: FaceMesh, picture: RGBImage, landmarks: Float32) -> FaceGeometry:
-    """The face of a picture whose five landmarks ``(5, 2)`` are about known."""
-    for _ in range(_LOOKS):
-        box = np.concatenate([landmarks.min(axis=0), landmarks.max(axis=0)])[None]
-        (face,) = face_geometries(picture, Detections(box, np.ones(1, np.float32), landmarks[None]), mesh)
-        landmarks = five_points(face.dense)
-    return replace(face, landmarks=landmarks)
+def moved(face: FaceGeometry, matrix: Float32) -> FaceGeometry:
+    """The face in the pixels of a chip. matrix: ``(2, 3)``, a similarity, from its picture's."""
+    zoom = np.sqrt(abs(np.linalg.det(matrix[:, :2].astype(np.float64))))
+    flat = mapped(face.mesh[:, :2], matrix)
+    box = np.concatenate([flat.min(axis=0), flat.max(axis=0)])
+    mesh = np.column_stack([flat, zoom * face.mesh[:, 2]]).astype(np.float32)
+    return FaceGeometry(box, mapped(face.landmarks, matrix), mesh)
 
 
 def with_likeness(made: RGBImage, face: FaceGeometry, source: SourceFace) -> tuple[RGBImage, RGBImage]:
     """Two pictures of the made face with the source's own over it: where the two agree, and all of it.
 
-    made: ``(S, S, 3)`` uint8 RGB.
+    made: ``(S, S, 3)`` uint8 RGB; face: where in it the target's points are, which its own are a little off from.
     """
     over = WarpSwapper().swap(made, [Replacement(face, source)])
     unit = geometry.interocular(face.dense)

@@ -8,22 +8,16 @@ import torch
 from numpy.typing import NDArray
 
 from prosopon.models.faces.detections import Float32, RGBImage
-from prosopon.models.faces.mesh import FaceMesh, square
+from prosopon.models.faces.mesh import square
 from prosopon.models.inversion.ffhq_alignment import ffhq_chip, ffhq_matrix, mapped
 from prosopon.models.inversion.loss import from_pixels
-from prosopon.models.pictures.crops import cut
 from prosopon.models.swap import geometry, skin
 from prosopon.models.swap.filters import disc
+from prosopon.models.swap.regeneration.likeness import moved
 from prosopon.models.swap.regeneration.loss import EYES, MOUTH, OVAL, Scene
 from prosopon.models.swap.types import FaceGeometry
 
 SIDE = 512
-
-
-def mesh_points(mesh: FaceMesh, picture: RGBImage, face: FaceGeometry) -> Float32:
-    """``(468, 3)`` in the picture's pixels."""
-    crop = cut(picture, face.box, face.landmarks, mesh.crop)
-    return crop.to_picture(mesh.predict(crop.pixels[None])[0])
 
 
 def aligned(picture: RGBImage, face: FaceGeometry) -> tuple[RGBImage, Float32]:
@@ -39,13 +33,10 @@ def filled(points: Float32, groups: Sequence[tuple[int, ...]], side: int) -> NDA
     return mask
 
 
-def scene(
-    picture: RGBImage, rough: RGBImage, face: FaceGeometry, mesh: FaceMesh, device: torch.device
-) -> Scene:
+def scene(picture: RGBImage, rough: RGBImage, face: FaceGeometry, device: torch.device) -> Scene:
     """rough: the picture with the source's face laid over the face."""
     chip, matrix = aligned(picture, face)
-    points = mesh_points(mesh, picture, face)
-    points[:, :2] = mapped(points[:, :2], matrix)
+    points = moved(face, matrix).mesh
     dense = geometry.with_forehead(mapped(face.dense, matrix))
     unit = geometry.interocular(dense)
     oval = filled(points, (OVAL,), SIDE)

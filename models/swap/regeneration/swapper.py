@@ -12,7 +12,6 @@ from torch import Tensor
 from prosopon.configs.settings import ModelSettings
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.faces.face_embedding import FaceEmbedding
-from prosopon.models.faces.mesh import FaceMesh
 from prosopon.models.generation.differentiable import load_differentiable
 from prosopon.models.inversion.encoder import GROUPS, load_encoder
 from prosopon.models.inversion.encoder import SIDE as ENCODER_SIDE
@@ -25,12 +24,12 @@ from prosopon.models.runtime.fingerprint import combined
 from prosopon.models.runtime.session import Compute
 from prosopon.models.swap.regeneration import views
 from prosopon.models.swap.regeneration.composite import put_back
-from prosopon.models.swap.regeneration.likeness import geometry_of, with_likeness
+from prosopon.models.swap.regeneration.likeness import moved, with_likeness
 from prosopon.models.swap.regeneration.loss import RegenerationLoss, Weights
 from prosopon.models.swap.regeneration.networks import load_mesh, seen
 from prosopon.models.swap.regeneration.scene import SIDE, aligned, scene
 from prosopon.models.swap.regeneration.search import Plan, search
-from prosopon.models.swap.types import Replacement, SourceFace, check_frame
+from prosopon.models.swap.types import FaceGeometry, Replacement, SourceFace, check_frame
 from prosopon.models.swap.verdict import embedding
 from prosopon.models.swap.warp import WarpSwapper
 from prosopon.models.weights.catalogue import CATALOGUE
@@ -88,7 +87,6 @@ class RegenerateSwapper:
         self._identities = load_identities(models, self._device)
         self._torch_mesh = load_mesh(models, self._device)
         self._held_out = FaceEmbedding(Registry.of(models).weights(CATALOGUE[_HELD_OUT]).path, compute)
-        self._mesh = FaceMesh(Registry.of(models).weights(CATALOGUE["mediapipe-face-mesh"]).path, compute)
         encoder, trained_for = load_encoder()
         self._encoder = encoder.to(self._device) if trained_for == self._generator.fingerprint else None
         self.fingerprint = combined("regenerate-2", self._generator.fingerprint)
@@ -108,7 +106,7 @@ class RegenerateSwapper:
         torch.set_num_threads(self._threads)  # Of this thread, which may be another than loaded the models.
         target, source = replacement.target, replacement.source
         rough = WarpSwapper().swap(frame, [replacement])
-        shown = scene(frame, rough, target, self._mesh, self._device)
+        shown = scene(frame, rough, target, self._device)
         chip, matrix = aligned(source.picture, source.geometry)
         picture = from_pixels(chip[None], self._device)
         side = self._generator.sides[-1]
@@ -131,22 +129,21 @@ class RegenerateSwapper:
                 styles = search(self._searched, self._prior, loss, self._weights, start, plan)
                 with torch.no_grad():
                     made = self._generator.picture(styles, side)
-                found.append(self._finished(made, mapped(target.landmarks, transform), source, looks))
+                found.append(self._finished(made, moved(target, transform), source, looks))
                 spent = time.monotonic() - began
                 if found[-1].passes or spent > self.plan.seconds / 2:
                     break
         return max(found, key=lambda made: (made.passes, made.similarity)).face, transform
 
     def _finished(
-        self, picture: Tensor, landmarks: Float32, source: SourceFace, looks: Sequence[Float32]
+        self, picture: Tensor, face: FaceGeometry, source: SourceFace, looks: Sequence[Float32]
     ) -> Made:
         """The best by the network that is held out of the made face as it is and with the source's own over it.
 
-        picture: ``(1, 3, S, S)`` -1..1; landmarks: ``(5, 2)``, about where its face is; looks: embeddings of source and
+        picture: ``(1, 3, S, S)`` -1..1; face: the target's in its pixels; looks: embeddings of source and
         target.
         """
         made = (picture[0].permute(1, 2, 0) * 127.5 + 127.5).round().clamp(0, 255).byte().cpu().numpy()
-        face = geometry_of(self._mesh, made, landmarks)
         likely, over = with_likeness(made, face, source)
         seen_as = [embedding(self._held_out, one, face) for one in (likely, made, over)]
         scores = [float(one @ looks[0]) for one in seen_as]
