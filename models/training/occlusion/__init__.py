@@ -1,1 +1,1 @@
-"""How `models/weights/occlusion.onnx` was made: rendered things before openly licensed faces, and a small U-shaped network."""
+"""How `models/weights/occlusion.onnx` was made: things rendered before openly licensed faces, and a small U-Net."""

@@ -1,11 +1,12 @@
 """A face's own coordinates, shapes as distances in them, and layers that lie over its picture."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
 
-from prosopon.models.faces.detections import Float32, RGBImage
+from prosopon.models.faces.detections import Float32
 from prosopon.models.swap.filters import smoothstep
 from prosopon.models.training.mask.textures import smooth_noise
 from prosopon.models.training.occlusion.faces import SIDE, Face
@@ -38,6 +39,7 @@ class View:
         return np.asarray(self.origin + self.unit * (points @ self.axes), np.float32)
 
 
+@lru_cache(maxsize=8)
 def view(face: Face) -> View:
     dense = face.dense
     left, right = dense[36:42].mean(axis=0), dense[42:48].mean(axis=0)

@@ -20,7 +20,7 @@ from prosopon.models.training.occlusion.faces import SIDE, Face, Faces, held_out
 from prosopon.models.training.occlusion.labels import known
 from prosopon.models.training.occlusion.occluders import KINDS, SHARES
 
-EACH = 10_000
+EACH = 4_000
 _COUNTS = (0.12, 0.55, 0.25, 0.08)
 """Shares of pictures with no, one, two and three things."""
 _VALIDATED = 200
@@ -83,7 +83,9 @@ def _write(out: Path, name: str, faces: Faces, seed: int, plan: list[tuple[int, 
 
 
 def main(
-    faces: Annotated[Path, typer.Option(help="What models.training.occlusion.faces wrote; results go there too")],
+    faces: Annotated[
+        Path, typer.Option(help="What models.training.occlusion.faces wrote; results go there too")
+    ],
     shards: int = 4,
     first: Annotated[int, typer.Option(help="Number of the first shard")] = 0,
 ) -> None:

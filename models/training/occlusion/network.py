@@ -1,4 +1,4 @@
-"""A small U-Net (Ronneberger et al. 2015) with residual blocks (He et al. 2016), whose finest maps have half the side."""
+"""A small U-Net (Ronneberger et al. 2015) of residual blocks (He et al. 2016); its finest maps have half the side."""
 
 from itertools import pairwise
 

@@ -30,8 +30,14 @@ from prosopon.models.training.occlusion.faces import FRAME, SIDE, Face
 Occluder = Callable[[Random, Face, Face], Layer]
 """Of a face and of another, whose pixels may be used."""
 
-_HAIR = ((20, 17, 15), (38, 28, 22), (62, 42, 28), (96, 66, 40), (150, 112, 70), (196, 164, 112), (130, 60, 35), (150, 148, 145), (215, 212, 208))  # fmt: skip
-_FRAMES = ((18, 17, 18), (45, 30, 20), (95, 60, 30), (170, 140, 80), (165, 168, 172), (90, 92, 96), (120, 25, 30), (35, 50, 95), (230, 228, 224))  # fmt: skip
+_HAIR = (
+    (20, 17, 15), (38, 28, 22), (62, 42, 28), (96, 66, 40), (150, 112, 70),
+    (196, 164, 112), (130, 60, 35), (150, 148, 145), (215, 212, 208),
+)  # fmt: skip
+_FRAMES = (
+    (18, 17, 18), (45, 30, 20), (95, 60, 30), (170, 140, 80), (165, 168, 172),
+    (90, 92, 96), (120, 25, 30), (35, 50, 95), (230, 228, 224),
+)  # fmt: skip
 _FRAME_SHARES = (0.42, 0.12, 0.08, 0.1, 0.1, 0.07, 0.04, 0.04, 0.03)
 
 
@@ -81,30 +87,46 @@ def _glasses(rng: Random, face: Face, other: Face, tint: np.float32) -> Layer:
     elif style < 0.28:  # rims above alone
         rim = np.maximum(rim, y - rng.uniform(-0.1, 0.1))
     bow = rng.uniform(-0.12, 0.04)
-    gap = np.maximum(across - (middle - half[0] + 0.05), np.abs(y - bow + 0.3 * x * x) - max(thick, 0.035) / 2)
+    gap = np.maximum(
+        across - (middle - half[0] + 0.05), np.abs(y - bow + 0.3 * x * x) - max(thick, 0.035) / 2
+    )
     outer = middle + half[0]
     temple_y = rng.uniform(-0.16, -0.02) + rng.uniform(-0.1, 0.1) * (across - outer)
-    temple = np.maximum(np.abs(y - temple_y) - max(0.7 * thick, 0.03) / 2 * rng.uniform(1, 2.2), outer - 0.02 - across)
+    temple = np.maximum(
+        np.abs(y - temple_y) - max(0.7 * thick, 0.03) / 2 * rng.uniform(1, 2.2), outer - 0.02 - across
+    )
     temple = np.maximum(temple, across - rng.uniform(1.02, 1.3))
     frame = np.minimum(np.minimum(rim, gap.astype(np.float32)), temple.astype(np.float32))
     colour = plain(_of(rng, _FRAMES, _FRAME_SHARES) * light)
     if rng.random() < 0.3:  # tortoise
         colour = colour * (1 + 0.5 * noise(rng, int(rng.integers(8, 30))))[..., None]
     shine = rng.uniform(0, 90) * light * ramp(0.2, 0.9, noise(rng, int(rng.integers(3, 9))))
-    solid = Layer(np.clip(colour + shine[..., None], 0, 255), filled(frame, where.unit) * np.float32(rng.uniform(0.75, 1)))
+    solid = Layer(
+        np.clip(colour + shine[..., None], 0, 255),
+        filled(frame, where.unit) * np.float32(rng.uniform(0.75, 1)),
+    )
     glass = _lenses(rng, where, filled(lens, where.unit), y, half[1], tint, light, other)
     return glass.then(solid)
 
 
 def _lenses(
-    rng: Random, where: View, inside: Float32, y: Float32, half: float, tint: np.float32, light: float, other: Face
+    rng: Random,
+    where: View,
+    inside: Float32,
+    y: Float32,
+    half: float,
+    tint: np.float32,
+    light: float,
+    other: Face,
 ) -> Layer:
     """Tint and reflections: how much of a pixel they are is alpha."""
     dark = plain(_of(rng, ((10, 10, 12), (30, 22, 16), (20, 28, 34), (70, 40, 20), (60, 70, 90))) * light)
     if tint > 0.4 and rng.random() < 0.2:  # a mirror
         dark = plain(np.array(rng.uniform(40, 255, 3), np.float32) * light)
     if rng.random() < 0.4:
-        tint = np.asarray(tint * np.clip(1 - rng.uniform(0.2, 0.7) * (y / half * 0.5 + 0.5), 0, 1), np.float32)
+        tint = np.asarray(
+            tint * np.clip(1 - rng.uniform(0.2, 0.7) * (y / half * 0.5 + 0.5), 0, 1), np.float32
+        )
     layer = Layer(dark, np.asarray(inside * tint, np.float32))
     if rng.random() < 0.35 or (np.max(tint) > 0.4 and rng.random() < 0.4):
         # What stands before the glasses: a window, a lamp, the sky, a street.
@@ -112,7 +134,9 @@ def _lenses(
             seen = _elsewhere(rng, other)
             strength = rng.uniform(0.1, 0.6) * ramp(0.1, 0.6, noise(rng, int(rng.integers(3, 7))))
         else:
-            seen = plain(np.array([255, 255, 255], np.float32) * rng.uniform(0.75, 1, 3)) * min(1.0, light * 1.3)
+            seen = plain(np.array([255, 255, 255], np.float32) * rng.uniform(0.75, 1, 3)) * min(
+                1.0, light * 1.3
+            )
             shape = np.zeros((SIDE, SIDE), np.float32)
             for _ in range(int(rng.integers(1, 4))):
                 at = (rng.choice([-1, 1]) * rng.uniform(0.3, 0.75), rng.uniform(-0.2, 0.35))
@@ -134,7 +158,10 @@ def _elsewhere(rng: Random, other: Face) -> Float32:
     return np.asarray(np.clip(seen * rng.uniform(0.5, 1.4, 3), 0, 255), np.float32)
 
 
-_TOUCHED = ((0.0, 1.0), (0.0, 1.5), (-0.8, 0.7), (0.8, 0.7), (-0.5, 0.0), (0.5, 0.0), (0.0, -0.7), (0.0, 0.5), (-0.9, -0.3), (0.9, -0.3))  # fmt: skip
+_TOUCHED = (
+    (0.0, 1.0), (0.0, 1.5), (-0.8, 0.7), (0.8, 0.7), (-0.5, 0.0),
+    (0.5, 0.0), (0.0, -0.7), (0.0, 0.5), (-0.9, -0.3), (0.9, -0.3),
+)  # fmt: skip
 
 
 def hand(rng: Random, face: Face, other: Face) -> Layer:
@@ -171,7 +198,9 @@ def hand(rng: Random, face: Face, other: Face) -> Layer:
             shown = np.where((along > 0.8)[..., None], shown * flush, shown)
             placed = end + (end - start) / (np.linalg.norm(end - start) + 1e-6) * radii[1] * 0.25
             nail_x, nail_y = turned(*straight, (float(placed[0]), float(placed[1])), heading)
-            shape = filled(rounded_box(nail_x, nail_y, (0.6 * radii[1], 0.5 * radii[1]), 0.4 * radii[1]), where.unit)
+            shape = filled(
+                rounded_box(nail_x, nail_y, (0.6 * radii[1], 0.5 * radii[1]), 0.4 * radii[1]), where.unit
+            )
             polish = _paint(rng) if painted else colour * np.array([1.12, 1.02, 1.05], np.float32)
             shown = shown + (shape * nails)[..., None] * (polish * (0.6 + 0.4 * gain[..., None]) - shown)
         layer = layer.then(Layer(np.asarray(shown, np.float32), filled(apart, where.unit)))
@@ -217,7 +246,9 @@ def arm(rng: Random, face: Face, other: Face) -> Layer:
     way = np.array([np.cos(heading), np.sin(heading)])
     middle = np.array([0, 0.4]) + np.array([-way[1], way[0]]) * at
     radius = rng.uniform(0.3, 0.6)
-    apart, normal_x, normal_y, _ = capsule(*_straight(where), middle - 4 * way, middle + 4 * way, (radius, radius))
+    apart, normal_x, normal_y, _ = capsule(
+        *_straight(where), middle - 4 * way, middle + 4 * way, (radius, radius)
+    )
     gain = lit(np.clip(normal_x, -1, 1), np.clip(normal_y, -1, 1), random_light(rng), rng.uniform(0.3, 0.6))
     gain = gain * (1 + 0.06 * noise(rng, 20))
     return Layer(np.asarray(colour * gain[..., None], np.float32), filled(apart, where.unit))
@@ -257,7 +288,9 @@ def hair(rng: Random, face: Face, other: Face) -> Layer:
         wide = rng.uniform(0.05, 0.3) if kind == "lock" else 0.7
         taper = rng.uniform(0.1, 1.0)
         roots = np.stack([start + wide * (share - 0.5), np.full(count, rng.uniform(-1.8, -1.2))], axis=1)
-        tips = np.stack([end + wide * taper * (share - 0.5), rng.uniform(-0.6, 1.6) + rng.normal(0, 0.1, count)], axis=1)
+        tips = np.stack(
+            [end + wide * taper * (share - 0.5), rng.uniform(-0.6, 1.6) + rng.normal(0, 0.1, count)], axis=1
+        )
     bulge = rng.normal(0, 0.3) + rng.normal(0, 0.06, count)
     curl, phase = (rng.uniform(0.01, 0.06) if rng.random() < 0.4 else 0.0), rng.uniform(0, 6)
     t = np.linspace(0, 1, 12)[None, :, None]
@@ -267,11 +300,15 @@ def hair(rng: Random, face: Face, other: Face) -> Layer:
     alpha = np.zeros((SIDE, SIDE), np.float32)
     shown = plain(colour)
     shine = rng.uniform(0.1, 0.5)
-    fixed = np.round(where.pixels(curves.reshape(-1, 2).astype(np.float32)).reshape(count, -1, 2) * 16).astype(np.int32)
+    fixed = np.round(
+        where.pixels(curves.reshape(-1, 2).astype(np.float32)).reshape(count, -1, 2) * 16
+    ).astype(np.int32)
     thickness = 1 if kind == "loose" else int(rng.integers(1, 3))
     for strand in fixed:
         gain = float(np.exp(rng.normal(0, shine)))
-        cv2.polylines(shown, [strand], False, tuple(float(v) for v in colour * gain), thickness, cv2.LINE_AA, 4)
+        cv2.polylines(
+            shown, [strand], False, tuple(float(v) for v in colour * gain), thickness, cv2.LINE_AA, 4
+        )
         cv2.polylines(alpha, [strand], False, 1.0, thickness, cv2.LINE_AA, 4)
     if kind == "loose":
         alpha *= np.float32(rng.uniform(0.5, 1))
@@ -350,7 +387,9 @@ def thing(rng: Random, face: Face, other: Face) -> Layer:
     """Microphones, cups, phones, sticks, balls and signs."""
     where = view(face)
     light, sun = brightness(face), random_light(rng)
-    kind = rng.choice(["microphone", "cup", "phone", "stick", "ball", "sign"], p=[0.25, 0.2, 0.2, 0.12, 0.1, 0.13])
+    kind = rng.choice(
+        ["microphone", "cup", "phone", "stick", "ball", "sign"], p=[0.25, 0.2, 0.2, 0.12, 0.1, 0.13]
+    )
     at = np.array([rng.normal(0, 0.5), rng.uniform(-0.2, 1.6)])
     x, y = _straight(where)
     colour = plain(_paint(rng) * light)
@@ -361,7 +400,7 @@ def thing(rng: Random, face: Face, other: Face) -> Layer:
         grip, normal_x, normal_y, _ = capsule(x, y, at, down, (radius * 0.7, radius * 0.5))
         metal = plain(rng.uniform(10, 90) * light * np.ones(3, np.float32))
         stem = Layer(metal * lit(normal_x, normal_y, sun, 0.3)[..., None], filled(grip, where.unit))
-        head, normal_x, normal_y, _ = capsule(x, y, at, at + (0, 1e-3), (radius, radius))
+        head, normal_x, normal_y, _ = capsule(x, y, at, at, (radius, radius))
         mesh = 1 + rng.uniform(0, 0.35) * np.sin(x * where.unit * 2.4) * np.sin(y * where.unit * 2.4)
         paint = plain(_paint(rng) if rng.random() < 0.35 else rng.uniform(15, 150) * np.ones(3)) * light
         ball = paint * (lit(normal_x, normal_y, sun, 0.35) * mesh)[..., None]
@@ -373,7 +412,7 @@ def thing(rng: Random, face: Face, other: Face) -> Layer:
         gain = lit(np.clip(normal_x, -1, 1), np.clip(normal_y, -1, 1), sun, 0.5)
     elif kind == "ball":
         radius = rng.uniform(0.25, 0.8)
-        apart, normal_x, normal_y, _ = capsule(x, y, at, at + (0, 1e-3), (radius, radius))
+        apart, normal_x, normal_y, _ = capsule(x, y, at, at, (radius, radius))
         gain = lit(normal_x, normal_y, sun, rng.uniform(0.2, 0.7))
         if rng.random() < 0.4:
             colour = _elsewhere(rng, other)
@@ -391,7 +430,12 @@ def thing(rng: Random, face: Face, other: Face) -> Layer:
         if kind == "cup":
             gain = lit(np.clip(across / half[0], -1, 1), np.zeros_like(across), sun, rng.uniform(0.3, 0.7))
         if rng.random() < 0.6:  # a print, a screen, a label, a lens
-            inner = filled(rounded_box(across, down, (half[0] * rng.uniform(0.5, 0.95), half[1] * rng.uniform(0.3, 0.95)), corner), where.unit)
+            inner = filled(
+                rounded_box(
+                    across, down, (half[0] * rng.uniform(0.5, 0.95), half[1] * rng.uniform(0.3, 0.95)), corner
+                ),
+                where.unit,
+            )
             print_ = _elsewhere(rng, other) if rng.random() < 0.5 else plain(_paint(rng) * light)
             colour = colour + inner[..., None] * (print_ - colour)
         if kind == "phone":
@@ -406,7 +450,9 @@ def patch(rng: Random, face: Face, other: Face) -> Layer:
     where = view(face)
     colour = plain(_paint(rng)) if rng.random() < 0.6 else _elsewhere(rng, other)
     at = (rng.normal(0, 0.6), rng.uniform(-0.9, 1.6))
-    x, y = turned(*_straight(where), at, float(rng.uniform(-0.2, 0.2) if rng.random() < 0.6 else rng.uniform(0, 3)))
+    x, y = turned(
+        *_straight(where), at, float(rng.uniform(-0.2, 0.2) if rng.random() < 0.6 else rng.uniform(0, 3))
+    )
     half = (rng.uniform(0.15, 1.6), rng.uniform(0.12, 0.7))
     apart = rounded_box(x, y, half, min(half) * rng.uniform(0.02, 1))
     if rng.random() < 0.4:
@@ -421,13 +467,19 @@ def person(rng: Random, face: Face, other: Face) -> Layer:
     alpha = filled(np.asarray(head, np.float32), where.unit)
     angle, apart = rng.uniform(0, 2 * np.pi), rng.uniform(1.3, 2.4)
     scale = rng.uniform(0.75, 1.6)
-    center = own.origin + own.unit * np.array([np.cos(angle), 1.2 * np.sin(angle)]) * apart * max(1.0, scale * 0.8)
+    center = own.origin + own.unit * np.array([np.cos(angle), 1.2 * np.sin(angle)]) * apart * max(
+        1.0, scale * 0.8
+    )
     zoom = scale * own.unit / where.unit
     matrix = cv2.getRotationMatrix2D(tuple(float(v) for v in where.origin), float(rng.normal(0, 20)), zoom)
     matrix[:, 2] += center - where.origin
     alpha = cv2.warpAffine(alpha, matrix, (SIDE, SIDE))
-    colour = cv2.warpAffine(other.pixels, matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-    return Layer(np.clip(colour * rng.uniform(0.7, 1.2), 0, 255).astype(np.float32), np.asarray(alpha, np.float32))
+    colour = cv2.warpAffine(other.pixels, matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE).astype(
+        np.float32
+    )
+    return Layer(
+        np.clip(colour * rng.uniform(0.7, 1.2), 0, 255).astype(np.float32), np.asarray(alpha, np.float32)
+    )
 
 
 KINDS: dict[str, Occluder] = {

@@ -6,8 +6,8 @@
         --out models/weights/occlusion.onnx
 
 The first run learns from what the mesh and the skin tell; `--teach` lets it say what the pictures show by themselves
-(`labels.refined`), and the second run starts over with that. A run that was stopped goes on where it was; the rate falls
-with the time that is spent. `--out` writes the running average of the weights.
+(`labels.refined`), and the second run starts over with that. A run that was stopped goes on where it was; the rate
+falls with the time that is spent. `--out` writes the running average of the weights.
 """
 
 import time
@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from prosopon.models.faces.detections import Float32
 from prosopon.models.pictures.crops import crop_matrix
 from prosopon.models.swap.occlusion import CROP, five_points
 from prosopon.models.training.mask.augment import relit
-from prosopon.models.training.occlusion.faces import SIDE, Faces, held_out
+from prosopon.models.training.occlusion.faces import SIDE, Face, Faces
 from prosopon.models.training.occlusion.labels import Known, refined
 from prosopon.models.training.occlusion.network import OcclusionNet, to_onnx
 from prosopon.models.training.occlusion.occluders import KINDS
@@ -46,7 +47,10 @@ class Renderings:
     def __init__(self, data: Path, prefix: str) -> None:
         found = sorted(data.glob(f"{prefix}*_index.npy"))
         self._parts = [
-            [np.load(str(path).replace("_index", f"_{part}"), mmap_mode="r") for part in ("pixels", "alpha", "index")]
+            [
+                np.load(str(path).replace("_index", f"_{part}"), mmap_mode="r")
+                for part in ("pixels", "alpha", "index")
+            ]
             for path in found
         ]
         self.ends = np.cumsum([len(part[2]) for part in self._parts])
@@ -60,7 +64,14 @@ class Renderings:
         shards = np.searchsorted(self.ends, rows, side="right")
         starts = np.concatenate([[0], self.ends])
         taken = [(self._parts[shard], row - starts[shard]) for shard, row in zip(shards, rows, strict=True)]
-        return np.stack([part[0][row] for part, row in taken]), np.stack([part[1][row] for part, row in taken])
+        return np.stack([part[0][row] for part, row in taken]), np.stack(
+            [part[1][row] for part, row in taken]
+        )
+
+
+def aligned(face: Face) -> Float32:
+    """``(2, 3)`` from its picture to the network's crop."""
+    return crop_matrix(np.zeros(4, np.float32), five_points(face.dense), CROP)
 
 
 def uniform(generator: torch.Generator, count: int, low: float, high: float) -> Tensor:
@@ -84,7 +95,9 @@ def to_crops(matrices: Tensor, generator: torch.Generator | None) -> Tensor:
         mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
         stretch = torch.exp(uniform(generator, count, -0.06, 0.06))
         cos, sin = turn.cos() * zoom, turn.sin() * zoom
-        change = torch.stack([cos * mirror * stretch, -sin, sin * mirror, cos / stretch], dim=1).view(-1, 2, 2)
+        change = torch.stack([cos * mirror * stretch, -sin, sin * mirror, cos / stretch], dim=1).view(
+            -1, 2, 2
+        )
         shift = torch.randn(count, 1, 2, generator=generator).clamp(-2, 2) * 3
         places = (places - middle) @ change.transpose(1, 2) + middle + shift
     seen = places @ inverse[:, :, :2].transpose(1, 2) + inverse[:, None, :, 2]
@@ -111,9 +124,8 @@ class Batches:
     def __init__(self, data: Path, labels: NDArray[np.uint8], prefix: str) -> None:
         self.renderings, self.labels = Renderings(data, prefix), labels
         faces = Faces(data)
-        self.matrices = torch.from_numpy(
-            np.stack([crop_matrix(np.zeros(4, np.float32), five_points(faces[i].dense), CROP) for i in range(len(faces))])
-        )
+        matrices = [aligned(faces[index]) for index in range(len(faces))]
+        self.matrices = torch.from_numpy(np.stack(matrices))
 
     def take(
         self, rows: NDArray[np.int64], generator: torch.Generator | None
@@ -134,7 +146,10 @@ class Batches:
         area = thing.float().sum((1, 2, 3), keepdim=True)
         weight = weight * torch.where(thing, (1500 / (area + 1)).clamp(1, 4), torch.ones(()))
         chips = F.grid_sample(
-            torch.from_numpy(pixels).permute(0, 3, 1, 2).float(), grid, padding_mode="border", align_corners=True
+            torch.from_numpy(pixels).permute(0, 3, 1, 2).float(),
+            grid,
+            padding_mode="border",
+            align_corners=True,
         )
         rest = F.grid_sample(torch.cat([aim * weight, weight, alpha], dim=1), grid, align_corners=True)
         weight = rest[:, 1:2]
@@ -180,7 +195,7 @@ def teach(data: Path, network: torch.nn.Module) -> None:
     network.eval()
     for index in range(len(faces)):
         face = faces[index]
-        matrix = crop_matrix(np.zeros(4, np.float32), five_points(face.dense), CROP)
+        matrix = aligned(face)
         grid = to_crops(torch.from_numpy(matrix)[None], None)
         picture = torch.from_numpy(face.pixels).permute(2, 0, 1).float()[None]
         chip = F.grid_sample(picture, grid, padding_mode="border", align_corners=True)
@@ -190,7 +205,9 @@ def teach(data: Path, network: torch.nn.Module) -> None:
         ys, xs = np.mgrid[:SIDE, :SIDE].astype(np.float32)
         places = np.stack([xs, ys], axis=-1) @ matrix[:, :2].T + matrix[:, 2]
         seen = torch.from_numpy((places * 2 / (CROP.size - 1) - 1).astype(np.float32))[None]
-        front = F.grid_sample(torch.from_numpy(found)[None, None], seen, padding_mode="border", align_corners=True)
+        front = F.grid_sample(
+            torch.from_numpy(found)[None, None], seen, padding_mode="border", align_corners=True
+        )
         labels[index] = refined(labels[index], front[0, 0].numpy(), face)
     np.save(data / "labels_taught.npy", labels)
     print(np.bincount(labels[::10].ravel(), minlength=4) / labels[::10].size)
@@ -199,7 +216,9 @@ def teach(data: Path, network: torch.nn.Module) -> None:
 def main(
     data: Annotated[Path, typer.Option(help="What models.training.occlusion.dataset wrote")],
     minutes: Annotated[float, typer.Option(help="Of this run, those before it was stopped counted in")] = 40,
-    teach_: Annotated[bool, typer.Option("--teach", help="Write labels_taught.npy by the first run's network")] = False,
+    teach_: Annotated[
+        bool, typer.Option("--teach", help="Write labels_taught.npy by the first run's network")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="The ONNX file to write")] = None,
     threads: int = 1,
     seed: int = 0,
@@ -228,7 +247,10 @@ def main(
     random = np.random.default_rng(seed + steps)
     checked = Batches(data, labels, "held_out")
     batches = Batches(data, labels, "shard")
-    print(f"{sum(p.numel() for p in network.parameters()):,} weights, {len(batches.renderings):,} pictures", flush=True)
+    print(
+        f"{sum(p.numel() for p in network.parameters()):,} weights, {len(batches.renderings):,} pictures",
+        flush=True,
+    )
     began, last, losses = time.monotonic() - spent, time.monotonic(), []
     while spent < 60 * minutes:
         for group in optimizer.param_groups:
@@ -239,7 +261,9 @@ def main(
         network.train()
         with torch.autocast("cpu", torch.bfloat16):
             logits = network(chips)
-        loss = (F.binary_cross_entropy_with_logits(logits.float(), aim, reduction="none") * weight).sum() / weight.sum()
+        loss = (
+            F.binary_cross_entropy_with_logits(logits.float(), aim, reduction="none") * weight
+        ).sum() / weight.sum()
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
