@@ -40,7 +40,7 @@ class FaceGeometry:
                 raise ValueError(f"{name} of a face must be {shape} finite numbers, not {value.shape}")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class SourceFace:
     """The face that is put in. picture: ``(H, W, 3)`` uint8 RGB, the whole picture it was found in."""
 

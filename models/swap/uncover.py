@@ -1,6 +1,7 @@
 """The face that is put in without what lies before it: glasses, hair and hands are not carried over."""
 
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.swap import geometry
 from prosopon.models.swap.filters import blur, disc, smoothstep, spread
 from prosopon.models.swap.occlusion import CROP, Front, segmenter
+from prosopon.models.swap.types import SourceFace
 
 _FINEST = 4
 """Pixels of the raster, along each side, for one of the segmenter's."""
@@ -34,9 +36,17 @@ class Uncovered:
     left: RGBImage | None
 
 
-def bared(picture: RGBImage, dense: Float32) -> Uncovered:
-    """`uncovered` by what the project's own segmenter sees before a face with points ``(68, 2)``."""
-    return uncovered(picture, dense, segmenter().find(picture, dense))
+_KNOWN: WeakKeyDictionary[SourceFace, Uncovered] = WeakKeyDictionary()
+"""Of the faces that are in use: a film puts one into every frame."""
+
+
+def bared(source: SourceFace) -> Uncovered:
+    """`uncovered`, by what the project's own segmenter sees."""
+    found = _KNOWN.get(source)
+    if found is None:
+        dense = source.geometry.dense
+        found = _KNOWN[source] = uncovered(source.picture, dense, segmenter().find(source.picture, dense))
+    return found
 
 
 def uncovered(picture: RGBImage, dense: Float32, front: Front) -> Uncovered:

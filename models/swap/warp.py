@@ -42,7 +42,7 @@ def _replace(frame: RGBImage, replacement: Replacement) -> None:
         return
     small = region.shrunk(frame)
     front = segmenter().find(frame, replacement.target.dense).on(region)
-    bare = bared(replacement.source.picture, replacement.source.geometry.dense)
+    bare = bared(replacement.source)
     replacement = replace(replacement, source=replace(replacement.source, picture=bare.picture))
     mouth = mask.kept_mouth(target[:68], source[:68])
     wanted = identity.with_proportions(target, source, _PROPORTIONS, not mouth)

@@ -10,7 +10,7 @@ from prosopon.models.swap.occlusion import segmenter
 from prosopon.models.swap.paint import Window, paint
 from prosopon.models.swap.region import region_around, sampled
 from prosopon.models.swap.types import FaceGeometry
-from prosopon.models.swap.uncover import bared
+from prosopon.models.swap.uncover import uncovered
 
 _FAR = 0.45
 """Over which part of the distance between the eyes light is averaged."""
@@ -31,7 +31,8 @@ def put_back(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Floa
     points = region.to_small(vertices)
     unit = geometry.interocular(points)
     places = region.places(matrix)
-    bare = bared(face, mapped(target.dense, matrix))
+    drawn_dense = mapped(target.dense, matrix)
+    bare = uncovered(face, drawn_dense, segmenter().find(face, drawn_dense))
     face = bare.picture
     drawn = sampled(face, places)
     foreign = (

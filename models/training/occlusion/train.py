@@ -1,19 +1,17 @@
 """Training the segmenter on what `models.training.occlusion.dataset` rendered, for as long as it is given.
 
-    python -m prosopon.models.training.occlusion.train --data /tmp/occlusion --minutes 20
-    python -m prosopon.models.training.occlusion.train --data /tmp/occlusion --teach
-    python -m prosopon.models.training.occlusion.train --data /tmp/occlusion --minutes 40 \\
-        --out models/weights/occlusion.onnx
+    python -m prosopon.models.training.occlusion.train --data /tmp/occlusion --out models/weights/occlusion.onnx
 
-The first run learns from what the mesh and the skin tell; `--teach` lets it say what the pictures show by themselves
-(`labels.refined`), and the second run starts over with that. A run that was stopped goes on where it was; the rate
-falls with the time that is spent. `--out` writes the running average of the weights.
+At first it learns from what the mesh and the skin tell of the pictures themselves; after `_TAUGHT` of the time the
+network says what they show (`labels.refined`), and goes on with that. A run that was stopped goes on where it was; the
+rate falls with the time that is spent. `--out` writes the running average of the weights.
 """
 
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -33,8 +31,10 @@ from prosopon.models.training.occlusion.occluders import KINDS
 
 BATCH = 48
 _RATE, _WARM = 2e-3, 0.04
-_SAVED = 60.0
-"""Seconds between checkpoints."""
+_TAUGHT = 0.3
+"""Share of the time after which the network corrects the labels."""
+_SAVED, _VALIDATED = 60.0, 600.0
+"""Seconds between checkpoints, and between validations."""
 _THING = 0.02
 """Share of a thing in a pixel from which the pixel is known for certain."""
 _WEIGHTS = (1.0, 0.35, 0.0, 1.0)
@@ -189,37 +189,33 @@ def rate(spent: float) -> float:
 
 
 def teach(data: Path, network: torch.nn.Module) -> None:
-    """Write what the network sees in the faces' own pictures into the labels."""
-    faces = Faces(data)
-    labels = np.load(data / "labels.npy")
+    """Write what the network sees in the faces' own pictures into the labels of those that were rendered on."""
+    faces, labels = Faces(data), np.load(data / "labels.npy")
+    used = np.unique(np.concatenate([Renderings(data, part).index for part in ("shard", "held_out")]))
     network.eval()
-    for index in range(len(faces)):
-        face = faces[index]
-        matrix = aligned(face)
-        grid = to_crops(torch.from_numpy(matrix)[None], None)
-        picture = torch.from_numpy(face.pixels).permute(2, 0, 1).float()[None]
-        chip = F.grid_sample(picture, grid, padding_mode="border", align_corners=True)
-        with torch.inference_mode():
-            both = network(torch.cat([chip, chip.flip(3)])).sigmoid()
-        found = ((both[:1] + both[1:].flip(3)) / 2)[0, 0].numpy()
-        ys, xs = np.mgrid[:SIDE, :SIDE].astype(np.float32)
-        places = np.stack([xs, ys], axis=-1) @ matrix[:, :2].T + matrix[:, 2]
-        seen = torch.from_numpy((places * 2 / (CROP.size - 1) - 1).astype(np.float32))[None]
-        front = F.grid_sample(
-            torch.from_numpy(found)[None, None], seen, padding_mode="border", align_corners=True
-        )
-        labels[index] = refined(labels[index], front[0, 0].numpy(), face)
+    options = {"flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, "borderMode": cv2.BORDER_REPLICATE}
+    for start in range(0, len(used), 64):
+        chosen = [(index, faces[index]) for index in used[start : start + 64].tolist()]
+        matrices = [aligned(face) for _, face in chosen]
+        size = (CROP.size, CROP.size)
+        chips = [
+            cv2.warpAffine(face.pixels, matrix, size, borderMode=cv2.BORDER_REPLICATE)
+            for (_, face), matrix in zip(chosen, matrices, strict=True)
+        ]
+        batch = torch.from_numpy(np.stack(chips)).permute(0, 3, 1, 2).float()
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            found = network(batch).float().sigmoid()[:, 0].numpy()
+        for (index, face), matrix, front in zip(chosen, matrices, found, strict=True):
+            seen = cv2.warpAffine(front, matrix, (SIDE, SIDE), **options)
+            labels[index] = refined(labels[index], np.asarray(seen, np.float32), face)
     np.save(data / "labels_taught.npy", labels)
-    print(np.bincount(labels[::10].ravel(), minlength=4) / labels[::10].size)
+    print(np.bincount(labels[used[::10]].ravel(), minlength=4) / labels[used[::10]].size)
 
 
 def main(
     data: Annotated[Path, typer.Option(help="What models.training.occlusion.dataset wrote")],
-    minutes: Annotated[float, typer.Option(help="Of this run, those before it was stopped counted in")] = 40,
-    teach_: Annotated[
-        bool, typer.Option("--teach", help="Write labels_taught.npy by the first run's network")
-    ] = False,
-    out: Annotated[Path | None, typer.Option(help="The ONNX file to write")] = None,
+    out: Annotated[Path, typer.Option(help="The ONNX file to write")],
+    minutes: Annotated[float, typer.Option(help="Those before it was stopped counted in")] = 40,
     threads: int = 1,
     seed: int = 0,
 ) -> None:
@@ -227,14 +223,8 @@ def main(
     torch.manual_seed(seed)
     network = OcclusionNet().to(memory_format=torch.channels_last)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.998), use_buffers=True)
-    first = data / "first.pt"
-    if teach_:
-        average.load_state_dict(torch.load(first)["average"])
-        teach(data, average.module)
-        return
-    second = (data / "labels_taught.npy").exists()
-    checkpoint = data / "second.pt" if second else first
-    labels = np.load(data / ("labels_taught.npy" if second else "labels.npy"))
+    checkpoint, taught = data / "checkpoint.pt", data / "labels_taught.npy"
+    labels = np.load(taught if taught.exists() else data / "labels.npy")
     optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=0.02)
     spent, steps = 0.0, 0
     if checkpoint.exists():
@@ -245,25 +235,26 @@ def main(
         spent, steps = saved["spent"], saved["steps"]
     generator = torch.Generator().manual_seed(seed + steps)
     random = np.random.default_rng(seed + steps)
-    checked = Batches(data, labels, "held_out")
-    batches = Batches(data, labels, "shard")
-    print(
-        f"{sum(p.numel() for p in network.parameters()):,} weights, {len(batches.renderings):,} pictures",
-        flush=True,
-    )
-    began, last, losses = time.monotonic() - spent, time.monotonic(), []
-    while spent < 60 * minutes:
+    checked, batches = (Batches(data, labels, part) for part in ("held_out", "shard"))
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    print(f"{weights:,} weights, {len(batches.renderings):,} pictures", flush=True)
+    whole, began, last = 60 * minutes, time.monotonic() - spent, time.monotonic()
+    validated, losses = spent, []
+    while spent < whole:
+        if spent > _TAUGHT * whole and not taught.exists():
+            print(validate(average.module, checked), flush=True)
+            teach(data, average.module)
+            checked.labels = batches.labels = np.load(taught)
+            began = time.monotonic() - spent
         for group in optimizer.param_groups:
-            group["lr"] = rate(spent / (60 * minutes))
+            group["lr"] = rate(spent / whole)
         rows = np.sort(random.choice(len(batches.renderings), BATCH, replace=False))
         chips, aim, weight, _ = batches.take(rows, generator)
         chips = worn(relit(chips, generator), generator).contiguous(memory_format=torch.channels_last)
         network.train()
         with torch.autocast("cpu", torch.bfloat16):
             logits = network(chips)
-        loss = (
-            F.binary_cross_entropy_with_logits(logits.float(), aim, reduction="none") * weight
-        ).sum() / weight.sum()
+        loss = F.binary_cross_entropy_with_logits(logits.float(), aim, weight, reduction="sum") / weight.sum()
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -271,7 +262,7 @@ def main(
         average.update_parameters(network)
         losses.append(float(loss.detach()))
         steps, spent = steps + 1, time.monotonic() - began
-        if time.monotonic() - last > _SAVED or spent >= 60 * minutes:
+        if time.monotonic() - last > _SAVED or spent >= whole:
             last = time.monotonic()
             state = {"network": network.state_dict(), "average": average.state_dict()}
             state |= {"optimizer": optimizer.state_dict(), "spent": spent, "steps": steps}
@@ -279,15 +270,14 @@ def main(
             checkpoint.with_suffix(".new").replace(checkpoint)
             print(f"{spent / 60:.1f} min, {steps} steps, loss {np.mean(losses):.4f}", flush=True)
             losses = []
-            if steps // 1000 != (steps - 300) // 1000:
+            if spent - validated > _VALIDATED:
+                validated = spent
                 print(validate(average.module, checked), flush=True)
-            found = len(list(data.glob("shard*_index.npy")))
-            if found > len(batches.renderings.ends):
+            if len(list(data.glob("shard*_index.npy"))) > len(batches.renderings.ends):
                 batches.renderings = Renderings(data, "shard")
     print(validate(average.module, checked))
-    if out is not None:
-        out.write_bytes(to_onnx(average.module))
-        print(f"{out.stat().st_size:,} bytes")
+    out.write_bytes(to_onnx(average.module))
+    print(f"{out.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":
