@@ -18,6 +18,7 @@ from prosopon.models.swap.region import Region
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "occlusion.onnx"
 """The committed weights."""
+SUMMARY = "Prosopon's own segmenter of what lies before a face"
 
 # Eyes, nose and mouth corners by iBUG's points: the whole forehead and a little more than the chin are in view.
 CROP = CropSpec(128, ((46.5, 53.5), (80.5, 53.5), (63.5, 72.5), (49.7, 88.2), (77.3, 88.2)))

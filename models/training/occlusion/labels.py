@@ -60,13 +60,14 @@ def known(face: Face) -> Label:
 def refined(labels: Label, front: Float32, face: Face) -> Label:
     """Labels with a network's answer in them. front: ``(160, 160)`` 0..1, its probability that no face is seen."""
     where = view(face)
-    inside = labels != Known.OTHER
+    # Beards are part of a face, and a network that was never told takes them for scarves: there it is not asked.
+    bearded = (where.y > 0.5) | ((np.abs(where.x) > 0.75) & (where.y > 0.1))
+    mine = (labels == Known.FACE) | (labels == Known.PERHAPS_FACE)
     result = labels.copy()
-    doubted = (labels != Known.OTHER) & (front > 0.5)
+    doubted = (labels != Known.OTHER) & (front > 0.5) & ~bearded
     result[doubted] = Known.UNKNOWN
-    # Beards are part of a face, and a network that was never told takes them for scarves.
-    result[doubted & (front > _FRONT) & (where.y < 0.55)] = Known.OTHER
-    result[inside & (front < _FACE) & (labels != Known.UNKNOWN)] = Known.FACE
+    result[doubted & (front > _FRONT)] = Known.OTHER
+    result[mine & (front < _FACE)] = Known.FACE
     result[(labels == Known.UNKNOWN) & (front < 0.1) & (where.y < 0.9)] = Known.FACE
     return _framed(result)
 
