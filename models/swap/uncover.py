@@ -61,7 +61,7 @@ def uncovered(picture: RGBImage, dense: Float32, front: Front) -> Uncovered:
     size = (side, side)
     inside = geometry.outline(points, size).astype(np.float32) / np.float32(255)
     wide = np.asarray(cv2.resize(front.chip, size, interpolation=cv2.INTER_CUBIC), np.float32)
-    solid = np.asarray(cv2.dilate((wide > 0.5).astype(np.float32), disc(_WITHIN * unit)), np.float32)
+    solid = np.asarray(cv2.dilate((wide > 0.4).astype(np.float32), disc(_WITHIN * unit)), np.float32)
     soft = blur(solid, 0.015 * unit)
     covered = np.asarray(np.maximum(soft, np.clip(wide, 0, 1)) * inside, np.float32)
     if float(covered.sum()) < _LEAST * float(inside.sum()):

@@ -109,7 +109,7 @@ class Batches:
         weight = torch.where(thing, torch.maximum(weight, (alpha > 0.9).float()), weight)
         # Thin things would be outweighed by what they lie on.
         area = thing.float().sum((1, 2, 3), keepdim=True)
-        weight = weight * torch.where(thing, (1500 / (area + 1)).clamp(1, 4), torch.ones(()))
+        weight = weight * torch.where(thing, (6000 / (area + 1)).clamp(1, 5), torch.ones(()))
         chips = F.grid_sample(
             torch.from_numpy(pixels).permute(0, 3, 1, 2).float(),
             grid,

@@ -67,7 +67,9 @@ def refined(labels: Label, front: Float32, face: Face) -> Label:
     doubted = (labels != Known.OTHER) & (front > 0.5) & ~bearded
     result[doubted] = Known.UNKNOWN
     result[doubted & (front > _FRONT)] = Known.OTHER
-    result[mine & (front < _FACE)] = Known.FACE
+    # Frames of glasses are the hardest to see: what is no skin around the eyes stays in doubt.
+    around_eyes = (np.abs(where.y) < 0.5) & (face.skin < _SKIN)
+    result[mine & (front < _FACE) & ~around_eyes] = Known.FACE
     result[(labels == Known.UNKNOWN) & (front < 0.1) & (where.y < 0.9)] = Known.FACE
     return _framed(result)
 

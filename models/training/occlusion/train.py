@@ -2,7 +2,7 @@
 
     python -m prosopon.models.training.occlusion.train --data /tmp/occlusion --out models/weights/occlusion.onnx
 
-At first it learns from what the mesh and the skin tell of the pictures themselves; after `_TAUGHT` of the time the
+At first it learns from what the mesh and the skin tell of the pictures themselves; after each `_TAUGHT` of the time the
 network says what they show (`labels.refined`), and goes on with that. A run that was stopped goes on where it was; the
 rate falls with the time that is spent. `--out` writes the running average of the weights.
 """
@@ -30,8 +30,8 @@ from prosopon.models.training.occlusion.network import OcclusionNet, to_onnx
 
 BATCH = 48
 _RATE, _WARM = 2e-3, 0.04
-_TAUGHT = 0.3
-"""Share of the time after which the network corrects the labels."""
+_TAUGHT = (0.3, 0.7)
+"""Shares of the time after which the network corrects the labels."""
 _SAVED, _CHECKED = 60.0, 600.0
 """Seconds between checkpoints, and between validations."""
 
@@ -106,13 +106,13 @@ def main(
     checkpoint, taught = data / "checkpoint.pt", data / "labels_taught.npy"
     labels = np.load(taught if taught.exists() else data / "labels.npy")
     optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=0.02)
-    spent, steps = 0.0, 0
+    spent, steps, lessons = 0.0, 0, 0
     if checkpoint.exists():
         saved: dict[str, Any] = torch.load(checkpoint)
         network.load_state_dict(saved["network"])
         average.load_state_dict(saved["average"])
         optimizer.load_state_dict(saved["optimizer"])
-        spent, steps = saved["spent"], saved["steps"]
+        spent, steps, lessons = saved["spent"], saved["steps"], saved["lessons"]
     generator = torch.Generator().manual_seed(seed + steps)
     random = np.random.default_rng(seed + steps)
     checked, batches = (Batches(data, labels, part) for part in ("held_out", "shard"))
@@ -121,11 +121,11 @@ def main(
     whole, began, last = 60 * minutes, time.monotonic() - spent, time.monotonic()
     checked_at, losses = spent, []
     while spent < whole:
-        if spent > _TAUGHT * whole and not taught.exists():
+        if lessons < len(_TAUGHT) and spent > _TAUGHT[lessons] * whole:
             print(validated(average.module, checked), flush=True)
             teach(data, average.module)
             checked.labels = batches.labels = np.load(taught)
-            began = time.monotonic() - spent
+            began, lessons = time.monotonic() - spent, lessons + 1
         for group in optimizer.param_groups:
             group["lr"] = rate(spent / whole)
         rows = np.sort(random.choice(len(batches.renderings), BATCH, replace=False))
@@ -145,7 +145,7 @@ def main(
         if time.monotonic() - last > _SAVED or spent >= whole:
             last = time.monotonic()
             state = {"network": network.state_dict(), "average": average.state_dict()}
-            state |= {"optimizer": optimizer.state_dict(), "spent": spent, "steps": steps}
+            state |= {"optimizer": optimizer.state_dict(), "spent": spent, "steps": steps, "lessons": lessons}
             torch.save(state, checkpoint.with_suffix(".new"))
             checkpoint.with_suffix(".new").replace(checkpoint)
             print(f"{spent / 60:.1f} min, {steps} steps, loss {np.mean(losses):.4f}", flush=True)
