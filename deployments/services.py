@@ -4,7 +4,7 @@ Every method may raise what `serving.calls.call` raises; where a deployment answ
 `ImageError`. Nothing that is not named here can be called from afar.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -146,7 +146,9 @@ class GeneratorService(Protocol):
 
 
 class VideoEncoderService(Protocol):
-    async def encode(self, film: FilmRequest) -> bytes: ...
+    def encode(self, film: FilmRequest) -> AsyncGenerator[int | bytes, None]:
+        """How many of its pictures are made, again and again, and at last the film's file."""
+        ...
 
 
 class InverterService(Protocol):

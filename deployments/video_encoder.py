@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -35,12 +35,14 @@ class VideoEncoder:
         self._generator = remote(generator, GeneratorService)
         self._executor = ThreadPoolExecutor(settings.concurrent_batches, thread_name_prefix="encode")
 
-    async def encode(self, film: FilmRequest) -> bytes:
-        """The film's file. Its latents must fit the generator. Raises what `call` raises."""
+    async def encode(self, film: FilmRequest) -> AsyncGenerator[int | bytes, None]:
+        """How many pictures are made, after each, and at last the film's file. Its latents must fit the generator.
+        Raises what `call` raises."""
         morph = Morph.of(film.frames, film.linear)
         with FilmWriter(film.format, film.dim, film.fps, morph.order, film.kbitrate) as writer:
             waiting = iter(morph.amounts)
             ahead: deque[asyncio.Task[RGBImage]] = deque()
+            made = 0
             try:
                 while True:
                     for amount in waiting:
@@ -48,10 +50,13 @@ class VideoEncoder:
                         if len(ahead) >= _AHEAD:
                             break
                     if not ahead:
-                        return await self._run(writer.finish)
+                        break
                     picture = await ahead[0]
                     ahead.popleft()
                     await self._run(lambda picture=picture: writer.add(picture))  # type: ignore[misc]
+                    made += 1
+                    yield made
+                yield await self._run(writer.finish)
             finally:
                 for task in ahead:
                     task.cancel()

@@ -1,7 +1,7 @@
 """Calling deployments: what may be tried again is, and what cannot be had is said in one of two ways."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -15,6 +15,14 @@ from prosopon.deployments.state.errors import StateError
 # A killed replica is back within a few seconds (process start, imports, model load).
 _PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 2.0, 4.0)
 _REPLICA_GONE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+_OF_RAY = (
+    BackPressureError,
+    RayActorError,
+    DeploymentUnavailableError,
+    ReplicaUnavailableError,
+    grpc.RpcError,
+    RayTaskError,
+)
 
 
 class Overloaded(Exception):
@@ -71,28 +79,51 @@ async def call(method: Any, *args: Any) -> Any:
     for pause in (*_PAUSES, None):
         response = method.remote(*args)
         try:
-            answer = await response
+            return _answered(await response)
         except asyncio.CancelledError:
             # Whoever asked is gone: what was asked for need not be made.
             response.cancel()
             raise
-        except BackPressureError as error:
-            raise Overloaded(str(error)) from error
-        except (RayActorError, DeploymentUnavailableError, ReplicaUnavailableError, grpc.RpcError) as error:
-            if isinstance(error, grpc.RpcError) and error.code() not in _REPLICA_GONE:
-                raise ModelFailed(str(error)) from error
-            if pause is None:
-                raise Unavailable(str(error)) from error
-            await asyncio.sleep(pause)
-        except RayTaskError as error:
-            cause = error.cause
-            if isinstance(cause, (StateError, Overloaded, Unavailable)):
-                raise cause from None
-            raise ModelFailed(str(cause)) from error
-        else:
-            if isinstance(answer, Rejected):
-                raise answer.error()
-            if isinstance(answer, StateError):
-                raise answer
-            return answer
+        except _OF_RAY as error:
+            await _before_another(error, pause)
     raise AssertionError("unreachable")
+
+
+async def stream(method: Any, *args: Any) -> AsyncGenerator[Any, None]:
+    """What a deployment's method yields, of a handle that streams: as `call`, which says what is raised. Where its
+    replica died meanwhile everything is yielded anew, from the beginning."""
+    for pause in (*_PAUSES, None):
+        response = method.remote(*args)
+        try:
+            async for answer in response:
+                yield _answered(answer)
+            return
+        except (asyncio.CancelledError, GeneratorExit):
+            response.cancel()
+            raise
+        except _OF_RAY as error:
+            await _before_another(error, pause)
+
+
+def _answered(answer: Any) -> Any:
+    if isinstance(answer, Rejected):
+        raise answer.error()
+    if isinstance(answer, StateError):
+        raise answer
+    return answer
+
+
+async def _before_another(error: Exception, pause: float | None) -> None:
+    """Wait before another attempt; None where there is none. Raises what callers get where that would not help."""
+    if isinstance(error, BackPressureError):
+        raise Overloaded(str(error)) from error
+    if isinstance(error, RayTaskError):
+        cause = error.cause
+        if isinstance(cause, (StateError, Overloaded, Unavailable)):
+            raise cause from None
+        raise ModelFailed(str(cause)) from error
+    if isinstance(error, grpc.RpcError) and error.code() not in _REPLICA_GONE:
+        raise ModelFailed(str(error)) from error
+    if pause is None:
+        raise Unavailable(str(error)) from error
+    await asyncio.sleep(pause)

@@ -6,6 +6,7 @@ same; the claim of a process that died runs out by itself.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -30,6 +31,14 @@ RESULT = JobKind(
     until="claimed",
     output="blob",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a result is. made: what whoever makes it has told, pictures of a film for instance."""
+
+    ready: bool
+    made: int
 
 
 class ResultCache:
@@ -73,6 +82,19 @@ class ResultCache:
     def renew(self, key: str, claimant: UUID) -> bool:
         """To be called well within `CLAIM` while the work goes on."""
         return self._jobs.renew(Hold(key, claimant))
+
+    def advance(self, key: str, claimant: UUID, made: int) -> bool:
+        """Put on record how much of it is made. False where the claim is lost."""
+        return self._jobs.renew(Hold(key, claimant), progress=made)
+
+    def standing(self, key: str) -> Standing | None:
+        """None where it is not there and nobody makes it."""
+        query = sa.select(_results.c.blob, _results.c.progress).where(
+            _results.c.key == key, sa.or_(_results.c.blob.is_not(None), sa.not_(self._jobs.free()))
+        )
+        with self._records.read() as db:
+            row = db.execute(query).one_or_none()
+        return None if row is None else Standing(row.blob is not None, row.progress or 0)
 
     def abandon(self, key: str, claimant: UUID) -> None:
         """Give the claim up without a result."""

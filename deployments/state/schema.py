@@ -214,6 +214,9 @@ results = sa.Table(
     sa.Column("used", Time(), nullable=False),
     sa.Column("claimed", Time(), comment="until when somebody computes it"),
     sa.Column("claimant", sa.Uuid),
+    sa.Column(
+        "progress", sa.Integer, comment="pictures of a film that are made; null of what is told nothing of"
+    ),
     sa.Index(None, "used"),
     sa.Index(None, "blob"),
 )

@@ -1,5 +1,6 @@
 """Error rates of verification: pairs of one person and of two."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,9 @@ from prosopon.models.evaluation.sets import common, labels_of
 from prosopon.models.faces.detections import Float32
 
 FALSE_MATCH_RATES = (1e-2, 1e-3, 1e-4)
+
+Places = tuple[NDArray[np.intp], NDArray[np.intp]]
+"""Of the first and of the second picture of pairs, in a set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +30,29 @@ def distances(a: Float32, b: Float32) -> Float32:
     return found
 
 
-def all_pairs(embeddings: Float32) -> Float32:
-    """Distances of all pairs of one set, each once, in the order of `np.triu_indices`."""
-    found: Float32 = distances(embeddings, embeddings)[np.triu_indices(len(embeddings), 1)]
-    return found
-
-
 def pairs_of(embedded: Embedded) -> Pairs:
-    """All pairs of a set, by whose they are."""
-    people = np.array([portrait.person for portrait in embedded.portraits])
+    """All pairs of a set, each once, by whose they are."""
+    people = np.array(whose(embedded))
     first, second = np.triu_indices(len(people), 1)
-    same, found = people[first] == people[second], all_pairs(embedded.embeddings)
+    same = people[first] == people[second]
+    found = distances(embedded.embeddings, embedded.embeddings)[first, second]
     return Pairs(found[same], found[~same])
+
+
+def whose(embedded: Embedded) -> list[str]:
+    return [portrait.person for portrait in embedded.portraits]
+
+
+def strangers_of(people: Sequence[str], members: NDArray[np.intp] | None = None) -> Places:
+    """Places of all pairs of two people, each once, as a matrix is indexed.
+
+    people: who each picture shows; members: places of the pictures that are paired, all of them without.
+    """
+    names = np.array(people)
+    members = np.arange(len(names)) if members is None else members
+    first, second = (members[ends] for ends in np.triu_indices(len(members), 1))
+    apart = names[first] != names[second]
+    return first[apart], second[apart]
 
 
 def genuine_between(enrolled: Embedded, probes: Embedded) -> Float32:
@@ -98,10 +113,8 @@ def groups(embedded: Embedded, least: int = 10) -> list[tuple[str, str, NDArray[
 
 def by_group(embedded: Embedded) -> list[GroupRate]:
     """Pairs within every group of `groups`."""
-    matrix = distances(embedded.embeddings, embedded.embeddings)
+    matrix, people = distances(embedded.embeddings, embedded.embeddings), whose(embedded)
     return [
-        GroupRate(
-            kind, group, len(members), matrix[np.ix_(members, members)][np.triu_indices(len(members), 1)]
-        )
+        GroupRate(kind, group, len(members), matrix[strangers_of(people, members)])
         for kind, group, members in groups(embedded)
     ]

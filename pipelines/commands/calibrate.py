@@ -102,10 +102,10 @@ def _chosen(data: Path | None, strangers: Path | None) -> "PortraitSet":
 
 def _fitted(embedded: "Embedded") -> dict[str, Any]:
     """What is kept of the curve of similarity. Raises ValueError where the embeddings tell nobody apart."""
-    from prosopon.models.evaluation.verification import all_pairs
+    from prosopon.models.evaluation.verification import pairs_of
     from prosopon.models.matching.calibration import fit
 
-    impostors = all_pairs(embedded.embeddings)
+    impostors = pairs_of(embedded).impostors
     curve = fit(impostors)
     return {"c0": round(curve.c0, 4), "c1": round(curve.c1, 3), "impostor_pairs": len(impostors)}
 
@@ -145,12 +145,12 @@ def _show(
 
 def similarity_table(embedded: "Embedded", curve: "SimilarityCurve") -> "Table":
     """How often two people reach each similarity, over all pairs and within each group."""
-    from prosopon.models.evaluation.verification import all_pairs, by_group
+    from prosopon.models.evaluation.verification import by_group, pairs_of
     from prosopon.models.matching.calibration import ANCHORS
 
     people = len(embedded.portraits)
     shown = _table("a similarity", people, [str(step) for step, _ in ANCHORS], [rate for _, rate in ANCHORS])
-    rows = [("all", people, all_pairs(embedded.embeddings))]
+    rows = [("all", people, pairs_of(embedded).impostors)]
     rows += [(rate.group, rate.people, rate.impostors) for rate in by_group(embedded)]
     for name, count, impostors in rows:
         reached = curve.similarity(impostors)
@@ -163,7 +163,7 @@ def score_table(embedded: "Embedded", space: "FaceSpace") -> "Table":
     """How often two people reach each of FaceCheck's bands, over all pairs and within each group."""
     import numpy as np
 
-    from prosopon.models.evaluation.verification import groups
+    from prosopon.models.evaluation.verification import groups, strangers_of, whose
     from prosopon.models.matching.scores import BANDS
 
     vectors = space.project(embedded.embeddings)
@@ -171,9 +171,10 @@ def score_table(embedded: "Embedded", space: "FaceSpace") -> "Table":
     shown = _table(
         "a score", len(embedded.portraits), [str(least) for least, _ in BANDS], [r for _, r in BANDS]
     )
+    people = whose(embedded)
     everybody = [("", "all", np.arange(len(matrix)))]
     for _, name, members in everybody + groups(embedded):
-        within = matrix[np.ix_(members, members)][np.triu_indices(len(members), 1)]
+        within = matrix[strangers_of(people, members)]
         shares = (_share((within >= least).mean()) for least, _ in BANDS)
         shown.add_row(name, f"{len(members):,}", f"{len(within):,}", *shares)
     return shown
@@ -198,7 +199,7 @@ def _scores(
 ) -> dict[str, Any] | None:
     """FaceCheck's curve over plain distances, where there are pictures of the same people."""
     from prosopon.models.evaluation import sets
-    from prosopon.models.evaluation.verification import all_pairs, genuine_between, pairs_of
+    from prosopon.models.evaluation.verification import genuine_between, pairs_of
     from prosopon.models.matching.scores import as_entry, fit
 
     if people is not None:
@@ -209,4 +210,4 @@ def _scores(
         return None
     if strangers is None and data is not None and (data / "fairface_chips.tar").exists():
         embedded = embed(sets.chips(data, CHIPS))
-    return as_entry(fit(all_pairs(embedded.embeddings), genuine))
+    return as_entry(fit(pairs_of(embedded).impostors, genuine))

@@ -187,13 +187,13 @@ def _sets(embed: "Embedder", data: Path | None, people: Path | None) -> "list[tu
 
     from prosopon.models.evaluation import sets
     from prosopon.models.evaluation.degradations import DEGRADATIONS
-    from prosopon.models.evaluation.verification import Pairs, all_pairs, genuine_between, pairs_of
+    from prosopon.models.evaluation.verification import Pairs, genuine_between, pairs_of
 
     found = []
     if people is not None:
         found.append((people.resolve().name, pairs_of(embed(sets.people(people))), 0))
     if data is not None:
-        impostors = all_pairs(embed(sets.fairface(data)).embeddings)
+        impostors = pairs_of(embed(sets.fairface(data))).impostors
         enrolled, smiling = embed(sets.london(data, "neutral")), sets.london(data, "smiling")
         probes = {"smiling": embed(smiling)}
         for name, change in DEGRADATIONS.items():

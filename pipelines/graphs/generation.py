@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from uuid import UUID, uuid5
 
@@ -24,7 +24,7 @@ from prosopon.deployments.serving.remote import remote
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.latents import LatentStore
-from prosopon.deployments.state.results import ResultCache
+from prosopon.deployments.state.results import ResultCache, Standing
 from prosopon.models.faces.detections import Float32, PictureFormat, RGBImage
 from prosopon.models.generation.latents import (
     Latent,
@@ -41,7 +41,7 @@ from prosopon.models.pictures import encoding as pictures
 from prosopon.models.pictures import link_preview, video
 from prosopon.models.pictures.encoding import encode_picture
 from prosopon.models.pictures.link_preview import LinkPreview
-from prosopon.pipelines.graphs.results import Results
+from prosopon.pipelines.graphs.results import Make, Results, Tell
 
 _INVERSIONS = UUID("5f0c9a52-7d0b-4b0e-9a55-0d6f7f1b8a3e")
 """The namespace of ids that follow from a photograph (RFC 9562, section 5.5)."""
@@ -62,7 +62,7 @@ class Recipe:
 
     key: str
     media_type: str
-    make: Callable[[], Awaitable[bytes]]
+    make: Make
     queue: FairQueue
     """Where it waits for its turn."""
 
@@ -150,7 +150,7 @@ class Generation:
         if inverter is None:
             raise NoInversion
 
-        async def make() -> bytes:
+        async def make(_: Tell) -> bytes:
             answer = await inverter.invert(InversionRequest(image, align))
             if isinstance(answer, FaceMissing):
                 raise NoFace(answer.message)
@@ -175,6 +175,10 @@ class Generation:
         """Raises what `call` raises. Cancelled, the work ends unless somebody else waits for it too."""
         return await self._results.get(recipe.key, recipe.media_type, recipe.make, recipe.queue)
 
+    async def standing(self, recipe: Recipe) -> Standing | None:
+        """How far it is, whoever has asked for it; None where it is not there and nobody makes it."""
+        return await self._results.standing(recipe.key)
+
     async def computing(self) -> int:
         """How many results are being computed or waited for."""
         return await self._results.computing()
@@ -183,7 +187,7 @@ class Generation:
         """A face of `dim` pixels."""
         request = PictureRequest(mixture, dim)
 
-        async def make() -> bytes:
+        async def make(_: Tell) -> bytes:
             return await self._generator.picture(request, format)
 
         key = self._key(pictures.VERSION, "face", _named(mixture), dim, format)
@@ -192,8 +196,15 @@ class Generation:
     def film(self, film: FilmRequest) -> Recipe:
         """A morph."""
 
-        async def make() -> bytes:
-            return await self._encoder.encode(film)
+        async def make(tell: Tell) -> bytes:
+            file = b""
+            async with aclosing(self._encoder.encode(film)) as told:
+                async for made in told:
+                    if isinstance(made, bytes):
+                        file = made
+                    else:
+                        await tell(made)
+            return file
 
         ends = [film.start.digest, film.end.digest]
         bits = film.kbitrate if film.format == "mp4" else None
@@ -205,7 +216,7 @@ class Generation:
         """start + end = midpoint, as a jpg."""
         layout = LinkPreview(width)
 
-        async def make() -> bytes:
+        async def make(_: Tell) -> bytes:
             wanted = (
                 PictureRequest((Part(start),), layout.end),
                 PictureRequest((Part(end),), layout.end),

@@ -1,6 +1,8 @@
 """One computation for many who ask for the same: within this process they share a task, across processes a claim."""
 
 import asyncio
+import logging
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,11 +14,21 @@ from prosopon.deployments.serving.contexts import context_apart
 from prosopon.deployments.serving.fair_queue import FairQueue, caller
 from prosopon.deployments.serving.renewal import renewed
 from prosopon.deployments.state.blobs import Blob
-from prosopon.deployments.state.results import CLAIM, ResultCache
+from prosopon.deployments.state.results import CLAIM, ResultCache, Standing
+
+logger = logging.getLogger("ray.serve")
 
 _LOOK_AGAIN_SECONDS = 0.2
+_TELL_SECONDS = 0.5
+"""How often what is made of a result is put on record."""
 _MOST_LOOKED_FOR = 4
 """Results that are looked for at once, beyond which who would be refused if there were none is refused unlooked."""
+
+
+Tell = Callable[[int], Awaitable[None]]
+"""Takes how much of a result is made."""
+Make = Callable[[Tell], Awaitable[bytes]]
+"""Makes a result, and may tell how far it is."""
 
 
 @dataclass(slots=True)
@@ -38,9 +50,7 @@ class Results:
             tag_keys=("outcome",),
         )
 
-    async def get(
-        self, key: str, media_type: str, make: Callable[[], Awaitable[bytes]], queue: FairQueue
-    ) -> Blob:
+    async def get(self, key: str, media_type: str, make: Make, queue: FairQueue) -> Blob:
         """The result. Raises what `make` raises, or `Overloaded` where it is not there and the queue is full.
 
         The queue is asked before anything is written: to be refused takes no transaction. Where many of its caller's
@@ -70,6 +80,10 @@ class Results:
                 self._land(key, flight)
                 flight.task.cancel()
 
+    async def standing(self, key: str) -> Standing | None:
+        """How far it is, whichever process makes it; None where it is not there and nobody makes it."""
+        return await asyncio.to_thread(self._cache.standing, key)
+
     async def computing(self) -> int:
         """How many results are being computed or waited for, in all processes."""
         return await asyncio.to_thread(self._cache.computing)
@@ -79,9 +93,7 @@ class Results:
             del self._flights[key]
             self._looked_for.discard(key)
 
-    async def _find_or_make(
-        self, key: str, media_type: str, make: Callable[[], Awaitable[bytes]], queue: FairQueue
-    ) -> Blob:
+    async def _find_or_make(self, key: str, media_type: str, make: Make, queue: FairQueue) -> Blob:
         claimant = uuid.uuid4()
         while True:
             found = await asyncio.to_thread(self._cache.find, key)
@@ -94,13 +106,23 @@ class Results:
                     return await self._make(key, claimant, media_type, make)
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
-    async def _make(
-        self, key: str, claimant: uuid.UUID, media_type: str, make: Callable[[], Awaitable[bytes]]
-    ) -> Blob:
+    async def _make(self, key: str, claimant: uuid.UUID, media_type: str, make: Make) -> Blob:
+        told = time.monotonic()
+
+        async def tell(made: int) -> None:
+            nonlocal told
+            if time.monotonic() - told < _TELL_SECONDS:
+                return
+            told = time.monotonic()
+            try:
+                await asyncio.to_thread(self._cache.advance, key, claimant, made)
+            except Exception:  # Who asks is told a little late; the work goes on.
+                logger.exception("progress could not be recorded")
+
         renew = partial(asyncio.to_thread, self._cache.renew, key, claimant)
         try:
             async with renewed(renew, CLAIM.total_seconds()):  # A lost claim costs time only.
-                blob = Blob(await make(), media_type)
+                blob = Blob(await make(tell), media_type)
                 await asyncio.to_thread(self._cache.store, key, claimant, blob)
             self._outcomes.inc(tags={"outcome": "made"})
             return blob

@@ -10,7 +10,7 @@ from prosopon.configs.settings import DetectionSettings, ModelSettings
 from prosopon.models.evaluation.degradations import DEGRADATIONS, blurred, shrunk
 from prosopon.models.evaluation.embedded import Change
 from prosopon.models.evaluation.sets import PortraitSet, fairface, london
-from prosopon.models.evaluation.verification import all_pairs, threshold_at
+from prosopon.models.evaluation.verification import distances, strangers_of, threshold_at
 from prosopon.models.faces.attributes.quality import WEIGHTS, QualityNet
 from prosopon.models.load import load_detector, load_embedder
 from prosopon.models.matching.calibration import load_similarity
@@ -53,8 +53,8 @@ def look(portraits: PortraitSet, change: Change | None = None) -> tuple[list[str
 def main() -> None:
     data = require(DATA)
     similarity = load_similarity(_MODELS, _EMBEDDER.fingerprint)
-    _, strangers, quality = look(fairface(data))
-    border = threshold_at(all_pairs(strangers), 1e-3)
+    names, strangers, quality = look(fairface(data))
+    border = threshold_at(distances(strangers, strangers)[strangers_of(names)], 1e-3)
     people, enrolled, clean = look(london(data, "neutral"))
     print(
         f"London, neutral: quality {np.mean(clean):.3f}, least {clean.min():.3f}; FairFace {quality.mean():.3f}"
@@ -70,18 +70,14 @@ def main() -> None:
         print(f"{name:12} {seen.mean():.3f}     {cosine.mean():.3f}    {(distance > border).mean():.3f}")
         apart.append(distance)
         trusted.append(seen[kept])
-    distances, qualities = np.concatenate(apart), np.concatenate(trusted)
+    far, qualities = np.concatenate(apart), np.concatenate(trusted)
     rank = lambda values: np.argsort(np.argsort(values))  # noqa: E731
-    print(
-        f"rank correlation of quality and distance: {np.corrcoef(rank(qualities), rank(-distances))[0, 1]:.3f}"
-    )
+    print(f"rank correlation of quality and distance: {np.corrcoef(rank(qualities), rank(-far))[0, 1]:.3f}")
     for share in REFUSED:
         taken = qualities >= np.quantile(qualities, share)
-        print(
-            f"the worst {share:.0%} refused: {(distances[taken] > border).mean():.4f} of true pairs are missed"
-        )
-    _, spoilt, quality = look(fairface(data), blurred(10))
-    everyone = similarity.similarity(all_pairs(spoilt)) >= 0.5
+        print(f"the worst {share:.0%} refused: {(far[taken] > border).mean():.4f} of true pairs are missed")
+    names, spoilt, quality = look(fairface(data), blurred(10))
+    everyone = similarity.similarity(distances(spoilt, spoilt)[strangers_of(names)]) >= 0.5
     print(
         f"strangers, blurred by sigma 10: quality {quality.mean():.3f}, {everyone.mean():.4f} of pairs match at 0.5"
     )

@@ -12,6 +12,7 @@ from tests.benchmarks.serving import Server, serving_at
 from tests.browser.chromium import browser
 from tests.browser.console import Console, console, folder_of_shots
 from tests.conformance.facecheck_client import fill_archive
+from tests.support.grafana import grafana
 from tests.support.in_process import Listening
 
 PEOPLE = 60
@@ -30,13 +31,24 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="package")
-def index(tmp_path_factory: pytest.TempPathFactory, london: list[Path]) -> Iterator[Server]:
-    """A server that searches, with Ray's dashboard; its index holds one picture of each of some people."""
+def monitoring() -> Iterator[str]:
+    """The URL of what stands for Grafana and Prometheus."""
+    with grafana() as url:
+        yield url
+
+
+@pytest.fixture(scope="package")
+def index(tmp_path_factory: pytest.TempPathFactory, london: list[Path], monitoring: str) -> Iterator[Server]:
+    """A server that searches, with Ray's dashboard, which knows of a Grafana; its index holds one picture of each of
+    some people."""
     home = tmp_path_factory.mktemp("index")
     pages = [(path, ArchivedFace(f"https://example.org/{path.stem}")) for path in london[:PEOPLE]]
     fill_archive(home, pages)
-    with serving_at(home, {"apis": ["facecheck"]}, dashboard=True) as server:
-        yield server
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("RAY_GRAFANA_HOST", monitoring)
+        environment.setenv("RAY_PROMETHEUS_HOST", monitoring)
+        with serving_at(home, {"apis": ["facecheck"]}, dashboard=True) as server:
+            yield server
 
 
 @pytest.fixture

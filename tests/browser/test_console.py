@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import subprocess
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -427,6 +428,24 @@ def test_a_film_is_made_shown_and_downloaded(open_console: OpenConsole, format: 
     else:
         with Image.open(saved) as film:
             assert (getattr(film, "n_frames", 1), film.size) == (8, (128, 128))
+
+
+def test_a_film_tells_how_far_it_is_in_every_tab_that_asks_for_it(open_console: OpenConsole) -> None:
+    consoles = [open_console(), open_console()]
+    seed = str(uuid.uuid4().int % 10**8)
+    for console in consoles:
+        console.open(f"faces?from=value:Ann&to=seed:{seed}")
+        console.page.get_by_label("Pixels", exact=True).fill("512")
+        console.page.get_by_label("Frames", exact=True).fill("48")
+        console.page.get_by_role("button", name="Make the film").click()
+    for console in consoles:
+        told = console.page.get_by_text(re.compile(r"^Frame by frame: \d+ %, about \d+ s left$"))
+        told.wait_for()
+        bar = console.page.get_by_role("progressbar")
+        assert 0 < float(bar.evaluate("bar => bar.value")) < 1
+    consoles[0].shot("faces_film_under_way")
+    for console in consoles:
+        console.page.locator(".film video").wait_for(timeout=120_000)
 
 
 def test_a_picture_becomes_a_latent_that_morphs(open_console: OpenConsole, london: list[Path]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -133,6 +134,30 @@ def test_when_the_client_leaves_the_work_stops(api: httpx.Client) -> None:
     with pytest.raises(httpx.ReadTimeout):
         api.get(path, timeout=1.5)
     assert settled(api), "101 pictures would take longer"
+
+
+def test_how_far_a_film_is(server: Server, api: httpx.Client) -> None:
+    path = film(f"followed-{uuid.uuid4()}", dim=256, frames=40)
+    asked = path.replace("/mp4/", "/mp4/progress/")
+    absent = {"state": "absent", "made": 0, "pictures": 21}  # 40 frames there and back.
+    assert api.get(asked).json() == absent
+
+    async def scenario() -> list[dict[str, Any]]:
+        told = []
+        async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
+            making = asyncio.create_task(client.get(path))
+            while not making.done():
+                told.append((await client.get(asked)).json())
+                await asyncio.sleep(0.2)
+            assert (await making).status_code == 200
+        return told
+
+    told = asyncio.run(scenario())
+    counted = [one["made"] for one in told if one["state"] == "making"]
+    assert counted == sorted(counted) and len(set(counted)) > 2 and counted[-1] <= 21
+    assert api.get(asked).json() == {"state": "ready", "made": 21, "pictures": 21}
+    assert api.get(asked.replace("/mp4/", "/gif/")).json() == absent, "another film"
+    assert api.get(asked.replace("/mp4/", "/avi/")).status_code == 400
 
 
 def test_when_one_of_two_clients_leaves_the_other_gets_the_film(server: Server, api: httpx.Client) -> None:

@@ -19,9 +19,11 @@ from prosopon.models.evaluation.embedded import Embedded, Embedder
 from prosopon.models.evaluation.verification import (
     Pairs,
     accuracy,
+    by_group,
     equal_error_rate,
     groups,
     pairs_of,
+    strangers_of,
     true_match_rate,
 )
 from prosopon.models.faces.attributes.liveness import Liveness
@@ -63,6 +65,14 @@ def test_pairs_go_by_whose_they_are_and_groups_by_race_and_sex() -> None:
     assert [(kind, name, members.tolist()) for kind, name, members in groups(known, 2)] == [
         ("race and sex", "x, Female", [0, 1, 3])
     ]
+    # Two pictures of one person are no false match.
+    assert [end.tolist() for end in strangers_of(["a", "a", "b", "c"], np.array([0, 1, 3]))] == [
+        [0, 1],
+        [3, 3],
+    ]
+    assert [len(rate.impostors) for rate in by_group(embedded(["a"] * 2 + [*"bcdefghij"], ["x"] * 11))] == [
+        54
+    ]
 
 
 def test_a_folder_of_people_and_what_is_none(tmp_path: Path) -> None:
@@ -82,7 +92,8 @@ def test_a_folder_of_people_and_what_is_none(tmp_path: Path) -> None:
 
 def test_the_public_sets_are_whole() -> None:
     require(DATA / "fairface")
-    assert len(sets.fairface(DATA).portraits) == 1200
+    fairface = sets.fairface(DATA).portraits
+    assert (len(fairface), len({portrait.person for portrait in fairface})) == (1200, 1185)
     assert len({p.person for p in sets.london(DATA, "neutral").portraits}) == 102
     chips = sets.chips(require(DATA / "fairface_chips.tar").parent, 5).portraits
     assert len(chips) == 5 and all(chip.labels.keys() == {"race", "sex", "age"} for chip in chips)

@@ -16,9 +16,9 @@ from prosopon.deployments.serving.fair_queue import FairQueue
 from prosopon.deployments.state.blobs import Blob, BlobStore
 from prosopon.deployments.state.database import Records, now
 from prosopon.deployments.state.latents import LatentStore
-from prosopon.deployments.state.results import CLAIM, ResultCache
+from prosopon.deployments.state.results import CLAIM, ResultCache, Standing
 from prosopon.models.generation.latents import Latent, latent_of_seed
-from prosopon.pipelines.graphs.results import Results
+from prosopon.pipelines.graphs.results import Results, Tell
 
 
 class Clock:
@@ -132,13 +132,53 @@ def test_the_claim_of_a_dead_process_runs_out_unless_it_is_renewed(cache: Result
     assert cache.find("a") == Blob(b"in time")
 
 
+def test_how_far_a_result_is_everybody_sees(cache: ResultCache, clock: Clock) -> None:
+    first, second = uuid4(), uuid4()
+    assert cache.standing("a") is None
+    assert cache.claim("a", first) and cache.standing("a") == Standing(False, 0)
+    assert cache.advance("a", first, 7) and not cache.advance("a", second, 99)
+    assert cache.standing("a") == Standing(False, 7)
+    clock.advance(2 * CLAIM)
+    assert cache.standing("a") is None, "nobody makes it any more"
+    assert cache.claim("a", second)
+    cache.store("a", second, Blob(b"film"))
+    found = cache.standing("a")
+    assert found is not None and found.ready
+
+
+def test_what_is_told_of_the_work_is_put_on_record(
+    cache: ResultCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prosopon.pipelines.graphs.results._TELL_SECONDS", 0)
+
+    async def scenario() -> None:
+        making, looking = Results(cache), Results(cache)
+        told, go_on = asyncio.Event(), asyncio.Event()
+
+        async def work(tell: Tell) -> bytes:
+            await tell(3)
+            told.set()
+            await go_on.wait()
+            return b"result"
+
+        asked = asyncio.create_task(making.get("a", "image/png", work, room()))
+        await told.wait()
+        assert await looking.standing("a") == Standing(False, 3)
+        go_on.set()
+        await asked
+        ended = await looking.standing("a")
+        assert ended is not None and ended.ready
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))
+
+
 class Work:
     """Something slow that counts how often it is done."""
 
     def __init__(self, seconds: float = 0.2) -> None:
         self.seconds, self.begun, self.done = seconds, 0, 0
 
-    async def __call__(self) -> bytes:
+    async def __call__(self, tell: Tell) -> bytes:
         self.begun += 1
         await asyncio.sleep(self.seconds)
         self.done += 1
@@ -193,7 +233,7 @@ def test_who_leaves_while_the_claim_is_made_leaves_no_claim(
 
 
 def test_a_failure_reaches_everybody_and_is_not_kept(cache: ResultCache) -> None:
-    async def fail() -> bytes:
+    async def fail(tell: Tell) -> bytes:
         await asyncio.sleep(0.1)
         raise ValueError("no")
 

@@ -26,7 +26,7 @@ from prosopon.models.faces.detections import Float32
 from prosopon.models.faces.retail_reidentification import DIRECTIONS, Shared
 from prosopon.models.matching.vectors import normalize
 
-OF_GROUPS, OF_LOOKALIKES = 30, 16
+OF_GROUPS, OF_LOOKALIKES = 30, 4
 """How many directions: chosen on the faces that are held out."""
 
 RATE = 1e-3

@@ -3,7 +3,7 @@
 import base64
 from typing import Annotated
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Path, Request, Response
 from starlette.responses import HTMLResponse
 
 from prosopon.deployments.serving.messages import FilmRequest
@@ -12,7 +12,15 @@ from prosopon.models.faces.detections import FilmFormat
 from prosopon.models.generation.latents import Morph, between
 from prosopon.pipelines.apis.checkface.made import CACHE_CONTROL, answers, made
 from prosopon.pipelines.apis.checkface.named import Ends, Morphed
-from prosopon.pipelines.apis.checkface.wire import Embedded, Film, Format, FrameNumber, Kbitrate, Width
+from prosopon.pipelines.apis.checkface.wire import (
+    Embedded,
+    Film,
+    FilmProgress,
+    Format,
+    FrameNumber,
+    Kbitrate,
+    Width,
+)
 from prosopon.pipelines.graphs.generation import Generation, Recipe
 from prosopon.pipelines.http.downloads import etag_of, not_modified
 from prosopon.pipelines.http.routing import api_router
@@ -52,6 +60,25 @@ async def mp4(
     if response := not_modified(request, etag, CACHE_CONTROL):
         return response
     return _page(await services.generation.get(recipe), asked.dim, etag)
+
+
+@router.get("/{format}/progress/")
+async def progress(
+    services: Served,
+    ends: Morphed,
+    asked: Asked,
+    format: Annotated[FilmFormat, Path(description="of the film", examples=["mp4"])],
+    kbitrate: Kbitrate = 2400,
+) -> FilmProgress:
+    """How far the film of these parameters is, whoever has asked for it."""
+    recipe = _recipe(services.generation, ends, format, asked, kbitrate)
+    standing = await services.generation.standing(recipe)
+    pictures = len(Morph.of(asked.num_frames, asked.linear).amounts)
+    if standing is None:
+        return FilmProgress(state="absent", made=0, pictures=pictures)
+    if standing.ready:
+        return FilmProgress(state="ready", made=pictures, pictures=pictures)
+    return FilmProgress(state="making", made=standing.made, pictures=pictures)
 
 
 @router.get("/morphframe/", **answers("image/jpeg", "image/png", "image/webp"))

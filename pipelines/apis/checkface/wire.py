@@ -4,7 +4,7 @@ A number that is missing, unreadable or out of range falls back to its default, 
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Query
 from pydantic import BaseModel, BeforeValidator, Field, StrictStr
@@ -18,6 +18,19 @@ class Failure(BaseModel):
 
 class Queue(BaseModel):
     queue: Annotated[int, Field(description="pictures and films that are being made or waited for")]
+
+
+class FilmProgress(BaseModel):
+    """How far a film is."""
+
+    state: Annotated[
+        Literal["absent", "making", "ready"],
+        Field(description="absent: it is not there, and nobody makes it or it waits for its turn"),
+    ]
+    made: Annotated[int, Field(description="pictures that are generated and encoded")]
+    pictures: Annotated[
+        int, Field(description="pictures that the film needs: one that is shown twice counts once")
+    ]
 
 
 class LatentInZ(BaseModel):

@@ -17,6 +17,16 @@ export const similarity = (value) => value.toFixed(3);
 /** Whether credits are what FaceCheck says where there is no limit: the largest number of 32 bits. */
 export const unlimited = (credits) => credits >= 2 ** 31 - 1;
 
+/** Words for how far a film is, 0 to 1: how long it will take yet from the second time on. */
+export function framesTold() {
+  let first = null;
+  return (done) => {
+    first ??= { at: performance.now(), done };
+    const left = done > first.done ? `, ${remaining(first.at, first.done, done)}` : "";
+    return `Frame by frame: ${Math.round(done * 100)} %${left}`;
+  };
+}
+
 /** How long work will take yet that has gone from `first` to `done`, fractions of it, since a moment of `performance.now`. */
 export function remaining(since, first, done) {
   const seconds = ((performance.now() - since) / 1000) * ((1 - done) / (done - first));

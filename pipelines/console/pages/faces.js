@@ -3,11 +3,13 @@
 import { call } from "../lib/api.js";
 import { announce, el, field, pageHead, saveAs, slider } from "../lib/dom.js";
 import { OneAtATime } from "../lib/latest.js";
-import { bytes } from "../lib/words.js";
+import { bytes, framesTold } from "../lib/words.js";
 import { FaceEnd } from "../parts/face_end.js";
 import { PictureInput } from "../parts/picture_input.js";
+import { wait } from "../parts/wait.js";
 import { Work } from "../parts/work.js";
 
+const POLL_MILLISECONDS = 500;
 const MORPH_STEPS = 25;
 const MORPH_SIDE = 300;
 const FORMATS = { mp4: "mp4, for players", webp: "webp, for pages", gif: "gif, for everywhere" };
@@ -130,10 +132,11 @@ function filming(from, to) {
     const kind = format.value;
     const values = Object.fromEntries(Object.entries(inputs).map(([name, { value }]) => [name, value]));
     const query = { ...from.query("from_"), ...to.query("to_"), ...values };
-    const blob = await work.run("Making the film, frame by frame…", (signal) =>
-      call({ api: "checkface", path: `/api/${kind}/`, query, as: "blob", signal, saveTo: `film.${kind}` }),
-      () => form.requestSubmit(),
-    );
+    const blob = await work.run("Making the film, frame by frame…", (signal, progress) => {
+      const film = call({ api: "checkface", path: `/api/${kind}/`, query, as: "blob", signal, saveTo: `film.${kind}` });
+      follow(`/api/${kind}/progress/`, query, film, signal, progress);
+      return film;
+    }, () => form.requestSubmit());
     if (!blob) return;
     const source = URL.createObjectURL(blob);
     const label = `A film from ${from.text.value} to ${to.text.value}`;
@@ -155,6 +158,26 @@ function filming(from, to) {
     shown,
   );
   return form;
+}
+
+/** Tells how far a film is until it is there. The server counts its pictures, whichever tab asked for it first. */
+async function follow(path, query, film, signal, progress) {
+  let ended = false;
+  film.catch(() => {}).finally(() => (ended = true));
+  const told = framesTold();
+  try {
+    for (;;) {
+      await wait(POLL_MILLISECONDS, signal);
+      if (ended) return;
+      const { state, made, pictures } = await call({ api: "checkface", path, query, signal, quiet: true });
+      if (ended) return;
+      if (state === "absent") progress("The film waits for its turn…");
+      if (state !== "making" || !made) continue;
+      progress(told(made / pictures), made / pictures);
+    }
+  } catch {
+    // The film itself says what went wrong.
+  }
 }
 
 function inverting(use) {

@@ -5,7 +5,7 @@ import { announce, el, pageHead, saveAs } from "../lib/dom.js";
 import { ApiError } from "../lib/errors.js";
 import { cut } from "../lib/picture.js";
 import { session } from "../lib/session.js";
-import { count, remaining } from "../lib/words.js";
+import { count, framesTold } from "../lib/words.js";
 import { annotated } from "../parts/annotated.js";
 import { compare } from "../parts/compare.js";
 import { PictureInput } from "../parts/picture_input.js";
@@ -91,7 +91,7 @@ export function swap() {
     const blob = await work.run("Sending the pictures…", async (signal, progress) => {
       const { task_id: task, points } = await ask({ method: "POST", path: `${BASE}/${several ? "multi_faceswap" : "faceswap"}`, form, signal });
       session.points += points;
-      let first = null;
+      const told = framesTold();
       for (;;) {
         const answer = await ask({ path: `${BASE}/task/${task}`, signal, quiet: true });
         if (answer.result_image) {
@@ -102,9 +102,7 @@ export function swap() {
         if (answer.finished) throw new ApiError({ api: "aifaceswap", status: 200, message: answer.message || "the swap failed; its points are given back" });
         if (answer.progress) {
           const { progress: done } = answer;
-          first ??= { at: performance.now(), done };
-          const left = done > first.done ? `, ${remaining(first.at, first.done, done)}` : "";
-          progress(`Frame by frame: ${Math.round(done * 100)} %${left}`, done);
+          progress(told(done), done);
         } else progress(`The task is ${answer.status}…`);
         await wait(POLL_MILLISECONDS, signal);
       }
