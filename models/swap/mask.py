@@ -9,6 +9,10 @@ from prosopon.models.swap.filters import blur, disc, gray, guided, smoothstep
 
 _OPEN_MOUTH = 0.05
 """Distance between the inner lips, in distances between the eyes, from which a mouth shows its inside."""
+_RIDGE, _NEAR = 0.07, 0.05
+"""Half the width of the widest line, and how far one may be from where it was seen, in distances between the eyes."""
+_BEARD = (*range(2, 15), 31, 35)
+"""Vertices around where beards grow."""
 _CLOSED_EYE, _OPEN_EYE = 0.16, 0.22
 """Aspect ratios of the eyes' six points (Soukupova & Cech 2016)."""
 
@@ -65,11 +69,28 @@ def face_mask(points: Float32, place: Float32, inside: Float32) -> Float32:
     return rim * smoothstep(-1.26, -0.85, place[..., 1])
 
 
+def with_lines(front: Float32, picture: Float32, points: Float32) -> Float32:
+    """What lies before a face, its lines as sharp and as whole as the picture shows them.
+
+    front: ``(H, W)`` 0..1, coarse: it tells where a frame or a strand is; picture: ``(H, W, 3)`` float32 RGB 0..255,
+    whose narrow dark and bright ridges there tell its shape; points: ``(82, 2)`` vertices of the face in them. Where
+    beards grow, every line is theirs.
+    """
+    light, unit = gray(picture), geometry.interocular(points)
+    beard = np.asarray(geometry.hulls(points, (_BEARD,), front.shape[:2]), np.float32) / np.float32(255)
+    ridges = [
+        cv2.morphologyEx(light, kind, disc(_RIDGE * unit)) for kind in (cv2.MORPH_BLACKHAT, cv2.MORPH_TOPHAT)
+    ]
+    near = np.asarray(cv2.dilate(front, disc(_NEAR * unit)), np.float32)
+    lines = smoothstep(10, 30, np.maximum(*ridges)) * smoothstep(0.15, 0.4, near)
+    return np.maximum(front, lines * (1 - blur(beard, 0.04 * unit)))
+
+
 def stays(front: Float32, left: Float32, guide: Float32, unit: float) -> Float32:
     """``(H, W)`` float32: 1 where the target's own pixel stays: something lies over its face, or over the source's.
 
-    front: of the target, `occlusion.Front.on`; left: what the source's face does not show, `uncover.Uncovered.left`;
-    guide: ``(H, W, 3)`` float32 RGB 0..255, whose edges are those of what lies before it.
+    front: of the target, with its lines; left: what the source's face does not show, `uncover.Uncovered.left`; guide:
+    ``(H, W, 3)`` float32 RGB 0..255, whose edges are those of what lies before it.
     """
     sharp = guided(gray(guide) / 255, front, max(1, round(0.04 * unit)), 1e-3)
     hidden = np.asarray(cv2.dilate(left, disc(0.04 * unit)), np.float32)

@@ -9,6 +9,7 @@ import numpy as np
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.swap import geometry
 from prosopon.models.swap.filters import blur, disc, smoothstep, spread
+from prosopon.models.swap.mask import with_lines
 from prosopon.models.swap.occlusion import CROP, Front, segmenter
 from prosopon.models.swap.types import SourceFace
 
@@ -61,13 +62,14 @@ def uncovered(picture: RGBImage, dense: Float32, front: Front) -> Uncovered:
     size = (side, side)
     inside = geometry.outline(points, size).astype(np.float32) / np.float32(255)
     wide = np.asarray(cv2.resize(front.chip, size, interpolation=cv2.INTER_CUBIC), np.float32)
+    flags = cv2.INTER_AREA if zoom * factor < 1 else cv2.INTER_LINEAR
+    chip = np.asarray(cv2.warpAffine(picture, matrix, size, flags=flags), np.float32)
+    wide = with_lines(wide, chip, points)
     solid = np.asarray(cv2.dilate((wide > 0.4).astype(np.float32), disc(_WITHIN * unit)), np.float32)
     soft = blur(solid, 0.015 * unit)
     covered = np.asarray(np.maximum(soft, np.clip(wide, 0, 1)) * inside, np.float32)
     if float(covered.sum()) < _LEAST * float(inside.sum()):
         return Uncovered(picture, None)
-    flags = cv2.INTER_AREA if zoom * factor < 1 else cv2.INTER_LINEAR
-    chip = np.asarray(cv2.warpAffine(picture, matrix, size, flags=flags), np.float32)
     filled, left = _filled(chip, covered, inside, points, unit)
     return _put_back(picture, filled, covered, left, matrix)
 

@@ -20,8 +20,8 @@ from prosopon.models.swap.types import FaceGeometry, Replacement, SourceFace
 
 _MASKED = 0.8
 """Probability from which a face is taken to wear a mask over mouth and nose."""
-_COVERED_EYES, _COVERED_MOUTH, _COVERED_FACE = 0.6, 0.7, 0.5
-"""Shares of both eyes, of the mouth and of the whole face from which there is nothing to go by."""
+_COVERED = 0.5
+"""Share of both eyes, of the mouth or of the whole face from which there is nothing to go by."""
 _CUT_OFF = 0.15
 """Share of a face's inner points outside the picture from which it is taken to be cut off."""
 _ACROSS = 1.05
@@ -125,11 +125,11 @@ def _covered(picture: RGBImage, face: FaceGeometry, replaced: bool = False) -> s
     replaced: by another, behind whatever lies before it: it needs no eyes.
     """
     covered = segmenter().find(picture, face.dense).covered(face.dense)
-    if covered.face > _COVERED_FACE:
+    if covered.face > _COVERED:
         return f"{covered.face:.0%} of it"
-    if not replaced and covered.eyes > _COVERED_EYES:
+    if not replaced and covered.eyes > _COVERED:
         return "its eyes"
-    if not replaced and covered.mouth > _COVERED_MOUTH:
+    if not replaced and covered.mouth > _COVERED:
         return "its mouth"
     return ""
 

@@ -41,7 +41,8 @@ def _replace(frame: RGBImage, replacement: Replacement) -> None:
     if region is None:
         return
     small = region.shrunk(frame)
-    front = segmenter().find(frame, replacement.target.dense).on(region)
+    coarse_front = segmenter().find(frame, replacement.target.dense).on(region)
+    front = mask.with_lines(coarse_front, small, region.to_small(target))
     bare = bared(replacement.source)
     replacement = replace(replacement, source=replace(replacement.source, picture=bare.picture))
     mouth = mask.kept_mouth(target[:68], source[:68])
