@@ -78,11 +78,11 @@ def with_lines(front: Float32, picture: Float32, points: Float32) -> Float32:
     """
     light, unit = gray(picture), geometry.interocular(points)
     beard = np.asarray(geometry.hulls(points, (_BEARD,), front.shape[:2]), np.float32) / np.float32(255)
-    ridges = [
-        cv2.morphologyEx(light, kind, disc(_RIDGE * unit)) for kind in (cv2.MORPH_BLACKHAT, cv2.MORPH_TOPHAT)
-    ]
+    size = disc(_RIDGE * unit)
+    dark = np.asarray(cv2.morphologyEx(light, cv2.MORPH_BLACKHAT, size), np.float32)
+    bright = np.asarray(cv2.morphologyEx(light, cv2.MORPH_TOPHAT, size), np.float32)
     near = np.asarray(cv2.dilate(front, disc(_NEAR * unit)), np.float32)
-    lines = smoothstep(10, 30, np.maximum(*ridges)) * smoothstep(0.15, 0.4, near)
+    lines = smoothstep(10, 30, np.maximum(dark, bright)) * smoothstep(0.25, 0.5, near)
     return np.maximum(front, lines * (1 - blur(beard, 0.04 * unit)))
 
 
@@ -92,6 +92,6 @@ def stays(front: Float32, left: Float32, guide: Float32, unit: float) -> Float32
     front: of the target, with its lines; left: what the source's face does not show, `uncover.Uncovered.left`; guide:
     ``(H, W, 3)`` float32 RGB 0..255, whose edges are those of what lies before it.
     """
-    sharp = guided(gray(guide) / 255, front, max(1, round(0.04 * unit)), 1e-3)
+    sharp = guided(gray(guide) / np.float32(255), front, max(1, round(0.04 * unit)), 1e-3)
     hidden = np.asarray(cv2.dilate(left, disc(0.04 * unit)), np.float32)
     return np.maximum(smoothstep(0.2, 0.7, sharp), smoothstep(0.25, 0.75, blur(hidden, 0.03 * unit)))

@@ -30,7 +30,7 @@ from prosopon.models.training.occlusion.network import OcclusionNet, to_onnx
 
 BATCH = 48
 _RATE, _WARM = 2e-3, 0.04
-_TAUGHT = (0.3, 0.7)
+_TAUGHT = (0.3,)
 """Shares of the time after which the network corrects the labels."""
 _SAVED, _CHECKED = 60.0, 600.0
 """Seconds between checkpoints, and between validations."""
