@@ -23,9 +23,9 @@ class Found:
     least: float
 
 
-def on_annotated(detector: FaceDetector, folder: Path, threshold: float) -> Found:
-    """Of a folder of pictures with `noses.csv` (file, nose_x, nose_y in pixels; empty where there is no face). Raises
-    `SetMissing`."""
+def marked_noses(folder: Path) -> dict[str, list[tuple[float, float]]]:
+    """File -> noses in pixels, of a folder of pictures with `noses.csv` (file, nose_x, nose_y; empty where there is no
+    face). Raises `SetMissing`."""
     if not (folder / "noses.csv").exists():
         raise SetMissing(f"{folder} has no noses.csv")
     noses: dict[str, list[tuple[float, float]]] = defaultdict(list)
@@ -34,6 +34,12 @@ def on_annotated(detector: FaceDetector, folder: Path, threshold: float) -> Foun
             known = noses[row["file"]]
             if row["nose_x"]:
                 known.append((float(row["nose_x"]), float(row["nose_y"])))
+    return noses
+
+
+def on_annotated(detector: FaceDetector, folder: Path, threshold: float) -> Found:
+    """Of a folder as `marked_noses` reads it. Raises `SetMissing`."""
+    noses = marked_noses(folder)
     found = extra = pictures = 0
     scores = []
     for name, points in sorted(noses.items()):

@@ -47,16 +47,16 @@ def has_ibug(count: int | None) -> bool:
     return count in (IBUG, MESH)
 
 
-def ibug(points: Float32) -> Float32:
-    """iBUG's points ``(..., 68, 2)`` of a face's points ``(..., 68, D)`` or ``(..., 468, D)``, x and y first.
+def ibug(points: Float32, axes: int = 2) -> Float32:
+    """iBUG's points ``(..., 68, axes)`` of a face's points ``(..., 68, D)`` or ``(..., 468, D)``, x and y first.
 
     Raises ValueError for another number of points.
     """
     count = points.shape[-2]
     if count == MESH:
-        return (points[..., _FIRST, :2] + points[..., _LAST, :2]) / np.float32(2)
+        return (points[..., _FIRST, :axes] + points[..., _LAST, :axes]) / np.float32(2)
     if count == IBUG:
-        return np.ascontiguousarray(points[..., :2])
+        return np.ascontiguousarray(points[..., :axes])
     raise ValueError(f"iBUG's {IBUG} landmarks cannot be told from {count} points")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from prosopon.configs.settings import DetectionSettings, FilmLimits, ImageLimits, ModelSettings, SwapSettings
 from prosopon.models.faces.detections import Detections, Float32, RGBImage
-from prosopon.models.faces.landmarks import has_ibug
+from prosopon.models.faces.landmarks import MESH
 from prosopon.models.load import (
     load_detector,
     load_landmarks,
@@ -42,7 +42,7 @@ from prosopon.models.swap.warp import WarpSwapper
 from prosopon.models.weights.registry import UnknownModel
 
 _LANDMARKS = "mediapipe-face-mesh"
-"""Where those of the pack are of another kind."""
+"""Where the pack has other landmarks."""
 # Quality 95 keeps the chroma of skin; PNG with OpenCV's own choice of filter and level, the fastest of its levels.
 _ENCODINGS: dict[str, tuple[str, str, list[int]]] = {
     "png": (".png", "image/png", []),
@@ -116,7 +116,7 @@ class FaceSwap:
     ) -> "FaceSwap":
         """Raises what `models.load` raises."""
         landmarks = load_landmarks(models, compute)
-        if not has_ibug(landmarks.count):
+        if landmarks.count != MESH:
             overrides = {**models.overrides, "landmarks": _LANDMARKS}
             landmarks = load_landmarks(models.model_copy(update={"overrides": overrides}), compute)
         detector = load_detector(models, detection, compute)

@@ -4,13 +4,15 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import Delaunay
+from scipy.spatial import Delaunay, cKDTree
 
 from prosopon.models.faces.detections import Float32
+from prosopon.models.faces.landmarks import ibug
 
 Index = NDArray[np.intp]
 
@@ -46,12 +48,23 @@ NOSE_BRIDGE = (27, 31, 33, 35)
 
 
 @cache
-def mean_face() -> Float32:
-    """``(82, 3)`` float32: the mean shape with its forehead. x to the viewer's right, y down, z away.
+def mean_mesh() -> Float32:
+    """``(468, 3)`` float32: the mean shape. x to the viewer's right, y down, z away.
 
     The unit is the distance between the eyes and the origin their middle. `models.training.fit_mean_face` makes it.
     """
-    known = np.array(json.loads(SHAPE_FILE.read_text()), np.float32)
+    return np.array(json.loads(SHAPE_FILE.read_text()), np.float32)
+
+
+def mirrored(shape: NDArray[np.floating[Any]]) -> Index:
+    """``(N,)``: which vertex each becomes when a face ``(N, 3)`` that looks at the camera is seen in a mirror."""
+    return np.asarray(cKDTree(shape).query(shape * (-1, 1, 1))[1], np.intp)
+
+
+@cache
+def mean_face() -> Float32:
+    """``(82, 3)`` float32: iBUG's 68 points of `mean_mesh`, and the forehead."""
+    known = ibug(mean_mesh(), 3)
     forehead = np.array(_FOREHEAD, np.float32)
     # An ellipse in depth from the glabella, which lies deepest in the picture's middle, back to the temples.
     near, far = known[[21, 22], 2].mean(), known[[0, 16], 2].mean()
@@ -126,12 +139,20 @@ def visible_share(points: Float32) -> Float32:
 def interpolate(
     points: Float32, values: Float32, shape: tuple[int, int]
 ) -> tuple[Float32, NDArray[np.bool_]]:
-    """Values at vertices, spread linearly over the triangles of the mesh.
+    """`interpolate_over` the 82 vertices."""
+    turn = rotation(camera(points[:68]))
+    return interpolate_over(triangles(), points, mean_face() @ turn[2].astype(np.float32), values, shape)
 
-    points: ``(82, 2)`` where the vertices lie in a raster of `shape` (height, width); values: ``(82, C)``.
-    Returns ``(H, W, C)`` float32 and where the mesh lies. Where triangles overlap, the nearer one is seen.
+
+def interpolate_over(
+    mesh: Index, points: Float32, depth: Float32, values: Float32, shape: tuple[int, int]
+) -> tuple[Float32, NDArray[np.bool_]]:
+    """Values at vertices, spread linearly over triangles.
+
+    mesh: ``(T, 3)`` vertices; points: ``(V, 2)`` where these lie in a raster of `shape` (height, width); depth:
+    ``(V,)`` grows away from the camera; values: ``(V, C)``. Returns ``(H, W, C)`` float32 and where the mesh lies.
+    Where triangles overlap, the nearer one is seen.
     """
-    mesh = triangles()
     corners = points[mesh].astype(np.float64)
     edges = np.concatenate([corners, np.ones((len(mesh), 3, 1))], axis=2)
     area = np.abs(np.linalg.det(edges))
@@ -142,23 +163,15 @@ def interpolate(
     affine[~solid] = 0
     affine[~solid, 2] = values[mesh[~solid]].mean(axis=1)
     labels = np.zeros(shape, np.int32)
-    depth = _depth_order(points)
     fixed = np.round(corners * 16).astype(np.int32)
-    for triangle in depth:
+    for triangle in np.argsort(-depth[mesh].mean(axis=1), kind="stable"):
         cv2.fillConvexPoly(labels, fixed[triangle], int(triangle) + 1, cv2.LINE_8, 4)
     inside = labels > 0
     y, x = np.nonzero(inside)
-    of = affine[labels[inside] - 1]
+    of = affine.astype(np.float32)[labels[inside] - 1]
     result = np.zeros((*shape, values.shape[1]), np.float32)
     result[inside] = of[:, 0] * x[:, None] + of[:, 1] * y[:, None] + of[:, 2]
     return result, inside
-
-
-def _depth_order(points: Float32) -> Index:
-    """Triangles, the farthest first."""
-    turn = rotation(camera(points[:68]))
-    depth = mean_face() @ turn[2].astype(np.float32)
-    return np.argsort(-depth[triangles()].mean(axis=1), kind="stable")
 
 
 def hulls(points: Float32, groups: Sequence[Sequence[int]], shape: tuple[int, int]) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ _TURNED, _FRONTAL = 50.0, 25.0
 
 
 def yaw(points: Float32) -> float:
-    """Degrees that the face with vertices ``(82, 2)`` is turned sideways, without its sign."""
+    """Degrees that a face is turned sideways, without its sign. points: ``(68, 2)``, or with the forehead."""
     forward = geometry.rotation(geometry.camera(points[:68]))[:, 2]
     return float(np.degrees(np.arcsin(np.clip(abs(forward[0]), 0, 1))))
 

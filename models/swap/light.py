@@ -6,12 +6,17 @@ import numpy as np
 
 from prosopon.models.faces.detections import Float32
 from prosopon.models.swap.filters import blur, gray, smoothstep, spread
+from prosopon.models.swap.maps import Maps
+from prosopon.models.swap.shading import one_sided, shading
 from prosopon.models.swap.skin import Parts
 
 _DARK = 12.0
 """Added to both sides of a ratio of colours, of 255: noise in the dark has no ratio."""
 _FAR, _NEAR = 0.4, 0.10
 """Distances, in distances between the eyes, over which light and the shading of cheeks and nose are averaged."""
+_MOST = 40.0
+"""Difference of colours at a seam, of 255, beyond which it is not one of light."""
+_LEAST_GLOSS = 0.7
 _WHITE = 265.0
 """Where highlights end, a little above white: they fade into it instead of being cut."""
 
@@ -21,8 +26,8 @@ class Tone:
     """How colours of the source become colours of the frame; rasters ``(H, W, 3)`` and ``(H, W)`` float32, 0..255.
 
     given, wanted: the local mean of skin in the source and in the target; contrast: exponent of a pixel's ratio to
-    that mean; offset: added last. balance: ``(3,)`` gains for the whites of eyes and the teeth, whose colour is not
-    skin's, and pale: where these are, 0..1.
+    that mean where it is darker; gloss: gain of what it is brighter by; offset: added last. balance: ``(3,)`` gains
+    for the whites of eyes and the teeth, whose colour is not skin's, and pale: where these are, 0..1.
     """
 
     given: Float32
@@ -31,6 +36,7 @@ class Tone:
     offset: Float32
     balance: Float32
     pale: Float32
+    gloss: float
 
     def apply(self, picture: Float32) -> Float32:
         """picture ``(H, W, 3)`` float32 RGB 0..255, cut like the rasters."""
@@ -44,11 +50,15 @@ class Tone:
         room_given = np.maximum(_WHITE / (given + _DARK) - 1, 0.05)
         room_wanted = np.maximum(_WHITE / (wanted + _DARK) - 1, 0.05)
         above /= 1 + above * np.maximum(1 / room_wanted - 1 / room_given, 0)
+        above *= self.gloss
         below = np.minimum(ratio, 1) ** self.contrast[..., None]
         # How a pixel's tint differs from that of the skin around it: lips, veins, brows.
         tint = (picture + _DARK) / (self.given + _DARK) / ratio
         # The tints of dark skin are too strong on fair skin.
         trust = np.clip(2 * (given + _DARK) / (wanted + _DARK) - 1, 0.03, 1.0)
+        # Gloss has the colour of the lamp, which stands out where it comes to lie on other skin.
+        other = np.minimum(2 * np.abs(np.log((wanted + _DARK) / (given + _DARK))), 1)
+        trust = trust * (1 - other * smoothstep(1.15, 1.6, ratio))
         tint = 1 + trust * (np.clip(tint, 0.7, 1.4) - 1)
         skin = (self.wanted + _DARK) * (below + above) * tint - _DARK + self.offset
         plain = picture * self.balance
@@ -56,16 +66,25 @@ class Tone:
 
 
 def transfer(
-    target: Float32, source: Float32, target_skin: Float32, source_skin: Float32, face: Parts, unit: float
+    target: Float32,
+    source: Float32,
+    target_skin: Float32,
+    source_skin: Float32,
+    way: Maps,
+    face: Parts,
+    unit: float,
 ) -> Tone:
-    """The tone that gives the source's bare skin the target's local mean, and detail the same ratio to it.
+    """The tone that gives the source's bare skin the target's light and local mean, and detail the same ratio to it.
 
     target, source: ``(H, W, 3)`` float32 RGB 0..255, the source warped onto the target; the skins: ``(H, W)``
     weights; face: the features of both; unit: the distance between the eyes in pixels. Means are only of skin: a
     beard, a brow or a frame on either face does not colour the other.
     """
-    wanted, wanted_near = (spread(target, target_skin, sigma * unit) for sigma in (_FAR, _NEAR))
-    given, given_near = (spread(source, source_skin, sigma * unit) for sigma in (_FAR, _NEAR))
+    share = way.share[..., None]
+    lit = shading(source, source_skin, way.given + share * (way.given_mirrored - way.given))
+    shaded = shading(target, target_skin, way.wanted)
+    wanted, wanted_near = _means(target, shaded, target_skin, unit)
+    given, given_near = _means(source, lit, source_skin, unit)
     # Where the source is modelled by a harder light than the target, its shading is softened.
     ours, theirs = _shading(given, given_near, source_skin), _shading(wanted, wanted_near, target_skin)
     softened = float(np.clip((theirs + 0.02) / (ours + 0.02), 0.2, 1.0))
@@ -76,12 +95,45 @@ def transfer(
     tint = (given + _DARK) / (given_near + _DARK) / light
     harder = light ** np.float32(softened) * tint ** np.float32(coloured)
     given = np.asarray((given_near + _DARK) * harder - _DARK, np.float32)
+    # Half a shadow is no part of a face: the source's goes, the target's comes.
+    if way.halves > 0:
+        given *= one_sided(source, given, source_skin, way, face.features, unit)
+        wanted *= one_sided(target, wanted, target_skin, way, face.features, unit)
     wanted, given = _lips(target, source, wanted, given, face, unit)
     brighter = np.log((gray(wanted) + _DARK) / (gray(given) + _DARK))
     # The shading of dark skin is stronger against its mean than that of fair skin.
     contrast = np.clip(1 - 0.5 * brighter, 0.5, 1.0).astype(np.float32)
+    gloss = _gloss(source, given, source_skin, target, wanted, target_skin)
     balance = _balance(target, source, face.opened, float(np.exp(brighter.mean())))
-    return Tone(given, wanted, contrast, np.zeros_like(wanted), balance, face.pale)
+    return Tone(given, wanted, contrast, np.zeros_like(wanted), balance, face.pale, gloss)
+
+
+def _gloss(
+    source: Float32,
+    given: Float32,
+    source_skin: Float32,
+    target: Float32,
+    wanted: Float32,
+    target_skin: Float32,
+) -> float:
+    """How much less the brightest of the target's skin stands out from its mean than of the source's."""
+
+    def brightest(picture: Float32, mean: Float32, skin: Float32) -> float:
+        log = np.log((gray(picture) + _DARK) / (gray(mean) + _DARK))[skin > 0.5]
+        return float(np.percentile(log, 95)) if len(log) > 50 else 1.0
+
+    ours, theirs = brightest(source, given, source_skin), brightest(target, wanted, target_skin)
+    return float(np.clip((max(theirs, 0.0) + 0.03) / (max(ours, 0.0) + 0.03), _LEAST_GLOSS, 1.0))
+
+
+def _means(picture: Float32, light: Float32, skin: Float32, unit: float) -> tuple[Float32, Float32]:
+    """The local means of skin over both distances, in its light."""
+    flat = picture / light
+    luma = gray(flat)
+    # Gloss has the colour of the lamp.
+    matte = skin * smoothstep(1.5, 1.15, luma / np.maximum(gray(spread(flat, skin, _FAR * unit)), 1))
+    far, near = (spread(flat, matte, sigma * unit) * light for sigma in (_FAR, _NEAR))
+    return far, near
 
 
 def _lips(
@@ -137,13 +189,12 @@ def seam(target: Float32, face: Float32, skin: Float32, mask: Float32, unit: flo
     Only where both show skin. The correction dies out towards the middle of the face, as a membrane that is fixed
     at the seam would.
     """
-    differs = target - face
+    differs = np.clip(target - face, -_MOST, _MOST)
     band = 4 * mask * (1 - mask) * skin
     offset = np.zeros_like(differs)
     for sigma, floor in ((0.30, 0.10), (0.12, 0.05)):
         near = np.maximum(blur(band, sigma * unit), 0)[..., None]
         correction = blur(differs * band[..., None], sigma * unit) / (near + floor)
-        correction = np.asarray(np.clip(correction, -40, 40), np.float32)
         offset += correction
         differs = differs - correction
     return offset

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import savgol_filter
+from scipy.spatial import cKDTree
 
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.swap import geometry
@@ -27,7 +29,9 @@ _GROWN = 1.5
 """How many times larger a face must be to be embedded anew."""
 _SMOOTHED = 0.36
 """Seconds over which positions are smoothed; half of that where a face moves by itself."""
-_MOVING = (*geometry.EYES[0], *geometry.EYES[1], *geometry.LIPS, *geometry.MOUTH)
+_MOVES = 0.15
+"""Distance from the landmarks of eyes and lips, in distances between the eyes, within which vertices move by
+themselves."""
 
 Embed = Callable[[RGBImage, FaceGeometry], Float32]
 
@@ -137,7 +141,7 @@ def steady(track: Track, rate: float) -> dict[int, FaceGeometry]:
     filled = np.stack([np.interp(every, frames, column) for column in known.T], axis=1)
     smooth = _smoothed(filled, rate * _SMOOTHED)
     quick = _smoothed(filled, rate * _SMOOTHED / 2)
-    columns = [_DENSE + 2 * vertex + axis for vertex in _MOVING for axis in (0, 1)]
+    columns = np.flatnonzero(np.repeat(_moving(), 3)) + _MESH
     smooth[:, columns] = quick[:, columns]
     return {int(number): _face(row) for number, row in zip(every, smooth, strict=True)}
 
@@ -148,17 +152,25 @@ def _smoothed(values: NDArray[np.floating[Any]], length: float) -> NDArray[np.fl
     return np.asarray(savgol_filter(values, window, 2, axis=0)) if window > 3 else values.copy()
 
 
-_DENSE = 14
-"""Where a face's dense points begin among its numbers: after its box and its five landmarks."""
+_MESH = 14
+"""Where a face's mesh begins among its numbers: after its box and its five landmarks."""
+
+
+@cache
+def _moving() -> NDArray[np.bool_]:
+    """``(468,)``: the vertices around eyes and lips."""
+    moving = [*geometry.EYES[0], *geometry.EYES[1], *geometry.LIPS, *geometry.MOUTH]
+    apart, _ = cKDTree(geometry.mean_face()[moving]).query(geometry.mean_mesh())
+    return np.asarray(apart < _MOVES)
 
 
 def _numbers(face: FaceGeometry) -> Float32:
-    return np.concatenate([face.box, face.landmarks.ravel(), face.dense.ravel()])
+    return np.concatenate([face.box, face.landmarks.ravel(), face.mesh.ravel()])
 
 
 def _face(numbers: NDArray[np.floating[Any]]) -> FaceGeometry:
     numbers = numbers.astype(np.float32)
-    return FaceGeometry(numbers[:4], numbers[4:_DENSE].reshape(5, 2), numbers[_DENSE:].reshape(-1, 2))
+    return FaceGeometry(numbers[:4], numbers[4:_MESH].reshape(5, 2), numbers[_MESH:].reshape(-1, 3))
 
 
 def _sides(face: FaceGeometry) -> Float32:

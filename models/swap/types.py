@@ -1,13 +1,13 @@
 """What a swapper is told about faces."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from prosopon.models.faces.detections import Detections, Float32, RGBImage
-from prosopon.models.faces.landmarks import IBUG, has_ibug, ibug
+from prosopon.models.faces.landmarks import MESH, ibug
 from prosopon.models.pictures.crops import cut
 from prosopon.models.roles import LandmarkPredictor, Model
 
@@ -22,22 +22,25 @@ def check_frame(frame: RGBImage) -> None:
 class FaceGeometry:
     """Where a face is, in pixels of its picture (pixel centres at integers).
 
-    box: ``(4,)`` float32, x1 y1 x2 y2; landmarks: ``(5, 2)`` in the order of `Detections.landmarks`;
-    dense: ``(68, 2)`` in iBUG's order. Raises ValueError for another shape or for numbers that are not finite.
+    box: ``(4,)`` float32, x1 y1 x2 y2; landmarks: ``(5, 2)`` in the order of `Detections.landmarks`; mesh: ``(468, 3)``
+    as of `FaceMesh.predict`; dense: ``(68, 2)`` of it, in iBUG's order. Raises ValueError for another shape or for
+    numbers that are not finite.
     """
 
     box: Float32
     landmarks: Float32
-    dense: Float32
+    mesh: Float32
+    dense: Float32 = field(init=False)
 
     def __post_init__(self) -> None:
         for name, value, shape in (
             ("box", self.box, (4,)),
             ("landmarks", self.landmarks, (5, 2)),
-            ("dense", self.dense, (IBUG, 2)),
+            ("mesh", self.mesh, (MESH, 3)),
         ):
             if value.shape != shape or not np.isfinite(value).all():
                 raise ValueError(f"{name} of a face must be {shape} finite numbers, not {value.shape}")
+        object.__setattr__(self, "dense", ibug(self.mesh))
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -71,10 +74,10 @@ def face_geometries(
 ) -> Sequence[FaceGeometry]:
     """The faces of a picture as swappers want them, in the order of `faces`.
 
-    Raises ValueError where iBUG's 68 points cannot be told from the predictor's.
+    Raises ValueError for a predictor that does not give the mesh.
     """
-    if not has_ibug(predictor.count):
-        raise ValueError(f"swapping needs {IBUG} landmarks, '{predictor.name}' gives {predictor.count}")
+    if predictor.count != MESH:
+        raise ValueError(f"swapping needs {MESH} landmarks, '{predictor.name}' gives {predictor.count}")
     if not len(faces):
         return []
     crops = [
@@ -83,6 +86,6 @@ def face_geometries(
     ]
     found = predictor.predict(np.stack([crop.pixels for crop in crops]))
     return [
-        FaceGeometry(box, landmarks, ibug(crop.to_picture(points)))
+        FaceGeometry(box, landmarks, crop.to_picture(points))
         for box, landmarks, crop, points in zip(faces.boxes, faces.landmarks, crops, found, strict=True)
     ]

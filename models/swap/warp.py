@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from prosopon.models.faces.detections import Float32, RGBImage
-from prosopon.models.swap import geometry, identity, light, mask, skin
+from prosopon.models.swap import geometry, identity, light, mask, skin, surface
 from prosopon.models.swap.maps import Maps, Texture, maps, render, texture
 from prosopon.models.swap.occlusion import segmenter
 from prosopon.models.swap.paint import Window, paint
@@ -23,7 +23,7 @@ _SMALLEST_FACE = 2.0
 
 class WarpSwapper:
     name = "warp"
-    fingerprint = "warp-4"
+    fingerprint = "warp-6"
 
     def swap(self, frame: RGBImage, replacements: Sequence[Replacement]) -> RGBImage:
         """As `FaceSwapper.swap`."""
@@ -51,11 +51,14 @@ def _replace(frame: RGBImage, replacement: Replacement) -> None:
     unit = geometry.interocular(points)
     if unit < _SMALLEST_FACE:
         return
-    coarse = texture(replacement.source, source, unit)
-    way = maps(points, target, coarse, region.small)
+    target_surface = surface.with_hairline(replacement.target.mesh)
+    source_surface = surface.with_hairline(replacement.source.geometry.mesh)
+    coarse = texture(replacement.source, source_surface, unit)
+    moved = target_surface[:, :2] + surface.carried((wanted - target)[:68])
+    way = maps(region.to_small(moved), target_surface, source_surface, coarse, region.small)
     features = skin.parts(points, region.small)
     face = render(coarse.picture, way.direct, way.mirrored, way.share)
-    left = _left(bare, replacement.source, source, way, unit)
+    left = _left(bare, replacement.source, source_surface, way, unit)
     target_skin = skin.likelihood(small, points, features.features) * (1 - front)
     source_skin = skin.likelihood(face, points, features.features) * (1 - left)
 
@@ -68,9 +71,9 @@ def _replace(frame: RGBImage, replacement: Replacement) -> None:
     alpha = soft * (1 - stays)
 
     plain = (1 - features.features) * (soft > 0.02)
-    tone = light.transfer(small, face, target_skin * plain, source_skin * plain, features, unit)
+    tone = light.transfer(small, face, target_skin * plain, source_skin * plain, way, features, unit)
     tone = light.close_seam(tone, small, face, target_skin * source_skin * plain, alpha, unit)
-    _paint(frame, region, replacement, source, target, way, coarse, tone, alpha)
+    _paint(frame, region, replacement, source_surface, way, coarse, tone, alpha)
 
 
 def _left(bare: Uncovered, face: SourceFace, source: Float32, way: Maps, unit: float) -> Float32:
@@ -87,13 +90,13 @@ def _paint(
     region: Region,
     replacement: Replacement,
     source: Float32,
-    target: Float32,
     way: Maps,
     coarse: Texture,
     tone: light.Tone,
     alpha: Float32,
 ) -> None:
-    wanted, there = geometry.interocular(target), geometry.interocular(source)
+    wanted = geometry.interocular(replacement.target.dense)
+    there = geometry.interocular(replacement.source.geometry.dense)
     scale = min(1.0, 1.25 * there / wanted)
     fine = texture(replacement.source, source, wanted * scale)
     # Both textures show the same part of the picture: one scale and one shift lead from one to the other.
@@ -113,6 +116,7 @@ def _paint(
             large(tone.offset),
             tone.balance,
             large(tone.pale),
+            tone.gloss,
         )
         return local.apply(picture)
 

@@ -1,4 +1,4 @@
-"""Makes mean_face.json: the mean 3D shape of a face, iBUG's 68 points, from the meshes of many.
+"""Makes mean_face.json: the mean 3D shape of a face, the 468 points of the mesh, from the meshes of many.
 
     python -m prosopon.models.training.fit_mean_face FOLDER     # the biggest face of each picture is taken
 
@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 
 from prosopon.configs.settings import DetectionSettings, ImageLimits, ModelSettings
 from prosopon.models.faces.head_pose import head_pose, rotation_matrix
-from prosopon.models.faces.landmarks import MESH_OF_IBUG
+from prosopon.models.faces.landmarks import ibug
 from prosopon.models.load import load_detector, load_landmarks
 from prosopon.models.pictures.crops import cut
 from prosopon.models.pictures.decoding import decode
 from prosopon.models.runtime.session import Compute
-from prosopon.models.swap.geometry import MIRRORED, SHAPE_FILE
+from prosopon.models.swap.geometry import SHAPE_FILE, mirrored
 
 Float64 = NDArray[np.float64]
 
 
 def shapes_of(paths: Sequence[Path]) -> Float64:
-    """``(N, 68, 3)``: of the biggest face of each picture that has one, seen from the front.
+    """``(N, 468, 3)``: of the biggest face of each picture that has one, seen from the front.
 
     x to the viewer's right, y down, z away from the camera; the eyes' middles lie one apart, around the origin.
     """
@@ -43,13 +43,14 @@ def shapes_of(paths: Sequence[Path]) -> Float64:
         mesh = crop.to_picture(predictor.predict(crop.pixels[None])[0])
         height, width = picture.shape[:2]
         front = mesh @ rotation_matrix(head_pose(mesh, (width, height)))
-        found.append(placed(np.array([front[list(point)].mean(axis=0) for point in MESH_OF_IBUG])))
+        found.append(placed(front))
     return np.array(found, np.float64)
 
 
 def placed(shape: Float64) -> Float64:
-    """``(68, 3)``, moved and scaled to its eyes."""
-    left, right = shape[36:42].mean(axis=0), shape[42:48].mean(axis=0)
+    """``(468, 3)``, moved and scaled to its eyes."""
+    dense = ibug(shape, 3)
+    left, right = dense[36:42].mean(axis=0), dense[42:48].mean(axis=0)
     return np.asarray((shape - (left + right) / 2) / np.linalg.norm(right - left), np.float64)
 
 
@@ -57,7 +58,7 @@ def main() -> None:
     if len(sys.argv) != 2:
         raise SystemExit("usage: python -m prosopon.models.training.fit_mean_face FOLDER")
     mean = shapes_of(sorted(Path(sys.argv[1]).glob("*.jpg"))).mean(axis=0)
-    shape = placed((mean + mean[MIRRORED[:68]] * [-1, 1, 1]) / 2)
+    shape = placed((mean + mean[mirrored(mean)] * [-1, 1, 1]) / 2)
     rows = [json.dumps([round(float(value), 3) for value in row]) for row in shape]
     SHAPE_FILE.write_text("[\n " + ",\n ".join(rows) + "\n]\n")
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import httpx
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 Progress = Callable[[int, int], None]
 """Called with the bytes that are there and the bytes that will be."""
@@ -36,13 +37,23 @@ class RangeFile(io.RawIOBase):
         answer = self._ask("bytes=-1")
         self._size = int(answer.headers.get("Content-Range", "*/0").rpartition("/")[2])
 
+    # A wheel takes many requests: for one that breaks, the whole wheel is not worth downloading.
+    @retry(
+        retry=retry_if_exception_type(httpx.TransportError),
+        stop=stop_after_attempt(3),
+        wait=wait_fixed(0.5),
+        reraise=True,
+    )
     def _ask(self, ranges: str) -> httpx.Response:
         headers = {"Range": ranges, "Accept-Encoding": "identity"}
         with self._client.stream("GET", self._url, headers=headers) as answer:
             answer.raise_for_status()
             if answer.status_code != httpx.codes.PARTIAL_CONTENT:
                 raise NoRanges(f"{self._url} is given out whole only")
-            self.received += len(answer.read())
+            try:
+                answer.read()
+            finally:
+                self.received += answer.num_bytes_downloaded
         return answer
 
     def readable(self) -> bool:

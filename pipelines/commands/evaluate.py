@@ -79,6 +79,7 @@ def evaluate(
             curves |= of_model
         if data is not None:
             results[0]["detection"] = _detection(finder, data, settings.detection.score_threshold)
+            results[0]["landmarks"] = _landmarks(settings, finder, data)
         told = _attributes(settings, data, people, faces) if attributes or faces is not None else {}
     except SetMissing as error:
         typer.echo(f"{error}", err=True)
@@ -138,6 +139,43 @@ def _detection(finder: "FaceDetector", data: Path, threshold: float) -> dict[str
         "other boxes": found.extra,
         "least probability of a face": round(found.least, 4),
     }
+
+
+def _landmarks(settings: "Settings", finder: "FaceDetector", data: Path) -> list[dict[str, Any]]:
+    """A row for the detector's own points and one for the served model's, where it is on this machine."""
+    from functools import partial
+
+    import numpy as np
+
+    from prosopon.models.evaluation.landmarks import on_noses
+    from prosopon.models.faces.attributes.landmarks import ROLE
+    from prosopon.models.faces.landmarks import has_ibug
+    from prosopon.models.load import face_model_available, load_landmarks
+    from prosopon.models.runtime.session import Compute
+
+    models = {}
+    if face_model_available(settings.models, ROLE):
+        model = load_landmarks(settings.models, Compute())
+        if has_ibug(model.count):
+            models[model.name] = model
+    found = on_noses(finder, models, data / "compreface_samples", settings.detection.score_threshold)
+    rows = []
+    for name, error in found.items():
+        spent = None
+        if name in models:
+            size = models[name].crop.size
+            chip = np.zeros((1, size, size, 3), np.uint8)
+            spent = _median_milliseconds(partial(models[name].predict, chip))
+        rows.append(
+            {
+                "model": name,
+                "ms a face": spent,
+                "noses": error.noses,
+                "mean error": round(error.mean, 3),
+                "most": round(error.most, 3),
+            }
+        )
+    return rows
 
 
 def _attributes(
@@ -322,6 +360,13 @@ def _print(results: list[dict[str, Any]]) -> None:
         for column in told:
             table.add_column(column, no_wrap=True)
         table.add_row(*map(str, told.values()))
+        show(table)
+    if points := results[0].get("landmarks"):
+        table = Table(title="Tips of noses on annotated photographs: errors in distances between the eyes")
+        for column in points[0]:
+            table.add_column(column, no_wrap=True)
+        for row in points:
+            table.add_row(*("" if value is None else str(value) for value in row.values()))
         show(table)
 
 

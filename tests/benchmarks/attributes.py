@@ -1,4 +1,4 @@
-"""Age and gender on FairFace: `python -m tests.benchmarks.attributes`.
+"""Age and gender on FairFace: `python -m tests.benchmarks.attributes [--sheet errors.png]`.
 
 Pictures are detected with CenterFace and cut as the server cuts them. FairFace tells the age as a band: the
 error is the distance to the middle of the band, and the calibration of a range is judged as if ages were spread
@@ -12,9 +12,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -28,10 +30,13 @@ from prosopon.models.faces.detections import Detections, Float32, RGBImage
 from prosopon.models.pictures.crops import CropSpec, cut
 from prosopon.models.roles import Chips
 from prosopon.models.runtime.session import Compute
+from tests.benchmarks.sheets import draw, tile
 from tests.paths import DATA
 from tests.weights import weights
 
 FITTED = 600
+WORST = 48
+"""Of each kind on a sheet."""
 OLDEST = BANDS[-1][1]
 
 
@@ -135,7 +140,25 @@ def calibration_error(confidence: Float32, right: np.ndarray, bins: int = 15) ->
     return float(error)
 
 
-def attributes(console: Console, detector: CenterFace) -> None:
+def worst(faces: list[Face], answers: Answers, cut_chips: Chips) -> list[RGBImage]:
+    """Tiles of the surest errors of gender, and then of the ages that are furthest off."""
+    years = expected_age(answers.years)
+    off = np.array(
+        [max(face.band[0] - age, age - face.band[1]) for face, age in zip(faces, years, strict=True)]
+    )
+    against = np.array([1 - p if face.male else p for face, p in zip(faces, answers.male, strict=True)])
+    wrong = [i for i in np.argsort(-against) if against[i] > 0.5][:WORST]
+    captions = {int(i): f"{'male' if faces[i].male else 'female'} only {1 - against[i]:.2f}" for i in wrong}
+    tiles = [shown(faces[i], cut_chips[i], caption) for i, caption in captions.items()]
+    furthest = np.argsort(-off)[:WORST]
+    return tiles + [shown(faces[i], cut_chips[i], f"{faces[i].label}: {years[i]:.0f}") for i in furthest]
+
+
+def shown(face: Face, chip: RGBImage, caption: str) -> RGBImage:
+    return tile((read(DATA / "fairface" / face.file), chip), f"{caption}  {face.race}")
+
+
+def attributes(console: Console, detector: CenterFace, sheet: Path | None = None) -> None:
     network = AgeGenderNetwork(WEIGHTS, Compute())
     age = DlibAge(weights("dlib-age").path, Compute())
     gender = DlibGender(weights("dlib-gender").path, Compute())
@@ -157,6 +180,8 @@ def attributes(console: Console, detector: CenterFace) -> None:
         rows = judged if answers.name == "dlib" else list(range(len(faces)))
         calibration(console, f"{answers.name}: ", answers.years[rows], bands[rows])
     speed(console, network, own_chips)
+    if sheet is not None:
+        draw(worst(faces, own_answers(network, own_chips), own_chips), sheet, columns=6)
 
 
 def by_group(console: Console, title: str, faces: list[Face], answers: Answers) -> None:
@@ -235,11 +260,13 @@ def calibration(console: Console, name: str, probabilities: Float32, bands: np.n
     console.print(table)
 
 
-def main() -> None:
+def main(
+    sheet: Annotated[Path | None, typer.Option(help="Draw the worst errors of ours here")] = None,
+) -> None:
     console = Console(width=110)
     detector = CenterFace(weights("centerface").path, Compute(), DetectionSettings())
-    attributes(console, detector)
+    attributes(console, detector, sheet)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

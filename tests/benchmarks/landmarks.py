@@ -5,18 +5,16 @@ noses of CompreFace's samples; how far the points of a mirrored picture are from
 changes when a picture is turned by a known angle, or mirrored. Distances are shares of that between the eyes.
 """
 
-import csv
 import os
 import time
-from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import cv2
 import numpy as np
 
+from prosopon.models.evaluation.landmarks import on_noses
 from prosopon.models.faces.detections import Detections, Float32, RGBImage
 from prosopon.models.faces.head_pose import head_pose
 from prosopon.models.faces.landmarks import ibug
@@ -61,32 +59,9 @@ def eyes_apart(faces: Detections, index: int) -> float:
     return float(np.linalg.norm(faces.landmarks[index, 0] - faces.landmarks[index, 1]))
 
 
-def noses() -> dict[Path, list[Float32]]:
-    found: dict[Path, list[Float32]] = defaultdict(list)
-    with (DATA / "compreface_samples" / "noses.csv").open() as file:
-        for name, x, y in csv.reader(file):
-            if x.isdigit():
-                found[DATA / "compreface_samples" / name].append(np.array([x, y], np.float32))
-    return found
-
-
 def at_noses(models: dict[str, LandmarkPredictor]) -> None:
-    apart: dict[str, list[float]] = defaultdict(list)
-    for path, marked in noses().items():
-        picture = read(path)
-        faces = detector().detect([picture], 0.5)[0]
-        tips = {"the detector": faces.landmarks[:, 2]}
-        for name, model in models.items():
-            tips[name] = np.stack([ibug(points(model, crop))[30] for crop in crops(model, picture, faces)])
-        for nose in marked:
-            for name, where in tips.items():
-                distances = np.linalg.norm(where - nose, axis=1)
-                nearest = int(distances.argmin())
-                apart[name].append(distances[nearest] / eyes_apart(faces, nearest))
-    for name, distances in apart.items():
-        print(
-            f"noses  {name:22} {np.mean(distances):.3f} mean, {max(distances):.3f} most, of {len(distances)}"
-        )
+    for name, error in on_noses(detector(), models, DATA / "compreface_samples", 0.5).items():
+        print(f"noses  {name:22} {error.mean:.3f} mean, {error.most:.3f} most, of {error.noses}")
 
 
 def mirrored(model: LandmarkPredictor, name: str) -> None:

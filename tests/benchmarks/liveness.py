@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import cv2
 import numpy as np
 import typer
 from PIL import Image, ImageOps
@@ -29,6 +28,7 @@ from prosopon.models.faces.minifasnet import MiniFASNetEnsemble
 from prosopon.models.pictures.crops import cut
 from prosopon.models.roles import Chips, LivenessDetector
 from prosopon.models.runtime.session import Compute
+from tests.benchmarks.sheets import draw, tile
 from tests.paths import DATA, MIRROR, require
 from tests.weights import weights
 
@@ -101,14 +101,6 @@ def report(folder: Path, results: Sequence[Result], model: int) -> None:
         print(f"    {group}: {refused(members, model)}")
 
 
-def draw(results: Sequence[Result], path: Path, columns: int = 12) -> None:
-    """The crops, side by side."""
-    tiles = [cv2.resize(result.chip, (96, 96)) for result in results]
-    tiles += [np.zeros((96, 96, 3), np.uint8)] * (-len(tiles) % columns)
-    rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
-    Image.fromarray(np.vstack(rows)).save(path)
-
-
 def milliseconds(chips: list[Chips], model: LivenessDetector, rounds: int = 50) -> str:
     texts = []
     for size in (1, 16):
@@ -152,7 +144,8 @@ def main(
         print(f"milliseconds a face, one thread: {milliseconds(chips_of(picture, box, model), model)}")
     if sheet is not None:
         worst = [sorted(results, key=lambda result: result.scores[0])[:24] for results in found.values()]
-        draw([result for results in worst for result in results], sheet)
+        tiles = [tile([r.chip], f"live {r.scores[0]:.2f}") for results in worst for r in results]
+        draw(tiles, sheet, columns=12)
 
 
 if __name__ == "__main__":

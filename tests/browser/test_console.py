@@ -430,8 +430,11 @@ def test_a_film_is_made_shown_and_downloaded(open_console: OpenConsole, format: 
             assert (getattr(film, "n_frames", 1), film.size) == (8, (128, 128))
 
 
-def test_a_film_tells_how_far_it_is_in_every_tab_that_asks_for_it(open_console: OpenConsole) -> None:
+def test_a_film_tells_how_far_it_is_in_every_tab_that_asks_for_it(
+    open_console: OpenConsole, key: str
+) -> None:
     consoles = [open_console(), open_console()]
+    consoles[0].sign_in(key)
     seed = str(uuid.uuid4().int % 10**8)
     for console in consoles:
         console.open(f"faces?from=value:Ann&to=seed:{seed}")
@@ -446,6 +449,14 @@ def test_a_film_tells_how_far_it_is_in_every_tab_that_asks_for_it(open_console: 
     consoles[0].shot("faces_film_under_way")
     for console in consoles:
         console.page.locator(".film video").wait_for(timeout=120_000)
+    page = consoles[0].page
+    asked = page.evaluate(
+        "performance.getEntriesByType('resource').filter(one => one.name.includes('/progress/')).length"
+    )
+    assert asked > 2
+    consoles[0].visit("Usage")
+    page.get_by_role("heading", name="Calls of this page").wait_for()
+    assert page.get_by_text("GET /api/mp4/progress/").count() < asked, "one question, one line"
 
 
 def test_a_picture_becomes_a_latent_that_morphs(open_console: OpenConsole, london: list[Path]) -> None:
@@ -590,7 +601,17 @@ def test_every_page_fits_a_phone_in_either_theme(
         console = open_console(viewport=PHONE, color_scheme=scheme, has_touch=True)
         console.sign_in(key)
         assert not console.overflows()
-        for title in ("Recognise", "People", "Verify", "Faces", "Models", "Usage"):
+        for title in (
+            "Recognise",
+            "Unknown",
+            "People",
+            "Verify",
+            "Search",
+            "Faces",
+            "Swap",
+            "Models",
+            "Usage",
+        ):
             console.visit(title)
             if title == "Recognise":
                 console.choose("A picture to recognise", smiling(london[0]))

@@ -312,6 +312,16 @@ def test_pythons_of_images_are_no_release_candidates() -> None:
     assert "3.12" in SpecifierSet(requires)
 
 
+def test_the_gpu_image_has_the_cuda_that_its_packages_are_built_for() -> None:
+    """On the package index, ONNX Runtime's builds ask for `nvidia-cudnn-cu13` since 1.28, and for cu12 up to 1.26."""
+    (base,) = [text for kind, text in instructions("Dockerfile.gpu") if kind == "FROM"]
+    (cuda,) = re.findall(r"^nvidia/cuda:(\d+)\.", base)
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["gpu"]
+    installs = " ".join(text for kind, text in instructions("Dockerfile.gpu") if kind == "RUN")
+    (asked,) = [one for one in extras if one.startswith("onnxruntime-gpu")]
+    assert cuda == "13" and asked == "onnxruntime-gpu>=1.28" and asked in installs
+
+
 def test_the_gpu_image_swaps_onnxruntime() -> None:
     (install,) = [text for kind, text in instructions("Dockerfile.gpu") if kind == "RUN" and "gpu]" in text]
     gone, back = install.index("uninstall --yes onnxruntime onnxruntime-gpu"), install.index("--no-deps")

@@ -16,6 +16,7 @@ from prosopon.models.evaluation.attributes import Told, gender_calibration, rate
 from prosopon.models.evaluation.attributes import groups as attribute_groups
 from prosopon.models.evaluation.degradations import DEGRADATIONS
 from prosopon.models.evaluation.embedded import Embedded, Embedder
+from prosopon.models.evaluation.landmarks import TipError, on_noses
 from prosopon.models.evaluation.verification import (
     Pairs,
     accuracy,
@@ -31,6 +32,7 @@ from prosopon.models.faces.detections import Detections
 from prosopon.models.roles import Age, Gender, Mask
 from prosopon.pipelines.cli import app
 from tests.benchmarks.embeddings import detector, embedder
+from tests.faces import predictor
 from tests.paths import DATA, require, smiling
 from tests.weights import default_embedder, weights
 
@@ -159,6 +161,38 @@ def test_the_command_measures_a_readers_own_folder(tmp_path: Path, london: list[
 
 def told(label: dict[str, str], **values: object) -> Told:
     return Told(sets.Portrait("", Path(), "", label), values)
+
+
+def test_landmarks_are_measured_against_marked_noses(tmp_path: Path) -> None:
+    """The marks are people's; moved by a distance between the eyes, the error is about one more."""
+    samples = require(DATA / "compreface_samples")
+    with (samples / "noses.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["nose_x"]]
+    known = [row for row in rows if sum(other["file"] == row["file"] for other in rows) == 1][:3]
+    apart = {}
+    for row in known:
+        shutil.copy(samples / row["file"], tmp_path)
+        picture = sets.Portrait(row["file"], samples / row["file"], "").read()
+        assert picture is not None
+        left, right = detector().detect([picture], 0.5)[0].largest_first().landmarks[0, :2]
+        apart[row["file"]] = float(np.linalg.norm(left - right))
+
+    def error(moved: float) -> dict[str, TipError]:
+        with (tmp_path / "noses.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, ("file", "nose_x", "nose_y"))
+            writer.writeheader()
+            for row in known:
+                writer.writerow({**row, "nose_y": float(row["nose_y"]) + moved * apart[row["file"]]})
+        return on_noses(detector(), {"mesh": predictor()}, tmp_path, 0.5)
+
+    right_marks, moved_marks = error(0), error(1)
+    assert set(right_marks) == {detector().name, "mesh"}
+    for name, found in right_marks.items():
+        assert found.noses == 3
+        assert found.mean <= found.most < 0.15
+        assert moved_marks[name].mean == pytest.approx(1, abs=0.15)
+    with pytest.raises(sets.SetMissing):
+        on_noses(detector(), {}, tmp_path / "absent", 0.5)
 
 
 def test_rates_of_what_is_told_by_hand() -> None:

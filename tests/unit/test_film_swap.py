@@ -27,11 +27,12 @@ def face_at(x: float, y: float = 100.0, tremble: float = 0.0, seed: int = 0) -> 
     _, face = portrait("london/002_neutral.jpg")
     scale = np.float32(80 / np.linalg.norm(face.landmarks[0] - face.landmarks[1]))
     middle = face.dense.mean(axis=0)
-    noise = np.random.default_rng(seed).normal(0, tremble, (75, 2)).astype(np.float32)
+    noise = np.random.default_rng(seed).normal(0, tremble, (473, 2)).astype(np.float32)
     there = np.array([x, y], np.float32)
-    points = (np.concatenate([face.landmarks, face.dense]) - middle) * scale + there + noise[2:]
+    points = (np.concatenate([face.landmarks, face.mesh[:, :2]]) - middle) * scale + there + noise
     box = (face.box.reshape(2, 2) - middle) * scale + there
-    return FaceGeometry(box.ravel(), points[:5], points[5:])
+    mesh = np.column_stack([points[5:], face.mesh[:, 2] * scale])
+    return FaceGeometry(box.ravel(), points[:5], mesh)
 
 
 def followed(*frames: list[FaceGeometry], pictures: list[RGBImage] | None = None) -> Tracks:

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from prosopon.models.faces.detections import RGBImage
-from prosopon.models.pictures.crops import cut
 from prosopon.models.runtime.session import Compute, create_session, run
 from prosopon.models.swap.geometry import interocular
 from prosopon.models.swap.mask import stays
@@ -21,7 +20,7 @@ from prosopon.models.training.occlusion.faces import SIDE, Face
 from prosopon.models.training.occlusion.labels import Known, known, refined
 from prosopon.models.training.occlusion.network import OcclusionNet, to_onnx
 from prosopon.models.training.occlusion.occluders import KINDS
-from tests.faces import around, faces_of, portrait, predictor, read
+from tests.faces import around, faces_of, portrait, read
 from tests.paths import DATA, require
 
 PORTRAITS = [f"london/{number}_neutral.jpg" for number in ("002", "005", "012", "017", "024")]
@@ -164,9 +163,7 @@ def chip() -> Face:
     small = cv2.warpAffine(
         picture, matrix, (SIDE, SIDE), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE
     )
-    mesh = predictor()
-    crop = cut(picture, face.box, face.landmarks, mesh.crop)
-    points = crop.to_picture(mesh.predict(crop.pixels[None])[0])[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+    points = face.mesh[:, :2] @ matrix[:, :2].T + matrix[:, 2]
     skin = np.zeros((SIDE, SIDE), np.float32)
     hull = cv2.convexHull(points.astype(np.float32)).astype(np.int32)
     return Face(small, points.astype(np.float32), cv2.fillConvexPoly(skin, hull, 1.0))

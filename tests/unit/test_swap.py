@@ -27,7 +27,8 @@ def moved(face: FaceGeometry, scale: float, shift: tuple[float, float] = (0, 0))
     def place(points):
         return ((points.reshape(-1, 2) + 0.5) * scale - 0.5 + shift).astype(np.float32).reshape(points.shape)
 
-    return FaceGeometry(place(face.box), place(face.landmarks), place(face.dense))
+    mesh = np.column_stack([place(face.mesh[:, :2]), face.mesh[:, 2] * np.float32(scale)])
+    return FaceGeometry(place(face.box), place(face.landmarks), mesh)
 
 
 def changed(before: RGBImage, after: RGBImage) -> np.ndarray:
@@ -219,10 +220,10 @@ def test_another_kind_of_frame_is_refused(frame: np.ndarray) -> None:
 
 def test_landmarks_that_are_no_numbers_are_refused() -> None:
     _, face = portrait(MAN)
-    with pytest.raises(ValueError, match="dense"):
-        FaceGeometry(face.box, face.landmarks, np.full((68, 2), np.nan, np.float32))
+    with pytest.raises(ValueError, match="mesh"):
+        FaceGeometry(face.box, face.landmarks, np.full((468, 3), np.nan, np.float32))
     with pytest.raises(ValueError, match="landmarks"):
-        FaceGeometry(face.box, face.dense, face.dense)
+        FaceGeometry(face.box, face.dense, face.mesh)
 
 
 def test_every_face_of_a_group_is_replaced_in_one_pass(group_picture) -> None:

@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
@@ -21,6 +22,7 @@ BIG = np.random.default_rng(0).integers(0, 256, 3_000_000, np.uint8).tobytes()
 WANTED = b"wanted" * 50_000
 
 
+@cache
 def wheel() -> bytes:
     data = BytesIO()
     with ZipFile(data, "w", ZIP_DEFLATED) as archive:
@@ -34,9 +36,10 @@ def wheel() -> bytes:
 
 
 @contextmanager
-def index(ranges: bool) -> Iterator[str]:
-    """Address of an index with one wheel. ranges: whether its server gives parts of files."""
-    content = wheel()
+def index(ranges: bool, breaks: int = 0) -> Iterator[str]:
+    """Address of an index with one wheel. ranges: whether its server gives parts of files; breaks: how many of these
+    end in their middle."""
+    content, left = wheel(), [breaks]
     digest = hashlib.sha256(content).hexdigest()
 
     class Handler(BaseHTTPRequestHandler):
@@ -65,7 +68,13 @@ def index(ranges: bool) -> Iterator[str]:
             for name, value in {**headers, "Content-Length": str(len(body))}.items():
                 self.send_header(name, value)
             self.end_headers()
-            if self.command != "HEAD":
+            if self.command == "HEAD":
+                return
+            if status == 206 and len(body) > 1 and left[0]:
+                left[0] -= 1
+                self.wfile.write(body[: len(body) // 2])
+                self.close_connection = True
+            else:
                 self.wfile.write(body)
 
         def log_message(self, *arguments: object) -> None:
@@ -147,5 +156,13 @@ def test_a_file_read_by_ranges_is_the_file() -> None:
         remote.seek(len(content) + 5)
         assert remote.read(10) == b""
         assert remote.received == 1 + 100 + 100
+    with index(True, breaks=2) as address, httpx.Client() as client:
+        remote = RangeFile(f"{address}/files/{NAME}", client)
+        assert remote.read(100) == content[:100]
+        assert remote.received == 1 + 50 + 50 + 100
+    with index(True, breaks=3) as address, httpx.Client() as client:
+        remote = RangeFile(f"{address}/files/{NAME}", client)
+        with pytest.raises(httpx.TransportError):
+            remote.read(100)
     with index(False) as address, httpx.Client() as client, pytest.raises(NoRanges):
         RangeFile(f"{address}/files/{NAME}", client)

@@ -26,6 +26,9 @@ class Calls extends EventTarget {
     // What was answered is kept of the newest alone: answers may be large.
     const told = this.list.find(({ answer }) => answer);
     if (told && call.answer) told.answer = null;
+    // Of a question that is asked again and again, how far a film is for instance, the newest answer is enough.
+    const [last] = this.list;
+    if (call.quiet && last?.quiet && last.method === call.method && last.path === call.path) this.list.shift();
     this.list.unshift(call);
     this.list.length = Math.min(this.list.length, MAX_CALLS);
     this.dispatchEvent(new CustomEvent("call", { detail: call }));

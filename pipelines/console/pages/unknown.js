@@ -1,10 +1,11 @@
 // The faces of many photographs that nobody has named yet, grouped by who they are: each person is named once.
 
 import { call } from "../lib/api.js";
-import { announce, el, field, freshId, pageHead } from "../lib/dom.js";
+import { announce, el, freshId, pageHead } from "../lib/dom.js";
 import { explain } from "../lib/errors.js";
 import { cut, loadPicture } from "../lib/picture.js";
 import { count } from "../lib/words.js";
+import { choose, isPicture } from "../parts/choose.js";
 import { enrolFace } from "../parts/enrol_face.js";
 import { fit } from "../parts/picture_input.js";
 import { Work } from "../parts/work.js";
@@ -145,20 +146,17 @@ export function unknown() {
     return element;
   }
 
-  const chooser = (label, properties, hint) => field(label, (ties) => {
-    const input = el("input", { type: "file", onchange: () => { const files = pictures(input.files); input.value = ""; if (files.length) look(files); }, ...properties, ...ties });
-    return input;
-  }, { hint });
+  const take = (files) => {
+    const pictures = files.filter(({ name, webkitRelativePath }) => isPicture(webkitRelativePath || name));
+    if (pictures.length) look(pictures);
+  };
   const element = el(
     "section",
     {},
     pageHead("Unknown", "Faces that nobody has named yet, out of many photographs, grouped by who they are: each person is named once."),
-    el("div", { class: "card" }, el("div", { class: "grid-fields" }, chooser("Photographs", { multiple: true, accept: "image/*" }), chooser("A folder of them", { webkitdirectory: true })), el("p", { class: "hint" }, "The photographs are looked at and forgotten: only the faces that you name are kept, as examples."), work.element, problems),
+    el("div", { class: "card" }, el("div", { class: "row" }, choose("Choose photographs", { multiple: true, accept: "image/*" }, take), choose("A folder of them", { webkitdirectory: true }, take)), el("p", { class: "hint" }, "The photographs are looked at and forgotten: only the faces that you name are kept, as examples."), work.element, problems),
     known,
     found,
   );
   return { element, onshow: load };
 }
-
-/** Without what folders hold beside photographs. */
-const pictures = (files) => [...files].filter(({ name, type }) => !name.startsWith(".") && (type.startsWith("image/") || /\.(heic|heif|avif)$/i.test(name)));
