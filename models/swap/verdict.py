@@ -22,6 +22,8 @@ _MASKED = 0.8
 """Probability from which a face is taken to wear a mask over mouth and nose."""
 _COVERED = 0.5
 """Share of both eyes, of the mouth or of the whole face from which there is nothing to go by."""
+_UNSEEN = 0.75
+"""Share of the face from which it is out of focus or in the dark, and what the segmenter says is no answer."""
 _CUT_OFF = 0.15
 """Share of a face's inner points outside the picture from which it is taken to be cut off."""
 _ACROSS = 1.05
@@ -125,6 +127,8 @@ def _covered(picture: RGBImage, face: FaceGeometry, replaced: bool = False) -> s
     replaced: by another, behind whatever lies before it: it needs no eyes.
     """
     covered = segmenter().find(picture, face.dense).covered(face.dense)
+    if covered.face > _UNSEEN and not replaced:
+        return ""  # Nothing of it is seen: not for what lies before it, but for how it was taken.
     if covered.face > _COVERED:
         return f"{covered.face:.0%} of it"
     if not replaced and covered.eyes > _COVERED:

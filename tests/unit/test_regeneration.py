@@ -102,7 +102,7 @@ def test_what_cannot_come_out_well_is_refused_with_the_reason() -> None:
     frame, target = portrait("london/002_neutral.jpg")
     source = SourceFace(*portrait("faker/male_0.jpg"))
     assert gate.impossible(frame, Replacement(target, source)) == ""
-    small = replace(source.geometry, dense=source.geometry.dense * np.float32(0.02))
+    small = replace(source.geometry, mesh=source.geometry.mesh * np.float32(0.02))
     tiny = replace(source, geometry=small)
     assert "too small" in gate.impossible(frame, Replacement(target, tiny))
 
