@@ -37,39 +37,50 @@ class DifferentiableMobileStyleGan:
 
     layers = STYLES
 
-    def __init__(self, xml: Path, weights: Path, device: torch.device) -> None:
+    def __init__(
+        self, xml: Path, weights: Path, device: torch.device, precision: torch.dtype = torch.float32
+    ) -> None:
         """Raises `models.convert.openvino_ir.IrError` for other files."""
         network = load_synthesis(xml, weights, RESOLUTION // 2)
         self.fingerprint = fingerprint(MobileStyleGan.name, MobileStyleGan.preprocessing, xml, weights)
         previews = load_previews(network, self.fingerprint)
-        self._previews = {side: view.to(device) for side, view in previews.items() if side >= SMALLEST}
-        self._network = network.to(device)
+        self._previews = {
+            side: view.to(device, precision) for side, view in previews.items() if side >= SMALLEST
+        }
+        self._network = network.to(device, precision)
+        self._precision = precision
         self.sides: tuple[int, ...] = (*self._previews, LARGEST)
 
     def picture(self, w: Tensor, side: int) -> Tensor:
-        made: Tensor = self._previews.get(side, self._network)(w)
-        return made
+        made: Tensor = self._previews.get(side, self._network)(w.to(self._precision))
+        return made.float()
 
 
 class DifferentiableStyleGan2:
     """Its blocks add to a picture that doubles its side each time: all of them are to be had."""
 
-    def __init__(self, path: Path, device: torch.device) -> None:
+    def __init__(self, path: Path, device: torch.device, precision: torch.dtype = torch.float32) -> None:
         """Raises `models.convert.stylegan2_pickle.StyleGanFileError`."""
         self.fingerprint = fingerprint(StyleGan2.name, StyleGan2.preprocessing, path)
         self._network = synthesis_of(read_generator(path)).to(device)
+        self._device, self._precision = device.type, precision
         self.layers = self._network.styles
         largest = min(self._network.resolution, LARGEST)
         sides = (4 << number for number in range(len(self._network.blocks)))
         self.sides = tuple(side for side in sides if SMALLEST <= side <= largest) or (largest,)
 
     def picture(self, w: Tensor, side: int) -> Tensor:
-        made: Tensor = self._network(w, side)
-        return made
+        # Its weights stay in float32: its demodulation needs them.
+        with torch.autocast(self._device, self._precision, self._precision != torch.float32):
+            made: Tensor = self._network(w, side)
+        return made.float()
 
 
-def load_differentiable(weights: Weights, device: torch.device) -> DifferentiableGenerator:
-    """As `models.load.load_generator` chooses, in torch and float32."""
+def load_differentiable(
+    weights: Weights, device: torch.device, precision: torch.dtype = torch.float32
+) -> DifferentiableGenerator:
+    """As `models.load.load_generator` chooses, in torch. precision: float32, or bfloat16 for half the time and pictures
+    that are off by some thousandths."""
     if len(weights.paths) == 2:
-        return DifferentiableMobileStyleGan(*weights.paths, device)
-    return DifferentiableStyleGan2(weights.path, device)
+        return DifferentiableMobileStyleGan(*weights.paths, device, precision)
+    return DifferentiableStyleGan2(weights.path, device, precision)

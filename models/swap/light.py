@@ -97,8 +97,11 @@ def transfer(
     given = np.asarray((given_near + _DARK) * harder - _DARK, np.float32)
     # Half a shadow is no part of a face: the source's goes, the target's comes.
     if way.halves > 0:
-        given *= one_sided(source, given, source_skin, way, face.features, unit)
-        wanted *= one_sided(target, wanted, target_skin, way, face.features, unit)
+        x, y = np.abs(way.place[..., 0]), way.place[..., 1]
+        inner = smoothstep(0.9, 0.7, x) * smoothstep(-0.45, -0.3, y) * smoothstep(1.4, 1.2, y)
+        given *= one_sided(source, given, source_skin, inner * (1 - face.features), way, unit)
+        # Over the target's face there may be anything.
+        wanted *= one_sided(target, wanted, target_skin, np.zeros_like(inner), way, unit)
     wanted, given = _lips(target, source, wanted, given, face, unit)
     brighter = np.log((gray(wanted) + _DARK) / (gray(given) + _DARK))
     # The shading of dark skin is stronger against its mean than that of fair skin.

@@ -88,7 +88,7 @@ def maps(points: Float32, target: Float32, source: Float32, texture: Texture, sh
     normals = surface.normals(source)
     columns = (
         texture.points, texture.points[other], surface.mean_surface()[:, :2], points[other],
-        _hidden(source)[:, None], normals, normals[other], surface.normals(target),
+        _hidden(target, source)[:, None], normals, normals[other], surface.normals(target),
     )  # fmt: skip
     values = np.concatenate(columns, axis=1).astype(np.float32)
     raster, inside = geometry.interpolate_over(surface.triangles(), points, target[:, 2], values, shape)
@@ -109,7 +109,7 @@ def maps(points: Float32, target: Float32, source: Float32, texture: Texture, sh
     return Maps(direct, mirrored, share, place, opposite, solid, given, given_mirrored, wanted, halves)
 
 
-def _hidden(source: Float32) -> Float32:
+def _hidden(target: Float32, source: Float32) -> Float32:
     """``(477,)`` 0..1: how far each vertex comes from the source's other half instead, which is seen better."""
     seen = surface.visibility(source)
     hidden = smoothstep(0.7, 0.4, seen) * smoothstep(0.1, 0.35, seen[surface.mirrored()] - seen)
@@ -119,7 +119,18 @@ def _hidden(source: Float32) -> Float32:
         middle = geometry.mean_face()[list(eye)].mean(axis=0)
         near = np.linalg.norm(shape[:, :2] - middle[:2], axis=1) < _EYE
         hidden[near] = smoothstep(0.5, 0.8, float(hidden[near].mean()))
-    return hidden
+    # A mesh thinks too little of how far a face is turned: what looks much narrower than in the target is not all seen.
+    left, right = _hidden_halves(ibug(target[:MESH]), ibug(source[:MESH]))
+    side = smoothstep(0.12, -0.12, shape[:, 0])
+    return np.maximum(hidden, side * left + (1 - side) * right)
+
+
+def _hidden_halves(target: Float32, source: Float32) -> Float32:
+    """``(2,)`` 0..1: how far the left and the right half, which the source hides and the target shows, have no pixels
+    of their own to give. target, source: ``(68, 2)``."""
+    seen, wanted = (geometry.visible_share(points) for points in (source, target))
+    lacking = np.maximum(wanted, 0.35) / np.maximum(seen, 0.02)
+    return np.where(seen < 0.6, smoothstep(1.5, 2.3, lacking), np.float32(0))
 
 
 def render(picture: RGBImage, direct: Float32, mirrored: Float32, share: Float32) -> Float32:

@@ -83,7 +83,7 @@ def with_lines(front: Float32, picture: Float32, points: Float32) -> Float32:
     bright = np.asarray(cv2.morphologyEx(light, cv2.MORPH_TOPHAT, size), np.float32)
     near = np.asarray(cv2.dilate(front, disc(_NEAR * unit)), np.float32)
     lines = smoothstep(10, 30, np.maximum(dark, bright)) * smoothstep(0.2, 0.45, near)
-    return np.maximum(front, lines * (1 - blur(beard, 0.04 * unit)))
+    return np.asarray(np.maximum(front, lines * (1 - blur(beard, 0.04 * unit))), np.float32)
 
 
 def stays(front: Float32, left: Float32, guide: Float32, unit: float) -> Float32:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from prosopon.models.faces.detections import Float32
-from prosopon.models.swap.filters import blur, gray, smoothstep, spread, weighted_blur
+from prosopon.models.swap.filters import blur, gray, spread, weighted_blur
 from prosopon.models.swap.maps import Maps
 
 _GAMMA = 2.2
@@ -66,18 +66,16 @@ def shading(picture: Float32, skin: Float32, normals: Float32) -> Float32:
 
 
 def one_sided(
-    picture: Float32, even: Float32, skin: Float32, way: Maps, features: Float32, unit: float
+    picture: Float32, even: Float32, skin: Float32, shaded: Float32, way: Maps, unit: float
 ) -> Float32:
     """``(H, W, 3)`` float32: by which factor each half of a face is brighter than both are, as far as `Maps.halves`.
 
     A face is the same on both sides, its light is not: half a shadow, which no smooth light explains, is told by that.
-    picture: ``(H, W, 3)`` float32; even: its smooth light, that it is compared with; skin: ``(H, W)`` weights;
-    features: as of `Parts`. What is in a deep shadow does not look like skin, but lies where skin must be.
+    picture: ``(H, W, 3)`` float32; even: its smooth light, that it is compared with; skin: ``(H, W)`` weights; shaded:
+    ``(H, W)``, where skin must be though it may be too dark to be known.
     """
-    place, opposite = way.place, way.opposite
-    x, y = np.abs(place[..., 0]), place[..., 1]
-    inner = smoothstep(0.9, 0.7, x) * smoothstep(-0.45, -0.3, y) * smoothstep(1.4, 1.2, y)
-    likely = np.maximum(skin, 0.5 * inner * (1 - features))
+    opposite = way.opposite
+    likely = np.maximum(skin, 0.5 * shaded)
     log = np.log((np.maximum(picture, 0) + _DARK) / (even + _DARK))
     near = weighted_blur(log, likely, _FINE * unit)
 

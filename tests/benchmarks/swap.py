@@ -216,12 +216,17 @@ def sheet(rows: list[RGBImage]) -> RGBImage:
     return np.vstack(lines)
 
 
-def methods(names: list[str], seconds: float, threads: int) -> list[FaceSwapper]:
-    known = {
-        "warp": lambda: WarpSwapper(),
+def methods(seconds: float, threads: int) -> dict[str, Callable[[], FaceSwapper]]:
+    """What loads each."""
+    return {
+        "warp": WarpSwapper,
         "regenerate": lambda: load_regenerator(model_settings(), Compute(threads=threads), seconds),
     }
-    return [known[name]() for name in names]
+
+
+def memory() -> float:
+    """MB, at most so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> None:
@@ -241,8 +246,9 @@ def main() -> None:
     for name in ("dlib-resnet29", "face-reidentification-retail-0095", "mobilestylegan-generator"):
         weights(name)
     model = judge()
-    swappers = methods(asked.methods, asked.seconds, asked.threads)
-    outcomes: dict[str, list[Outcome]] = {swapper.name: [] for swapper in swappers}
+    loaders, swappers = methods(asked.seconds, asked.threads), dict[str, FaceSwapper]()
+    outcomes: dict[str, list[Outcome]] = {name: [] for name in asked.methods}
+    held: dict[str, float] = {}  # Each is loaded when its turn comes, the lightest first.
     rows = []
     ends, refused = time.monotonic() + 60 * asked.minutes, 0
     gate = Gate(SwapSettings())
@@ -256,8 +262,12 @@ def main() -> None:
         if time.monotonic() > ends:
             break
         row = [tile(*portrait(face_name)), tile(picture, target)]
-        for swapper in swappers:
+        for name in asked.methods:
+            if name not in swappers:
+                swappers[name] = loaders[name]()
+            swapper = swappers[name]
             outcome, result = measure(swapper, model, picture_name, face_name)
+            held.setdefault(name, memory())
             outcomes[swapper.name].append(outcome)
             names = (Path(picture_name), Path(face_name))
             file = "-".join([swapper.name, *(n.parent.name + n.stem for n in names)]) + ".png"
@@ -283,10 +293,10 @@ def main() -> None:
             f"pose {mean(o.pose for o in all_of):.1f} degrees (worst {max(o.pose for o in all_of):.1f})\n"
             f"pixels changed outside the face region: {sum(o.outside for o in all_of)}\n"
             f"median {median(o.seconds for o in all_of):.1f} s a swap on {asked.threads} threads, "
-            f"{median(o.cpu for o in all_of):.1f} s of CPU"
+            f"{median(o.cpu for o in all_of):.1f} s of CPU; {held[name]:.0f} MB after the first"
         )
     print(f"\nrefused before: {refused}")
-    print(f"memory, at most: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+    print(f"memory, at most: {memory():.0f} MB")
     plain = asked.pairs == "known" and asked.methods == ["warp"]
     path = ROOT / "docs" / ("aifaceswap_swaps.jpg" if plain else f"aifaceswap_{asked.pairs}.jpg")
     Image.fromarray(sheet(rows)).save(path, quality=84, optimize=True)

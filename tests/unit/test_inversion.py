@@ -164,6 +164,22 @@ def test_previews_are_close_to_the_shrunken_picture(models: ModelSettings) -> No
             assert 10 * float(torch.log10(4 / error)) > 22, f"{side} px, decibels"
 
 
+def test_in_half_precision_pictures_are_off_by_thousandths() -> None:
+    files = weights("mobilestylegan-generator").paths
+    exact, rough = (
+        DifferentiableMobileStyleGan(*files, torch.device("cpu"), precision)
+        for precision in (torch.float32, torch.bfloat16)
+    )
+    w = 0.3 * torch.randn(1, STYLES, 512, generator=torch.Generator().manual_seed(0))
+    for side in (128, 256):
+        with torch.no_grad():
+            apart = (rough.picture(w, side) - exact.picture(w, side)).abs()
+        assert 0 < float(apart.mean()) < 0.003, f"{side} px"
+    styles = w.clone().requires_grad_()
+    rough.picture(styles, 128).square().sum().backward()
+    assert styles.grad is not None and float(styles.grad.abs().sum()) > 0
+
+
 def test_the_encoder_is_saved_and_loaded(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = InversionEncoder().eval()

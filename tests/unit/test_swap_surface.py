@@ -115,7 +115,7 @@ def test_half_a_shadow_is_told_from_a_face_that_is_the_same_on_both_sides() -> N
     skin = (shadow == 1).astype(np.float32)
     none, flat = np.zeros_like(skin), np.zeros((height, width, 3), np.float32)
     way = Maps(opposite, opposite, none, place, opposite, none + 1, flat, flat, flat, 1.0)
-    factor = shading.one_sided(picture, np.full_like(picture, 150), skin, way, none, 40)
+    factor = shading.one_sided(picture, np.full_like(picture, 150), skin, none + 1, way, 40)
     evened = picture / factor
     rows, deep = slice(40, 90), slice(35, 42)
     left, right = evened[rows, deep], evened[rows, ::-1][:, deep]

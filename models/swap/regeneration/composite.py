@@ -35,9 +35,9 @@ def put_back(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Floa
     bare = uncovered(face, drawn_dense, segmenter().find(face, drawn_dense))
     face = bare.picture
     drawn = sampled(face, places)
-    foreign = (
-        np.zeros(region.small, np.float32) if bare.left is None else sampled(bare.left, places)[..., 0] / 255
-    )
+    foreign = np.zeros(region.small, np.float32)
+    if bare.left is not None:
+        foreign = sampled(bare.left, places)[..., 0] / np.float32(255)
 
     place, inside = geometry.interpolate(points, geometry.mean_face()[:, :2], region.small)
     features = skin.parts(points, region.small)

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from prosopon.models.faces.detections import Float32
 from prosopon.models.inversion.identity import Identity
+from prosopon.models.inversion.loss import face_mask, shrunk
 from prosopon.models.swap.regeneration import views
 from prosopon.models.swap.regeneration.networks import seen
 
@@ -34,18 +35,23 @@ MOUTH = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 1
 _GAPS = ((13, 14), (82, 87), (312, 317), (159, 145), (386, 374), (158, 153), (385, 380))
 """Vertices whose distances say how far mouth and eyes are open."""
 MESH_SIDE = 192
+_COARSEST = 16
+"""Pixels of the coarsest picture of a pyramid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
     """identity: of squared distances of embeddings to the source's; unlike: of those to the target's that are too near;
-    mesh: of distances of vertices in those between the eyes; light: of local mean colours; around: of pixels in the
-    ring; inner: of the luma in eyes and mouth; likely: of the squared styles of groups of
-    layers; together: of what each layer has of its own.
+    features: of squared distances of early levels to those of the rough picture, relative to their own size;
+    pixels: of mean absolute differences to it, averaged over a pyramid; mesh: of distances of vertices in those between
+    the eyes; light: of local mean colours; around: of pixels in the ring; inner: of the luma in eyes and mouth; likely:
+    of the squared styles of groups of layers; together: of what each layer has of its own.
     """
 
     identity: float = 1.0
     unlike: float = 0.5
+    features: float = 1.0
+    pixels: float = 0.5
     mesh: float = 7.0
     gaps: float = 25.0
     light: float = 1.5
@@ -57,11 +63,12 @@ class Weights:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """What of the target is kept. chip: ``(1, 3, S, S)`` -1..1; landmarks: ``(5, 2)`` in its pixels; square: ``(2, 3)``
-    from these to the mesh's picture; ring, skin, inner (eyes and what the lips
-    enclose): ``(S, S)`` float32 0..1."""
+    """What of the target is kept. chip: ``(1, 3, S, S)`` -1..1; rough: the same with the source's face laid over it;
+    landmarks: ``(5, 2)`` in their pixels; square: ``(2, 3)`` from these to the mesh's picture; ring, skin, inner (eyes
+    and what the lips enclose): ``(S, S)`` float32 0..1."""
 
     chip: Tensor
+    rough: Tensor
     landmarks: Float32
     square: Float32
     ring: Float32
@@ -89,6 +96,7 @@ class RegenerationLoss:
                 seen(identity, scene.chip, [identity.matrix(scene.landmarks)], self._side)
                 for identity in identities
             ]
+            self._levels = self._levels_of(scene.rough)
         spread = (self._points[list(EYES[0])].mean(0) - self._points[list(EYES[1])].mean(0))[:2]
         self._unit = float(spread.norm())
         vertices = torch.full((468,), 0.5)
@@ -115,9 +123,11 @@ class RegenerationLoss:
         weights = self._weights
         same, unlike = self._identity(picture)
         shape, gaps = self._shape(picture)
-        light, around, inner = self._pixels(picture)
+        light, around, inner = self._kept(picture)
+        features, pixels = self._likeness(picture)
         parts = {
-            "identity": weights.identity * same, "unlike": weights.unlike * unlike, "mesh": weights.mesh * shape,
+            "identity": weights.identity * same, "unlike": weights.unlike * unlike,
+            "features": weights.features * features, "pixels": weights.pixels * pixels, "mesh": weights.mesh * shape,
             "gaps": weights.gaps * gaps, "light": weights.light * light, "around": weights.around * around,
             "inner": weights.inner * inner,
         }  # fmt: skip
@@ -137,6 +147,25 @@ class RegenerationLoss:
             near = functional.relu(apart - (found - old).square().sum(dim=1)).mean()
             unlike = unlike + identity.share * near
         return same, unlike
+
+    def _levels_of(self, picture: Tensor) -> list[Tensor]:
+        identity = self._identities[0]
+        matrix = identity.matrix(self._scene.landmarks)
+        return identity.stages(views.sample(picture, views.grid(matrix, self._side, identity.crop.size)))[:-1]
+
+    def _likeness(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """How far the picture is from the rough one, whose features are the source's own."""
+        levels = [
+            (made - wanted).square().mean() / wanted.square().mean()
+            for made, wanted in zip(self._levels_of(picture), self._levels, strict=True)
+        ]
+        rough, differences = shrunk(self._scene.rough, picture.shape[-1]), []
+        while True:
+            mask = face_mask(picture.shape[-1]).to(picture.device)
+            differences.append(((picture - rough).abs() * mask).mean() / mask.mean())
+            if picture.shape[-1] <= _COARSEST:
+                return torch.stack(levels).mean(), torch.stack(differences).mean()
+            picture, rough = functional.avg_pool2d(picture, 2), functional.avg_pool2d(rough, 2)
 
     def _shape(self, picture: Tensor) -> tuple[Tensor, Tensor]:
         # Seen through one square alone, the mesh can be made to see a shut mouth where there are teeth.
@@ -158,14 +187,10 @@ class RegenerationLoss:
             self._rasters[name, side] = torch.from_numpy(raster)[None, None].to(self._scene.chip.device)
         return self._rasters[name, side]
 
-    def _pixels(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _kept(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """How far light, surroundings and the inside of eyes and mouth are from the target's."""
         side = picture.shape[-1]
-        target = (
-            functional.avg_pool2d(self._scene.chip, self._side // side)
-            if side < self._side
-            else self._scene.chip
-        )
-        difference = picture - target
+        difference = picture - shrunk(self._scene.chip, side)
         ring = self._raster("ring", side)
         around = (difference.abs() * ring).sum() / (3 * ring.sum().clamp(min=1))
         soft, weight = difference, ring

@@ -39,7 +39,10 @@ def filled(points: Float32, groups: Sequence[tuple[int, ...]], side: int) -> NDA
     return mask
 
 
-def scene(picture: RGBImage, face: FaceGeometry, mesh: FaceMesh, device: torch.device) -> Scene:
+def scene(
+    picture: RGBImage, rough: RGBImage, face: FaceGeometry, mesh: FaceMesh, device: torch.device
+) -> Scene:
+    """rough: the picture with the source's face laid over the face."""
     chip, matrix = aligned(picture, face)
     points = mesh_points(mesh, picture, face)
     points[:, :2] = mapped(points[:, :2], matrix)
@@ -54,6 +57,7 @@ def scene(picture: RGBImage, face: FaceGeometry, mesh: FaceMesh, device: torch.d
     inner_parts = cv2.dilate(filled(points, (*EYES, MOUTH), SIDE), disc(0.03 * unit))
     return Scene(
         from_pixels(chip[None], device),
+        from_pixels(aligned(rough, face)[0][None], device),
         mapped(face.landmarks, matrix),
         square(points),
         ((outer - inner) / 255.0).astype(np.float32),

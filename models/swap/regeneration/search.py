@@ -28,7 +28,7 @@ class Plan:
     """
 
     seconds: float = 30.0
-    stages: tuple[tuple[int, int, float], ...] = ((128, 28, 0.55), (256, 6, 0.9), (512, 1, 1.0))
+    stages: tuple[tuple[int, int, float], ...] = ((128, 30, 0.7), (256, 8, 1.0))
     rate: float = 0.12
     least_steps: int = 20
 
@@ -71,10 +71,7 @@ def search(
             )
             for group in optimizer.param_groups:
                 group["lr"] = rate * group.get("scale", 1.0)
-            with torch.autocast(start.device.type, torch.bfloat16):
-                picture = generator.picture(prior.to_w(styles()), side)
-            picture = picture.float()
-            total, _ = loss(picture)
+            total, _ = loss(generator.picture(prior.to_w(styles()), side))
             likely = weights.likely * groups.square().mean() + weights.together * alone.square().mean()
             optimizer.zero_grad()
             (total + likely).backward()  # type: ignore[no-untyped-call]

@@ -1,7 +1,9 @@
 """The swapper `regenerate`: a face made anew by the generator, in the target's pose and light, put into its place."""
 
 import threading
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor
 
 from prosopon.configs.settings import ModelSettings
 from prosopon.models.faces.detections import Float32, RGBImage
+from prosopon.models.faces.face_embedding import FaceEmbedding
 from prosopon.models.faces.mesh import FaceMesh
 from prosopon.models.generation.differentiable import load_differentiable
 from prosopon.models.inversion.encoder import GROUPS, load_encoder
@@ -22,18 +25,42 @@ from prosopon.models.runtime.fingerprint import combined
 from prosopon.models.runtime.session import Compute
 from prosopon.models.swap.regeneration import views
 from prosopon.models.swap.regeneration.composite import put_back
+from prosopon.models.swap.regeneration.likeness import geometry_of, with_likeness
 from prosopon.models.swap.regeneration.loss import RegenerationLoss, Weights
 from prosopon.models.swap.regeneration.networks import load_mesh, seen
 from prosopon.models.swap.regeneration.scene import SIDE, aligned, scene
 from prosopon.models.swap.regeneration.search import Plan, search
-from prosopon.models.swap.types import Replacement, check_frame
+from prosopon.models.swap.types import Replacement, SourceFace, check_frame
+from prosopon.models.swap.verdict import embedding
+from prosopon.models.swap.warp import WarpSwapper
 from prosopon.models.weights.catalogue import CATALOGUE
 from prosopon.models.weights.registry import Registry, resolve
 
 _VIEWS = 6
 """Of a source, over which its embedding is averaged."""
-_SOURCES_SHARE = 0.65
-"""Of the middle layers' styles that a search starts from; the rest is the target's."""
+_STARTS = (0.0, 0.6)
+"""How much of the source's styles the middle layers begin with, in one search after the other; the rest is the rough
+picture's."""
+_LIKE = 0.3
+"""By the cosine of the network that is held out, from which no further search is made."""
+_BETTER = 0.03
+"""By how much it must like another picture more than the one that keeps to what the made face and the source's agree
+in, which looks most like a photograph."""
+_HELD_OUT = FaceEmbedding.name
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Made:
+    """face: ``(S, S, 3)`` uint8 RGB; similarity, replaced: cosines to the source and to the target, by a network that
+    the search does not look through."""
+
+    face: RGBImage
+    similarity: float
+    replaced: float
+
+    @property
+    def passes(self) -> bool:
+        return self.similarity >= _LIKE and self.similarity > self.replaced
 
 
 class RegenerateSwapper:
@@ -49,19 +76,22 @@ class RegenerateSwapper:
         plan: Plan | None = None,
         seed: int = 0,
     ) -> None:
-        """plan: of each search. Raises `models.weights.registry.ModelUnavailable`, or `DeviceError` where CUDA was
-        asked for and is not to be had."""
+        """plan: of one face; a second search has what the first has left of its seconds. Raises
+        `models.weights.registry.ModelUnavailable`, or `DeviceError` where CUDA was asked for and is not to be had."""
         self._device = compute.torch_device()
         self._threads = compute.threads
-        self._plan, self._seed, self._weights = plan or Plan(), seed, Weights()
-        self._generator = load_differentiable(resolve(models, "generator"), self._device)
+        self.plan, self._seed, self._weights = plan or Plan(), seed, Weights()
+        generator = resolve(models, "generator")
+        self._generator = load_differentiable(generator, self._device)
+        self._searched = load_differentiable(generator, self._device, torch.bfloat16)
         self._prior = LatentPrior.of(mapper)
         self._identities = load_identities(models, self._device)
         self._torch_mesh = load_mesh(models, self._device)
+        self._held_out = FaceEmbedding(Registry.of(models).weights(CATALOGUE[_HELD_OUT]).path, compute)
         self._mesh = FaceMesh(Registry.of(models).weights(CATALOGUE["mediapipe-face-mesh"]).path, compute)
         encoder, trained_for = load_encoder()
         self._encoder = encoder.to(self._device) if trained_for == self._generator.fingerprint else None
-        self.fingerprint = combined("regenerate-1", self._generator.fingerprint)
+        self.fingerprint = combined("regenerate-2", self._generator.fingerprint)
         self._searching = threading.Lock()
 
     def swap(self, frame: RGBImage, replacements: Sequence[Replacement]) -> RGBImage:
@@ -76,24 +106,52 @@ class RegenerateSwapper:
     def make(self, frame: RGBImage, replacement: Replacement) -> tuple[RGBImage, Float32]:
         """The new face ``(S, S, 3)`` uint8 RGB, and the ``(2, 3)`` transform from the frame to it."""
         torch.set_num_threads(self._threads)  # Of this thread, which may be another than loaded the models.
-        random = np.random.default_rng(self._seed)
         target, source = replacement.target, replacement.source
-        shown = scene(frame, target, self._mesh, self._device)
+        rough = WarpSwapper().swap(frame, [replacement])
+        shown = scene(frame, rough, target, self._mesh, self._device)
         chip, matrix = aligned(source.picture, source.geometry)
         picture = from_pixels(chip[None], self._device)
-        with self._searching:
-            wanted = self._embeddings(picture, mapped(source.geometry.landmarks, matrix), random)
-            loss = RegenerationLoss(shown, wanted, self._identities, self._torch_mesh, self._weights, random)
-            start = self._start(shown.chip, picture)
-            styles = search(self._generator, self._prior, loss, self._weights, start, self._plan)
-            with torch.no_grad():
-                made = self._generator.picture(styles, self._generator.sides[-1])
-        pixels = (made[0].permute(1, 2, 0) * 127.5 + 127.5).round().clamp(0, 255).byte().cpu().numpy()
-        transform = aligned(frame, target)[1]
-        scale = len(pixels) / SIDE
-        transform = transform * np.float32(scale)
+        side = self._generator.sides[-1]
+        scale = side / SIDE
+        transform = aligned(frame, target)[1] * np.float32(scale)
         transform[:, 2] += np.float32((scale - 1) / 2)
-        return pixels, transform
+        looks = [
+            embedding(self._held_out, *pair) for pair in ((source.picture, source.geometry), (frame, target))
+        ]
+        began, spent, found = time.monotonic(), 0.0, list[Made]()
+        with self._searching:
+            for seed, mixed in enumerate(_STARTS, self._seed):
+                random = np.random.default_rng(seed)
+                wanted = self._embeddings(picture, mapped(source.geometry.landmarks, matrix), random)
+                loss = RegenerationLoss(
+                    shown, wanted, self._identities, self._torch_mesh, self._weights, random
+                )
+                start = self._start(shown.rough, picture, mixed)
+                plan = replace(self.plan, seconds=self.plan.seconds - spent)
+                styles = search(self._searched, self._prior, loss, self._weights, start, plan)
+                with torch.no_grad():
+                    made = self._generator.picture(styles, side)
+                found.append(self._finished(made, mapped(target.landmarks, transform), source, looks))
+                spent = time.monotonic() - began
+                if found[-1].passes or spent > self.plan.seconds / 2:
+                    break
+        return max(found, key=lambda made: (made.passes, made.similarity)).face, transform
+
+    def _finished(
+        self, picture: Tensor, landmarks: Float32, source: SourceFace, looks: Sequence[Float32]
+    ) -> Made:
+        """The best by the network that is held out of the made face as it is and with the source's own over it.
+
+        picture: ``(1, 3, S, S)`` -1..1; landmarks: ``(5, 2)``, about where its face is; looks: embeddings of source and
+        target.
+        """
+        made = (picture[0].permute(1, 2, 0) * 127.5 + 127.5).round().clamp(0, 255).byte().cpu().numpy()
+        face = geometry_of(self._mesh, made, landmarks)
+        likely, over = with_likeness(made, face, source)
+        seen_as = [embedding(self._held_out, one, face) for one in (likely, made, over)]
+        scores = [float(one @ looks[0]) for one in seen_as]
+        best = max(range(3), key=lambda index: scores[index] + _BETTER * (index == 0))
+        return Made((likely, made, over)[best], scores[best], float(seen_as[best] @ looks[1]))
 
     @torch.no_grad()
     def _embeddings(self, picture: Tensor, landmarks: Float32, random: np.random.Generator) -> list[Tensor]:
@@ -106,12 +164,12 @@ class RegenerateSwapper:
         return found
 
     @torch.no_grad()
-    def _start(self, target: Tensor, source: Tensor) -> Tensor:
-        """The target's styles with the source's in the middle layers, in the space of the prior."""
+    def _start(self, rough: Tensor, source: Tensor, mixed: float) -> Tensor:
+        """The styles of the rough picture, in the space of the prior. mixed: how much of the source's, as `_STARTS`."""
         if self._encoder is None:
             return torch.zeros(1, self._generator.layers, 512, device=self._device)
-        own: Tensor = self._encoder(shrunk(target, ENCODER_SIDE))
+        own: Tensor = self._encoder(shrunk(rough, ENCODER_SIDE))
         other = self._encoder(shrunk(source, ENCODER_SIDE))
         first, end = GROUPS[1][0], GROUPS[2][1]
-        own[:, first:end] += _SOURCES_SHARE * (other[:, first:end] - own[:, first:end])
+        own[:, first:end] += mixed * (other[:, first:end] - own[:, first:end])
         return own

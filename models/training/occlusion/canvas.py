@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from prosopon.models.faces.detections import Float32
 from prosopon.models.swap.filters import smoothstep
@@ -12,6 +14,7 @@ from prosopon.models.training.mask.textures import smooth_noise
 from prosopon.models.training.occlusion.faces import SIDE, Face
 
 Random = np.random.Generator
+Floats = NDArray[np.floating[Any]]
 
 # Of the mean face: where the points below have x, in distances between the eyes.
 _STATIONS = (0, (36, 37, 38, 39, 40, 41), 27, (42, 43, 44, 45, 46, 47), 16)
@@ -90,7 +93,7 @@ def filled(distance: Float32, unit: float) -> Float32:
     return np.asarray(np.clip(0.5 - distance * unit, 0, 1), np.float32)
 
 
-def rounded_box(x: Float32, y: Float32, half: tuple[float, float], radius: float) -> Float32:
+def rounded_box(x: Floats, y: Floats, half: tuple[float, float], radius: float) -> Float32:
     """Signed distance to a box with round corners around the origin (Quilez)."""
     across, down = np.abs(x) - (half[0] - radius), np.abs(y) - (half[1] - radius)
     outside = np.hypot(np.maximum(across, 0), np.maximum(down, 0))
@@ -105,7 +108,7 @@ def turned(x: Float32, y: Float32, center: tuple[float, float], angle: float) ->
 
 
 def capsule(
-    x: Float32, y: Float32, start: Float32, end: Float32, radius: tuple[float, float]
+    x: Floats, y: Floats, start: Floats, end: Floats, radius: tuple[float, float]
 ) -> tuple[Float32, Float32, Float32, Float32]:
     """A rod from one point to another: signed distance, the surface's normal x and y, and the share of its length.
 
@@ -144,7 +147,7 @@ def noise(rng: Random, cells: int) -> Float32:
     return smooth_noise(rng, (SIDE, SIDE), cells)
 
 
-def plain(colour: Float32) -> Float32:
+def plain(colour: Floats) -> Float32:
     return np.tile(np.asarray(colour, np.float32), (SIDE, SIDE, 1))
 
 

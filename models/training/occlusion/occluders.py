@@ -9,6 +9,7 @@ from prosopon.models.faces.detections import Float32
 from prosopon.models.training.mask.render import Wear, wear_with_alpha
 from prosopon.models.training.mask.textures import cloth
 from prosopon.models.training.occlusion.canvas import (
+    Floats,
     Layer,
     Random,
     View,
@@ -53,14 +54,14 @@ def _paint(rng: Random) -> Float32:
 
 def glasses(rng: Random, face: Face, other: Face) -> Layer:
     """Clear lenses, perhaps tinted a little, perhaps with reflections."""
-    return _glasses(rng, face, other, np.float32(rng.uniform(0, 0.15) if rng.random() < 0.5 else 0))
+    return _glasses(rng, face, other, rng.uniform(0, 0.15) if rng.random() < 0.5 else 0.0)
 
 
 def sunglasses(rng: Random, face: Face, other: Face) -> Layer:
-    return _glasses(rng, face, other, np.float32(rng.uniform(0.45, 1.0)))
+    return _glasses(rng, face, other, rng.uniform(0.45, 1.0))
 
 
-def _glasses(rng: Random, face: Face, other: Face, tint: np.float32) -> Layer:
+def _glasses(rng: Random, face: Face, other: Face, tint: float) -> Layer:
     where = view(face)
     light = brightness(face)
     middle, down = rng.uniform(0.49, 0.6), rng.uniform(-0.04, 0.16)
@@ -115,7 +116,7 @@ def _lenses(
     inside: Float32,
     y: Float32,
     half: float,
-    tint: np.float32,
+    tint: float,
     light: float,
     other: Face,
 ) -> Layer:
@@ -123,12 +124,10 @@ def _lenses(
     dark = plain(_of(rng, ((10, 10, 12), (30, 22, 16), (20, 28, 34), (70, 40, 20), (60, 70, 90))) * light)
     if tint > 0.4 and rng.random() < 0.2:  # a mirror
         dark = plain(np.array(rng.uniform(40, 255, 3), np.float32) * light)
-    if rng.random() < 0.4:
-        tint = np.asarray(
-            tint * np.clip(1 - rng.uniform(0.2, 0.7) * (y / half * 0.5 + 0.5), 0, 1), np.float32
-        )
-    layer = Layer(dark, np.asarray(inside * tint, np.float32))
-    if rng.random() < 0.35 or (np.max(tint) > 0.4 and rng.random() < 0.4):
+    paler = rng.uniform(0.2, 0.7) if rng.random() < 0.4 else 0.0  # towards the cheeks
+    shade = tint * np.clip(1 - paler * (y / half * 0.5 + 0.5), 0, 1)
+    layer = Layer(dark, np.asarray(inside * shade, np.float32))
+    if rng.random() < 0.35 or (tint > 0.4 and rng.random() < 0.4):
         # What stands before the glasses: a window, a lamp, the sky, a street.
         if rng.random() < 0.35:
             seen = _elsewhere(rng, other)
@@ -167,9 +166,10 @@ _TOUCHED = (
 def hand(rng: Random, face: Face, other: Face) -> Layer:
     """Fingers of one or more joints, a palm and a forearm, in the colour of the face or of another."""
     where = view(face)
-    skin = complexion(face) * rng.uniform(0.75, 1.15) * (1 + rng.normal(0, 0.03, 3))
-    if rng.random() < 0.25:
-        skin = complexion(other) * rng.uniform(0.8, 1.1)
+    own, gain = (
+        (complexion(face), rng.uniform(0.75, 1.15)) if rng.random() < 0.75 else (complexion(other), 1.0)
+    )
+    skin = np.asarray(own * gain * (1 + rng.normal(0, 0.03, 3)), np.float32)
     light, ambient = random_light(rng), rng.uniform(0.35, 0.85)
     # From below and from the sides more often than from above.
     heading = rng.choice([rng.normal(-np.pi / 2, 0.6), rng.uniform(-np.pi, np.pi)], p=[0.7, 0.3])
@@ -187,7 +187,7 @@ def hand(rng: Random, face: Face, other: Face) -> Layer:
     flush = np.array([1.0, rng.uniform(0.82, 0.97), rng.uniform(0.8, 0.97)], np.float32)
     straight = _straight(where)
 
-    def rod(start: Float32, end: Float32, radii: tuple[float, float], colour: Float32, nail: bool) -> None:
+    def rod(start: Floats, end: Floats, radii: tuple[float, float], colour: Float32, nail: bool) -> None:
         nonlocal layer
         apart, normal_x, normal_y, along = capsule(*straight, start, end, radii)
         gain = lit(np.clip(normal_x, -1, 1), np.clip(normal_y, -1, 1), light, ambient)

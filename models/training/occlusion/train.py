@@ -101,7 +101,8 @@ def main(
 ) -> None:
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    network = OcclusionNet().to(memory_format=torch.channels_last)
+    network = OcclusionNet()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.998), use_buffers=True)
     checkpoint, taught = data / "checkpoint.pt", data / "labels_taught.npy"
     labels = np.load(taught if taught.exists() else data / "labels.npy")
