@@ -145,7 +145,7 @@ def main(
         steps, spent = steps + 1, time.monotonic() - began
         if time.monotonic() - last > _SAVED or spent >= whole:
             last = time.monotonic()
-            state = {"network": network.state_dict(), "average": average.state_dict()}
+            state: dict[str, Any] = {"network": network.state_dict(), "average": average.state_dict()}
             state |= {"optimizer": optimizer.state_dict(), "spent": spent, "steps": steps, "lessons": lessons}
             torch.save(state, checkpoint.with_suffix(".new"))
             checkpoint.with_suffix(".new").replace(checkpoint)
@@ -157,7 +157,8 @@ def main(
             if len(list(data.glob("shard*_index.npy"))) > len(batches.renderings.ends):
                 batches.renderings = Renderings(data, "shard")
     print(validated(average.module, checked))
-    out.write_bytes(to_onnx(average.module))
+    network.load_state_dict(average.module.state_dict())
+    out.write_bytes(to_onnx(network))
     print(f"{out.stat().st_size:,} bytes")
 
 
