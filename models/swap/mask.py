@@ -11,6 +11,11 @@ _OPEN_MOUTH = 0.05
 """Distance between the inner lips, in distances between the eyes, from which a mouth shows its inside."""
 _RIDGE, _NEAR = 0.07, 0.05
 """Half the width of the widest line, and how far one may be from where it was seen, in distances between the eyes."""
+_HALVES = (
+    (*range(9), *range(17, 22), 27, 30, 51, 57, *range(68, 73)),
+    (*range(8, 17), *range(22, 27), 27, 30, 51, 57, *range(72, 77)),
+)
+"""Vertices around the left and the right half of the face."""
 _BEARD = (*range(2, 15), 31, 35)
 """Vertices around where beards grow."""
 _CLOSED_EYE, _OPEN_EYE = 0.16, 0.22
@@ -74,9 +79,13 @@ def with_lines(front: Float32, picture: Float32, points: Float32) -> Float32:
 
     front: ``(H, W)`` 0..1, coarse: it tells where a frame or a strand is; picture: ``(H, W, 3)`` float32 RGB 0..255,
     whose narrow dark and bright ridges there tell its shape; points: ``(82, 2)`` vertices of the face in them. Where
-    beards grow, every line is theirs.
+    beards grow, every line is theirs; on the far side of a face that is turned away, the network is not believed.
     """
     light, unit = gray(picture), geometry.interocular(points)
+    for half, share in zip(_HALVES, geometry.visible_share(points).tolist(), strict=True):
+        far = cv2.dilate(geometry.hulls(points, (half,), front.shape[:2]), disc(0.3 * unit))
+        doubt = (1 - smoothstep(0.4, 0.65, share)) / np.float32(255)
+        front = np.asarray(front * (1 - doubt * far), np.float32)
     beard = np.asarray(geometry.hulls(points, (_BEARD,), front.shape[:2]), np.float32) / np.float32(255)
     size = disc(_RIDGE * unit)
     dark = np.asarray(cv2.morphologyEx(light, cv2.MORPH_BLACKHAT, size), np.float32)
