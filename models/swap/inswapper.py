@@ -20,6 +20,7 @@ from prosopon.models.runtime.fingerprint import combined, fingerprint
 from prosopon.models.runtime.session import Compute, create_session
 from prosopon.models.swap import geometry, light, mask, skin
 from prosopon.models.swap.filters import smoothstep
+from prosopon.models.swap.occlusion import segmenter
 from prosopon.models.swap.paint import Window, paint
 from prosopon.models.swap.region import region_around, sampled
 from prosopon.models.swap.types import FaceGeometry, Replacement, SourceFace, check_frame
@@ -108,9 +109,10 @@ def paste(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Float32
     border = np.minimum(places, size - 1 - places).min(axis=2)
     soft = mask.face_mask(points, place, inside.astype(np.float32)) * smoothstep(1.0, _FADE, border)
     features = skin.parts(points, region.small)
-    target_skin = skin.likelihood(small, points, features.features)
+    front = mask.with_lines(segmenter().find(frame, target.dense).on(region), small, points)
+    target_skin = skin.likelihood(small, points, features.features) * (1 - front)
     drawn_skin = skin.likelihood(drawn, points, features.features)
-    alpha = soft * (1 - mask.foreign(target_skin, drawn_skin, features, place, unit))
+    alpha = soft * (1 - mask.stays(front, np.zeros_like(front), small, unit))
     bare = 1 - features.features
     offset = light.seam(small, drawn, target_skin * drawn_skin * bare, alpha, unit)
 

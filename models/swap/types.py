@@ -43,7 +43,7 @@ class FaceGeometry:
         object.__setattr__(self, "dense", ibug(self.mesh))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class SourceFace:
     """The face that is put in. picture: ``(H, W, 3)`` uint8 RGB, the whole picture it was found in."""
 

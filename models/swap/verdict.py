@@ -15,10 +15,15 @@ from prosopon.models.pictures.crops import cut
 from prosopon.models.roles import FaceEmbedder
 from prosopon.models.runtime.session import Compute
 from prosopon.models.swap import geometry
+from prosopon.models.swap.occlusion import segmenter
 from prosopon.models.swap.types import FaceGeometry, Replacement, SourceFace
 
 _MASKED = 0.8
 """Probability from which a face is taken to wear a mask over mouth and nose."""
+_COVERED = 0.5
+"""Share of both eyes, of the mouth or of the whole face from which there is nothing to go by."""
+_UNSEEN = 0.75
+"""Share of the face from which it is out of focus or in the dark, and what the segmenter says is no answer."""
 _CUT_OFF = 0.15
 """Share of a face's inner points outside the picture from which it is taken to be cut off."""
 _ACROSS = 1.05
@@ -91,6 +96,8 @@ class Gate:
             return "is cut off by the edge of its picture"
         if self._masked(picture, face):
             return "is covered by a mask"
+        if what := _covered(picture, face):
+            return f"is covered: {what}"
         chip = cut(picture, face.box, face.landmarks, self._quality.crop).pixels
         quality = float(self._quality.estimate(chip[None])[0])
         if quality < settings.least_quality:
@@ -104,12 +111,31 @@ class Gate:
         """As `impossible`, of the face that gives way alone."""
         if self._masked(frame, target):
             return "cannot be put in: the face in source_image is covered by a mask"
+        if what := _covered(frame, target, replaced=True):
+            return f"cannot be put in: the face in source_image is covered: {what}"
         return ""
 
     def _masked(self, picture: RGBImage, face: FaceGeometry) -> bool:
         chip = cut(picture, face.box, face.landmarks, self._masks.crop).pixels
         found: Float32 = self._masks.probabilities(chip[None])[0]
         return bool(found[CLASSES.index("mask_worn_correctly")] > _MASKED)
+
+
+def _covered(picture: RGBImage, face: FaceGeometry, replaced: bool = False) -> str:
+    """What of a face cannot be seen for what lies before it; empty where enough can be.
+
+    replaced: by another, behind whatever lies before it: it needs no eyes.
+    """
+    covered = segmenter().find(picture, face.dense).covered(face.dense)
+    if covered.face > _UNSEEN and not replaced:
+        return ""  # Nothing of it is seen: not for what lies before it, but for how it was taken.
+    if covered.face > _COVERED:
+        return f"{covered.face:.0%} of it"
+    if not replaced and covered.eyes > _COVERED:
+        return "its eyes"
+    if not replaced and covered.mouth > _COVERED:
+        return "its mouth"
+    return ""
 
 
 def _beyond(picture: RGBImage, face: FaceGeometry) -> float:

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import cv2
 import numpy as np
 
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.swap import geometry, identity, light, mask, skin, surface
-from prosopon.models.swap.filters import blur, disc, smoothstep
 from prosopon.models.swap.maps import Maps, Texture, maps, render, texture
+from prosopon.models.swap.occlusion import segmenter
 from prosopon.models.swap.paint import Window, paint
 from prosopon.models.swap.region import Region, region_around
-from prosopon.models.swap.types import Replacement, check_frame
+from prosopon.models.swap.types import Replacement, SourceFace, check_frame
+from prosopon.models.swap.uncover import Uncovered, bared
 
 _MARGIN = 0.35
 _PROPORTIONS = 1.0
@@ -23,7 +23,7 @@ _SMALLEST_FACE = 2.0
 
 class WarpSwapper:
     name = "warp"
-    fingerprint = "warp-5"
+    fingerprint = "warp-6"
 
     def swap(self, frame: RGBImage, replacements: Sequence[Replacement]) -> RGBImage:
         """As `FaceSwapper.swap`."""
@@ -41,6 +41,10 @@ def _replace(frame: RGBImage, replacement: Replacement) -> None:
     if region is None:
         return
     small = region.shrunk(frame)
+    coarse_front = segmenter().find(frame, replacement.target.dense).on(region)
+    front = mask.with_lines(coarse_front, small, region.to_small(target))
+    bare = bared(replacement.source)
+    replacement = replace(replacement, source=replace(replacement.source, picture=bare.picture))
     mouth = mask.kept_mouth(target[:68], source[:68])
     wanted = identity.with_proportions(target, source, _PROPORTIONS, not mouth)
     points = region.to_small(wanted)
@@ -53,42 +57,32 @@ def _replace(frame: RGBImage, replacement: Replacement) -> None:
     moved = target_surface[:, :2] + surface.carried((wanted - target)[:68])
     way = maps(region.to_small(moved), target_surface, source_surface, coarse, region.small)
     features = skin.parts(points, region.small)
-    target_skin = skin.likelihood(small, points, features.features)
-    face, source_skin, way = _seen(coarse, way, points, features, target_skin, unit)
+    face = render(coarse.picture, way.direct, way.mirrored, way.share)
+    left = _left(bare, replacement.source, source_surface, way, unit)
+    target_skin = skin.likelihood(small, points, features.features) * (1 - front)
+    source_skin = skin.likelihood(face, points, features.features) * (1 - left)
 
     soft = mask.face_mask(points, way.place, way.within(coarse.picture))
-    stays = mask.occlusion(target_skin, source_skin, features, way.place, unit)
-    stays = np.maximum(stays, mask.glasses(small, target_skin, features.eyes, way.place, unit))
+    stays = mask.stays(front, left, small, unit)
     kept = mask.kept_eyes(target[:68], source[:68])
     if mouth:
         kept.append(mouth)
     stays = np.maximum(stays, skin.inside(points, kept, region.small))
     alpha = soft * (1 - stays)
 
-    bare = (1 - features.features) * (soft > 0.02)
-    tone = light.transfer(small, face, target_skin * bare, source_skin * bare, way, features, unit)
-    tone = light.close_seam(tone, small, face, target_skin * source_skin * bare, alpha, unit)
+    plain = (1 - features.features) * (soft > 0.02)
+    tone = light.transfer(small, face, target_skin * plain, source_skin * plain, way, features, unit)
+    tone = light.close_seam(tone, small, face, target_skin * source_skin * plain, alpha, unit)
     _paint(frame, region, replacement, source_surface, way, coarse, tone, alpha)
 
 
-def _seen(
-    coarse: Texture, way: Maps, points: Float32, features: skin.Parts, target_skin: Float32, unit: float
-) -> tuple[Float32, Float32, Maps]:
-    """The source through the maps, its skin, and the maps: where hair covers
-    one half of what is skin in the target, the other half is mirrored."""
-    face = render(coarse.picture, way.direct, way.mirrored, way.share)
-    source_skin = skin.likelihood(face, points, features.features)
-    hair = mask.strange(source_skin, features, way.place) * target_skin
-    if float(hair.sum()) < 0.02 * unit**2:
-        return face, source_skin, way
-    other = render(coarse.picture, way.mirrored, way.direct, way.share)
-    other_skin = skin.likelihood(other, points, features.features)
-    covered = np.asarray(cv2.dilate(hair, disc(0.10 * unit)), np.float32)
-    free = 1 - np.asarray(cv2.dilate(mask.strange(other_skin, features, way.place), disc(0.05 * unit)))
-    flip = smoothstep(0.2, 0.8, blur((covered * free).astype(np.float32), 0.05 * unit))
-    way = replace(way, share=(way.share + flip - 2 * way.share * flip).astype(np.float32))
-    face = render(coarse.picture, way.direct, way.mirrored, way.share)
-    return face, skin.likelihood(face, points, features.features), way
+def _left(bare: Uncovered, face: SourceFace, source: Float32, way: Maps, unit: float) -> Float32:
+    """``(H, W)`` 0..1: where the source's face shows something else that could not be filled in."""
+    if bare.left is None:
+        return np.zeros(way.share.shape, np.float32)
+    seen = texture(replace(face, picture=bare.left), source, unit)
+    shown = render(seen.picture, way.direct, way.mirrored, way.share)[..., 0]
+    return np.asarray(np.clip(shown / 255, 0, 1), np.float32)
 
 
 def _paint(

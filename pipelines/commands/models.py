@@ -111,6 +111,7 @@ def licenses() -> None:
     from rich.table import Table
 
     from prosopon.models.faces.attributes.table import ATTRIBUTES
+    from prosopon.models.swap import occlusion
     from prosopon.models.weights.catalogue import ARTIFACTS
     from prosopon.pipelines.commands.support.tables import show
 
@@ -121,6 +122,7 @@ def licenses() -> None:
         commercial = "[green]yes[/green]" if artifact.commercial else "[yellow]no[/yellow]"
         table.add_row(artifact.name, artifact.licence, commercial, artifact.notice)
     own = {role.own.name: role.own_summary for role in ATTRIBUTES.roles.values() if role.own}
+    own[occlusion.WEIGHTS.name] = occlusion.SUMMARY
     for name, summary in own.items():
         table.add_row(name, "Apache-2.0, the project's", "[green]yes[/green]", summary)
     for name in ("inversion_encoder.npz", "mobilestylegan_previews.npz"):

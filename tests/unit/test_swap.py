@@ -62,8 +62,9 @@ def test_a_face_put_onto_itself_hardly_changes(name: str) -> None:
     frame, face = portrait(name)
     result = SWAPPER.swap(frame, [Replacement(face, SourceFace(frame, face))])
     apart = np.abs(frame.astype(int) - result)[around(face, frame.shape)]
-    assert apart.mean() < 1.5
-    assert np.percentile(apart, 99) < 16
+    # Where hair begins, the face that is put in is filled in.
+    assert apart.mean() < 2
+    assert np.percentile(apart, 99) < 20
 
 
 def test_the_new_face_keeps_the_pose_and_the_place() -> None:

@@ -1,14 +1,16 @@
 """Putting a face that was made in an aligned chip back into the frame: it alone, in the frame's light and grain."""
 
-import cv2
 import numpy as np
 
 from prosopon.models.faces.detections import Float32, RGBImage
+from prosopon.models.inversion.ffhq_alignment import mapped
 from prosopon.models.swap import geometry, light, mask, skin
-from prosopon.models.swap.filters import disc, spread
+from prosopon.models.swap.filters import spread
+from prosopon.models.swap.occlusion import segmenter
 from prosopon.models.swap.paint import Window, paint
 from prosopon.models.swap.region import region_around, sampled
 from prosopon.models.swap.types import FaceGeometry
+from prosopon.models.swap.uncover import uncovered
 
 _FAR = 0.45
 """Over which part of the distance between the eyes light is averaged."""
@@ -29,24 +31,29 @@ def put_back(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Floa
     points = region.to_small(vertices)
     unit = geometry.interocular(points)
     places = region.places(matrix)
+    drawn_dense = mapped(target.dense, matrix)
+    bare = uncovered(face, drawn_dense, segmenter().find(face, drawn_dense))
+    face = bare.picture
     drawn = sampled(face, places)
+    foreign = np.zeros(region.small, np.float32)
+    if bare.left is not None:
+        foreign = sampled(bare.left, places)[..., 0] / np.float32(255)
 
     place, inside = geometry.interpolate(points, geometry.mean_face()[:, :2], region.small)
     features = skin.parts(points, region.small)
-    target_skin = skin.likelihood(small, points, features.features)
-    drawn_skin = skin.likelihood(drawn, points, features.features)
-    stays = _large(mask.occlusion(target_skin, drawn_skin, features, place, unit), unit)
-    stays = np.maximum(stays, mask.beside(drawn_skin, target_skin, features, place, unit))
-    stays = np.maximum(stays, mask.glasses(small, target_skin, features.eyes, place, unit))
+    front = mask.with_lines(segmenter().find(frame, target.dense).on(region), small, points)
+    target_skin = skin.likelihood(small, points, features.features) * (1 - front)
+    drawn_skin = skin.likelihood(drawn, points, features.features) * (1 - foreign)
+    stays = mask.stays(front, foreign, small, unit)
     alpha = (mask.face_mask(points, place, inside.astype(np.float32)) * (1 - stays)).astype(np.float32)
 
-    bare = (1 - features.features) * (alpha > 0.02)
-    gain = _gain(small, drawn, target_skin * bare, drawn_skin * bare, unit)
+    plain = (1 - features.features) * (alpha > 0.02)
+    gain = _gain(small, drawn, target_skin * plain, drawn_skin * plain, unit)
 
     def lit(picture: Float32, gains: Float32) -> Float32:
         return np.asarray((np.maximum(picture, 0) + _DARK) * gains - _DARK, np.float32)
 
-    offset = light.seam(small, lit(drawn, gain), target_skin * drawn_skin * bare, alpha, unit)
+    offset = light.seam(small, lit(drawn, gain), target_skin * drawn_skin * plain, alpha, unit)
 
     def rendered(window: Window, scale: float) -> Float32:
         picture = lit(
@@ -56,12 +63,6 @@ def put_back(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Floa
 
     zoom = float(np.sqrt(abs(np.linalg.det(matrix[:, :2].astype(np.float64)))))
     paint(frame, region, alpha, rendered, min(1.0, 1.25 * zoom))
-
-
-def _large(stays: Float32, unit: float) -> Float32:
-    """What stays, without spots: shadows and moles of the old face, which have no place on the new one."""
-    kept = cv2.morphologyEx(stays, cv2.MORPH_OPEN, disc(0.10 * unit), borderType=cv2.BORDER_REPLICATE)
-    return np.minimum(stays, np.asarray(cv2.dilate(kept, disc(0.10 * unit)), np.float32))
 
 
 def _gain(target: Float32, face: Float32, target_skin: Float32, skin_: Float32, unit: float) -> Float32:

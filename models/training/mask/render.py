@@ -123,8 +123,11 @@ def _outline(
 
 def render(
     rng: np.random.Generator, pixels: RGBImage, points: Float32, outline: Outline, texture: Float32
-) -> RGBImage:
-    """The picture with the mask on. outline: in the coordinates that ``points @ upright(points).T`` has."""
+) -> tuple[RGBImage, Float32]:
+    """The picture with the mask on, and ``(H, W)`` float32 where the mask is, 0..1, without its straps.
+
+    outline: in the coordinates that ``points @ upright(points).T`` has.
+    """
     rotation = upright(points)
     height, width = pixels.shape[:2]
     xs, ys = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
@@ -136,7 +139,7 @@ def render(
     for distance in (down - top, bottom - down, across - first, last - across):
         alpha *= np.clip(distance + 0.5, 0, 1)
     if alpha.sum() < 30:
-        return pixels
+        return pixels, alpha
     u = np.interp(across, [first, np.clip(outline.middle, first + 2, last - 2), last], [0, 0.5, 1]).astype(
         np.float32
     )
@@ -154,7 +157,7 @@ def render(
     image = image * (1 - shadow[..., None])
     alpha = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(0.3, 0.9))
     image = image + alpha[..., None] * (colour - image)
-    return np.asarray(np.clip(image, 0, 255), np.uint8)
+    return np.asarray(np.clip(image, 0, 255), np.uint8), alpha
 
 
 def _curve(edge: Float32, x: Float32) -> Float32:
@@ -220,6 +223,13 @@ OUTLINES = {
 
 def wear_mask(rng: np.random.Generator, pixels: RGBImage, points: Float32, wear: Wear) -> RGBImage:
     """A random mask on a face. points: ``(68, 2)`` x y, iBUG order."""
+    return wear_with_alpha(rng, pixels, points, wear)[0]
+
+
+def wear_with_alpha(
+    rng: np.random.Generator, pixels: RGBImage, points: Float32, wear: Wear
+) -> tuple[RGBImage, Float32]:
+    """As `wear_mask`, and where the mask is, as `render` tells."""
     makers, shares = zip(*OUTLINES[wear], strict=True)
     outline = makers[int(rng.choice(len(makers), p=shares))](rng, points @ upright(points).T)
     return render(rng, pixels, points, outline, any_mask(rng))

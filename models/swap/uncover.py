@@ -1,0 +1,135 @@
+"""The face that is put in without what lies before it: glasses, hair and hands are not carried over."""
+
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import cv2
+import numpy as np
+
+from prosopon.models.faces.detections import Float32, RGBImage
+from prosopon.models.swap import geometry
+from prosopon.models.swap.filters import blur, disc, smoothstep, spread
+from prosopon.models.swap.mask import with_lines
+from prosopon.models.swap.occlusion import CROP, Front, segmenter
+from prosopon.models.swap.types import SourceFace
+
+_FINEST = 4
+"""Pixels of the raster, along each side, for one of the segmenter's."""
+_WITHIN = 0.03
+"""Distance, in distances between the eyes, by which what is covered is widened: an edge shows both sides."""
+_THIN = 0.11
+"""Width, in distances between the eyes, up to which a thing is a line: a frame, a strand."""
+_LIGHT = 0.25
+"""Distance over which the light of one half of a face is compared with the other's."""
+_LEAST = 0.004
+"""Share of the face under which nothing is changed."""
+_DARK = 12.0
+_FRONTAL = 0.6
+"""How large the smaller half of a face must look, against the larger, to be told by the other."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Uncovered:
+    """picture: ``(H, W, 3)`` uint8 RGB, the face filled in where something lay before it; left: of the same shape, 0 to
+    255, what could not be filled, or None where nothing was covered."""
+
+    picture: RGBImage
+    left: RGBImage | None
+
+
+_KNOWN: WeakKeyDictionary[SourceFace, Uncovered] = WeakKeyDictionary()
+"""Of the faces that are in use: a film puts one into every frame."""
+
+
+def bared(source: SourceFace) -> Uncovered:
+    """`uncovered`, by what the project's own segmenter sees."""
+    found = _KNOWN.get(source)
+    if found is None:
+        dense = source.geometry.dense
+        found = _KNOWN[source] = uncovered(source.picture, dense, segmenter().find(source.picture, dense))
+    return found
+
+
+def uncovered(picture: RGBImage, dense: Float32, front: Front) -> Uncovered:
+    """Lines are filled from both their sides, larger things from the face's other half where that is free."""
+    zoom = float(np.hypot(*front.matrix[0, :2]))
+    factor = int(np.clip(np.ceil(1 / max(zoom, 1e-6)), 1, _FINEST))
+    side = factor * CROP.size
+    matrix = (front.matrix * factor).astype(np.float32)
+    matrix[:, 2] += (factor - 1) / 2
+    points = (geometry.with_forehead(dense) @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+    unit = geometry.interocular(points)
+    size = (side, side)
+    inside = geometry.outline(points, size).astype(np.float32) / np.float32(255)
+    wide = np.asarray(cv2.resize(front.chip, size, interpolation=cv2.INTER_CUBIC), np.float32)
+    flags = cv2.INTER_AREA if zoom * factor < 1 else cv2.INTER_LINEAR
+    chip = np.asarray(cv2.warpAffine(picture, matrix, size, flags=flags), np.float32)
+    wide = with_lines(wide, chip, points)
+    solid = np.asarray(cv2.dilate((wide > 0.4).astype(np.float32), disc(_WITHIN * unit)), np.float32)
+    soft = blur(solid, 0.015 * unit)
+    covered = np.asarray(np.maximum(soft, np.clip(wide, 0, 1)) * inside, np.float32)
+    if float(covered.sum()) < _LEAST * float(inside.sum()):
+        return Uncovered(picture, None)
+    filled, left = _filled(chip, covered, inside, points, unit)
+    return _put_back(picture, filled, covered, left, matrix)
+
+
+def _filled(
+    chip: Float32, covered: Float32, inside: Float32, points: Float32, unit: float
+) -> tuple[Float32, Float32]:
+    """The chip with what is covered filled in, and ``(S, S)`` 0..1 what could not be."""
+    size = chip.shape[:2]
+    mask = (covered > 0.4).astype(np.uint8)
+    thick = cv2.morphologyEx(mask, cv2.MORPH_OPEN, disc(_THIN * unit / 2), borderType=cv2.BORDER_REPLICATE)
+    thick = np.minimum(mask, cv2.dilate(thick, disc(0.04 * unit)))
+    free = (1 - np.maximum(covered, 1 - inside)).astype(np.float32)
+    filled = spread(chip, free * free, 0.05 * unit)
+    thin = (mask > 0) & (thick == 0)
+    if thin.any():
+        painted = cv2.inpaint(np.clip(chip, 0, 255).astype(np.uint8), mask, 0.05 * unit, cv2.INPAINT_TELEA)
+        filled = np.where(thin[..., None], painted.astype(np.float32), filled)
+    places, _ = geometry.interpolate(points, points[geometry.MIRRORED], size)
+
+    def opposite(raster: Float32) -> Float32:
+        x, y = places[..., 0], places[..., 1]
+        return np.asarray(
+            cv2.remap(raster, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32
+        )
+
+    told = opposite(np.asarray(cv2.erode(free, disc(_WITHIN * unit)), np.float32))
+    if float(geometry.visible_share(points).min()) < _FRONTAL:
+        told = np.zeros_like(told)
+    other = opposite(chip)
+    both = free * told
+    if float(both.sum()) > unit * unit * 0.1:
+        wanted, given = spread(chip, both, _LIGHT * unit), spread(other, both, _LIGHT * unit)
+        other = np.clip((other + _DARK) * (wanted + _DARK) / (given + _DARK) - _DARK, 0, 255).astype(
+            np.float32
+        )
+        share = (smoothstep(0.2, 0.8, blur(told, 0.03 * unit)) * blur(thick.astype(np.float32), 0.02 * unit))[
+            ..., None
+        ]
+        filled = filled + share * (other - filled)
+    left = blur((thick * (1 - told)).astype(np.float32), 0.02 * unit)
+    return np.asarray(filled, np.float32), np.asarray(np.clip(left, 0, 1), np.float32)
+
+
+def _put_back(
+    picture: RGBImage, filled: Float32, covered: Float32, left: Float32, matrix: Float32
+) -> Uncovered:
+    """At the picture's own resolution."""
+    height, width = picture.shape[:2]
+    corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], np.float32) * (len(filled) - 1)
+    inverse = cv2.invertAffineTransform(matrix)
+    reach = corners @ inverse[:, :2].T + inverse[:, 2]
+    x1, y1 = np.clip(np.floor(reach.min(axis=0)).astype(int), 0, (width - 1, height - 1))
+    x2, y2 = np.clip(np.ceil(reach.max(axis=0)).astype(int) + 1, (x1 + 1, y1 + 1), (width, height))
+    local = inverse - np.array([[0, 0, x1], [0, 0, y1]])
+    window = (int(x2 - x1), int(y2 - y1))
+    fresh, weight, rest = (cv2.warpAffine(raster, local, window) for raster in (filled, covered, left))
+    picture, hidden = picture.copy(), np.zeros_like(picture)
+    part = picture[y1:y2, x1:x2]
+    blended = part + weight[..., None] * (fresh - part)
+    part[:] = np.clip(blended + 0.5, 0, 255).astype(np.uint8)
+    hidden[y1:y2, x1:x2] = np.clip(rest * 255 + 0.5, 0, 255).astype(np.uint8)[..., None]
+    return Uncovered(picture, hidden)

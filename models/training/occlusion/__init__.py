@@ -1,0 +1,1 @@
+"""How `models/weights/occlusion.onnx` was made: things rendered before openly licensed faces, and a small U-Net."""
