@@ -1,7 +1,7 @@
 """DeepFace's server beside ours: CenterFace and dlib's network, the same files for both.
 
     python3.11 -m venv PEER
-    PEER/bin/pip install deepface tensorflow-cpu tf-keras gunicorn dlib-bin    # 0.0.103 was tried
+    PEER/bin/pip install "deepface[api]" tensorflow-cpu tf-keras gunicorn dlib-bin    # 0.0.103 was tried
     prosopon models pull centerface dlib-resnet29
     python -m tests.benchmarks.peers.deepface PEER
 

@@ -16,11 +16,12 @@ its /extract does, and recognition in a gallery, for which it has nothing.
 
 import base64
 import json
-import shutil
 import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+
+import onnx
 
 from prosopon.configs.settings import ModelSettings
 from prosopon.models.convert.openvino_ir import read, to_onnx
@@ -34,6 +35,14 @@ from tests.benchmarks.serving import free_port
 
 MODELS = ModelSettings(overrides={"detector": "scrfd-500m", "embedder": "mobilefacenet-y1"})
 WORKERS = 2
+
+_NO_CACHE = """\
+import numba
+
+njit = numba.njit
+numba.njit = lambda *functions, cache=False, **options: njit(*functions, **options)
+"""
+"""`sitecustomize`, which Python imports first of all: numba 0.6x cannot keep its functions on disk, and answers 500."""
 
 _ONE_THREAD = """\
 import onnxruntime
@@ -49,7 +58,7 @@ class Session(onnxruntime.InferenceSession):
 
 onnxruntime.InferenceSession = Session
 """
-"""`sitecustomize`, which Python imports first of all: the one line of tuning, without a change of the peer's code."""
+"""The same with the one line of tuning, without a change of the peer's code."""
 
 
 def main() -> None:
@@ -61,10 +70,12 @@ def main() -> None:
         contenders = list(stack.enter_context(with_overrides(MODELS.overrides)))
         for home, name in ((shipped, "InsightFace-REST"), (tuned, "InsightFace-REST, tuned")):
             home.mkdir()
-            environment = {"PYTHONPATH": str(code), **_settings(home)}
+            environment = {"PYTHONPATH": f"{home}:{code}", **_settings(home)}
+            first = _NO_CACHE
             if home is tuned:
-                (home / "sitecustomize.py").write_text(_ONE_THREAD)
-                environment |= {"PYTHONPATH": f"{home}:{code}", **ALLOCATION}
+                first += _ONE_THREAD
+                environment |= ALLOCATION
+            (home / "sitecustomize.py").write_text(first)
             port = free_port()
             command = [
                 str(code / "venv/bin/gunicorn"), "-w", str(WORKERS), "-k", "uvicorn.workers.UvicornWorker",
@@ -85,7 +96,7 @@ def _settings(home: Path) -> dict[str, str]:
     detector, embedder = (home / f"onnx/{name}/{name}.onnx" for name in declared)
     for path in (detector, embedder):
         path.parent.mkdir(parents=True)
-    shutil.copy(resolve(MODELS, "detector").path, detector)
+    detector.write_bytes(_with_batches(resolve(MODELS, "detector").path))
     embedder.write_bytes(to_onnx(read(*resolve(MODELS, "embedder").paths)))
     return {
         "MODELS_DIR": str(home),
@@ -95,6 +106,26 @@ def _settings(home: Path) -> dict[str, str]:
         "MAX_SIZE": "640,640",
         "LOG_LEVEL": "WARNING",
     }
+
+
+def _with_batches(path: Path) -> bytes:
+    """The detector with ``(1, N, C)`` instead of ``(N, C)`` for outputs, as its code expects them: the same numbers."""
+    model = onnx.load(path)
+    graph = model.graph
+    for output in graph.output:
+        flat, last = f"{output.name}_flat", output.type.tensor_type.shape.dim[-1].dim_value
+        for node in graph.node:
+            for at, name in enumerate(node.output):
+                if name == output.name:
+                    node.output[at] = flat
+        graph.initializer.append(
+            onnx.helper.make_tensor(f"{flat}_shape", onnx.TensorProto.INT64, [3], [1, -1, last])
+        )
+        graph.node.append(onnx.helper.make_node("Reshape", [flat, f"{flat}_shape"], [output.name]))
+        output.CopyFrom(
+            onnx.helper.make_tensor_value_info(output.name, onnx.TensorProto.FLOAT, [1, None, last])
+        )
+    return bytes(model.SerializeToString())
 
 
 def _extract(address: str, data: bytes) -> bytes:
