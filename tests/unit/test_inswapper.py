@@ -111,7 +111,10 @@ def test_the_network_sees_the_target_in_rgb_from_nought_to_one(swapper) -> None:
 
 def test_what_it_draws_is_set_into_the_face_and_nowhere_else(swapper) -> None:
     frame, face = portrait("london/017_smiling.jpg")
-    sources = [SourceFace(*portrait(f"london/{number}_neutral.jpg")) for number in ("113", "042", "009", "024", "043")]
+    sources = [
+        SourceFace(*portrait(f"london/{number}_neutral.jpg"))
+        for number in ("113", "042", "009", "024", "043")
+    ]
     tints = []
     for source in sources:
         result = swapper.swap(frame, [Replacement(face, source)])
