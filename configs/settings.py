@@ -148,8 +148,8 @@ class SwapSettings(_Strict):
     threads: Annotated[int, Field(ge=1)] = 2
     """Of making one face anew."""
     least_similarity: Annotated[float, Field(ge=-1, le=1)] = 0.15
-    """By the judge's cosine, of a result to the new face, which must also be more than that to the one it replaces. A
-    result that fails is made by another method, then refused."""
+    """By the judge's cosine, of a result to the new face; that to the one it replaces may be 0.1 more at most. A result
+    that fails is made by another method, then refused."""
     most_shift: Annotated[float, Field(gt=0)] = 0.15
     """Most that landmarks may have moved, in distances of the eyes."""
     least_eyes: Annotated[float, Field(ge=0)] = 16

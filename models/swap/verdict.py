@@ -28,6 +28,9 @@ _CUT_OFF = 0.15
 """Share of a face's inner points outside the picture from which it is taken to be cut off."""
 _ACROSS = 1.05
 """Distance between the eyes, in that from them to the mouth, of a face that looks into the camera."""
+_DOUBT = 0.1
+"""By how much a judge may take a result for the old face rather than for the new one: brows, a fringe or the shape of the
+head, which stay, say whom it was."""
 _ALIKE = 0.4
 """Cosine from which two faces are so alike that neither is the nearer."""
 
@@ -46,7 +49,7 @@ class Verdict:
         """What is wrong, fit for the client; empty where nothing is."""
         if self.shift > settings.most_shift:
             return "the new face does not take the pose of the old one"
-        nearer_the_old = self.replaced >= self.similarity and self.between < _ALIKE
+        nearer_the_old = self.replaced >= self.similarity + _DOUBT and self.between < _ALIKE
         if self.similarity < settings.least_similarity or nearer_the_old:
             return "the result is not like the face that was put in"
         return ""

@@ -218,6 +218,7 @@ def test_masked_faces_are_refused_on_either_side() -> None:
         (Verdict(0.6, 0.1, 0.0, 0.02), ""),
         (Verdict(0.1, 0.0, 0.0, 0.02), "not like"),
         (Verdict(0.3, 0.4, 0.1, 0.02), "not like"),
+        (Verdict(0.46, 0.54, 0.1, 0.02), ""),
         (Verdict(0.9, 0.95, 0.9, 0.02), ""),
         (Verdict(0.6, 0.1, 0.0, 0.4), "pose"),
     ],
