@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 
 import schemathesis
 
-# Loaded here, while nothing else runs: pytest rewrites it as it loads, and in Python 3.11 `ast.parse` fails where threads or a
-# garbage collection come between (python/cpython#106905).
+# Loaded here, while nothing else runs: pytest rewrites it as it loads, and in Python 3.11 `ast.parse` fails where
+# threads or a garbage collection come between (python/cpython#106905).
 import schemathesis.specs.openapi.schemas
 from hypothesis import HealthCheck, given, settings
 from schemathesis import Case
