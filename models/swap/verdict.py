@@ -29,8 +29,8 @@ _CUT_OFF = 0.15
 _ACROSS = 1.05
 """Distance between the eyes, in that from them to the mouth, of a face that looks into the camera."""
 _DOUBT = 0.1
-"""By how much a judge may take a result for the old face rather than for the new one: brows, a fringe or the shape of the
-head, which stay, say whom it was."""
+"""By how much a judge may take a result for the old face rather than for the new one: a fringe, the hair and the shape
+of the head stay, and say whom it was."""
 _ALIKE = 0.4
 """Cosine from which two faces are so alike that neither is the nearer."""
 
