@@ -41,16 +41,16 @@ def _replace(frame: RGBImage, replacement: Replacement) -> None:
     if region is None:
         return
     small = region.shrunk(frame)
-    coarse_front = segmenter().find(frame, replacement.target.dense).on(region)
-    front = mask.with_lines(coarse_front, small, region.to_small(target))
-    bare = bared(replacement.source)
-    replacement = replace(replacement, source=replace(replacement.source, picture=bare.picture))
     mouth = mask.kept_mouth(target[:68], source[:68])
     wanted = identity.with_proportions(target, source, _PROPORTIONS, not mouth)
     points = region.to_small(wanted)
     unit = geometry.interocular(points)
     if unit < _SMALLEST_FACE:
         return
+    coarse_front = segmenter().find(frame, replacement.target.dense).on(region)
+    front = mask.with_lines(coarse_front, small, region.to_small(target))
+    bare = bared(replacement.source)
+    replacement = replace(replacement, source=replace(replacement.source, picture=bare.picture))
     target_surface = surface.with_hairline(replacement.target.mesh)
     source_surface = surface.with_hairline(replacement.source.geometry.mesh)
     coarse = texture(replacement.source, source_surface, unit)

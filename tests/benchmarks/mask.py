@@ -19,13 +19,12 @@ from PIL import Image, ImageOps
 from prosopon.configs.settings import DetectionSettings
 from prosopon.models.faces.attributes.mask import CLASSES, WEIGHTS, MaskClassifierNet
 from prosopon.models.faces.detections import RGBImage
-from prosopon.models.load import load_detector
 from prosopon.models.pictures.crops import cut
 from prosopon.models.roles import FaceDetector
 from prosopon.models.runtime.session import Compute
+from tests.benchmarks.embeddings import detector as load_detector
 from tests.benchmarks.sheets import draw, tile
 from tests.paths import DATA, require
-from tests.weights import model_settings, weights
 
 THRESHOLD = DetectionSettings().score_threshold
 
@@ -87,8 +86,7 @@ def main(
 ) -> None:
     compute = Compute()
     compute.limit_libraries()
-    weights("centerface")
-    detector = load_detector(model_settings(), DetectionSettings(), compute)
+    detector = load_detector(compute=compute)
     model = MaskClassifierNet(model_file, compute)
     results = [
         judge(path, truth, detector, model)
