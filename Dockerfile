@@ -7,7 +7,7 @@
 #   docker run --init --gpus all -p 127.0.0.1:8000:8000 -v prosopon:/data --shm-size 4g prosopon:0.1.0-gpu
 #
 # PIP_ARGUMENTS: of uv, such as a mirror's index; on CPUs they say where torch's builds for CPUs are, too.
-ARG DEVICE=cpu
+ARG DEVICE
 
 FROM python:3.11-slim-bookworm AS source
 # What OpenCV and FFmpeg load; wget is what KubeRay's probes of Ray's pods call.
@@ -44,7 +44,8 @@ RUN echo "onnxruntime; python_version < '3'" > /tmp/without \
     && rm -rf build /tmp/without
 RUN cp configs/gpu.yaml config.yaml
 
-FROM ${DEVICE}
+# The default stands here, since Debian's buildah does not find it above.
+FROM ${DEVICE:-cpu}
 # The container's port is open to whom `docker run -p` opens it to.
 RUN sed -i 's/host: 127.0.0.1/host: 0.0.0.0/' config.yaml && grep -q 'host: 0.0.0.0' config.yaml
 
