@@ -1,5 +1,6 @@
 """What several kinds of tests share: one running server for a whole session, and pictures."""
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -43,6 +44,14 @@ def _shares_server(item: pytest.Item) -> bool:
     return "chromium" in definitions or any(
         one.scope == "session" for one in definitions.get("server", ())[-1:]
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def light_garbage() -> None:
+    """What earlier modules left, close to a million objects, is looked through no more. imageio collects garbage at the
+    end of every film that is read or written: with all of it, that takes longer than the film."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,6 +8,10 @@ import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
+KILLS = 6
+"""How often a test kills what it tries. Each takes a second to open its state again; `make soak` kills a
+whole server for as long as it is told."""
+
 _FORKS = multiprocessing.get_context("forkserver")
 # What the programs need is imported once, in the process that they are forked from.
 _FORKS.set_forkserver_preload(["prosopon.deployments.state.galleries.enrollments"])
