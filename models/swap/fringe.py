@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from prosopon.models.faces.detections import Float32
 from prosopon.models.swap import geometry
-from prosopon.models.swap.filters import blur, disc, gray, smoothstep, spread
+from prosopon.models.swap.filters import blur, disc, gray, spread
 from prosopon.models.swap.mask import BEARD
 
 Bits = NDArray[np.bool_]
@@ -26,8 +26,6 @@ these, and over which distance light is averaged to tell."""
 _EVEN, _KNOWN, _LEAST = 0.3, 0.1, 0.05
 """Over which distance that light is averaged, which share of skin around makes it known, and how many square distances
 of skin are wanted at all."""
-_DARK = (0.8, 0.55)
-"""Of the light of skin nearby, from where something in its place is partly and where it is all hair."""
 _STRAND, _LOOSE, _WIDER = 0.035, 0.06, 0.012
 """Half the width of the widest strand, how far its pieces may be from one another and from the hair, and by how much
 it is widened."""
@@ -50,8 +48,8 @@ def hair(chip: Float32, found: Bits, inside: Bits, points: Float32) -> tuple[Bit
     its shade; and its strands beyond these.
 
     chip: ``(H, W, 3)`` float32 RGB 0..255; found: ``(H, W)``, what a segmenter sees before the face; inside: the face;
-    points: ``(82, 2)`` vertices of it. What lies over eyes, nose and mouth is not looked at, nor strands where
-    beards grow.
+    points: ``(82, 2)`` vertices of it. What lies over eyes, nose and mouth is not looked at, nor where beards
+    grow.
     """
     unit, size = geometry.interocular(points), found.shape
     above, brows = forehead(points, size)
@@ -60,8 +58,8 @@ def hair(chip: Float32, found: Bits, inside: Bits, points: Float32) -> tuple[Bit
     bare = outer & ~(geometry.hulls(points, (BEARD,), size) > 0)
     # A face's outline is not known to a hair's breadth.
     deep = above | ~_grown(~inside, _RIM * unit)
-    mass = np.where(inside, _opened(found, _MASS * unit) & outer & deep, above)
-    covered = _grown(mass, _EDGE * unit) & outer
+    mass = np.where(inside, _opened(found, _MASS * unit) & bare & deep, above)
+    covered = _grown(mass, _EDGE * unit) & bare
     far = bare & ~_grown(mass, _SHADE * unit)
     enough = _LEAST * unit * unit
     if far.sum() > enough:
@@ -70,28 +68,11 @@ def hair(chip: Float32, found: Bits, inside: Bits, points: Float32) -> tuple[Bit
         light = np.asarray(cv2.morphologyEx(gray(chip), cv2.MORPH_CLOSE, disc(_STRAND * unit)), np.float32)
         known = blur(far.astype(np.float32), _EVEN * unit) > _KNOWN
         dim = (blur(light, _SMOOTH * unit) < _DIM * expected) & known & bare & ~far
-        covered = _grown(covered | _touching(dim, covered), 0.5 * _SMOOTH * unit) & outer
+        covered = _grown(covered | _touching(dim, covered), 0.5 * _SMOOTH * unit) & bare
     free = bare & ~covered
     if not mass.any() or free.sum() < enough:
         return covered, np.zeros_like(free)
     return covered, _strands(chip, bare, covered, points) & free
-
-
-def with_hair(front: Float32, picture: Float32, points: Float32) -> Float32:
-    """What lies before the face that gives way, with what of its hair is dark or a line beside it.
-
-    front: ``(H, W)`` 0..1; picture: ``(H, W, 3)`` float32 RGB 0..255; points: ``(82, 2)`` vertices of the face.
-    """
-    unit, size = geometry.interocular(points), front.shape
-    inside = geometry.outline(points, size) > 0
-    covered, strands = hair(picture, front > 0.4, inside, points)
-    if not covered.any():
-        return front
-    skin = inside & ~covered & ~strands
-    luma = gray(picture)
-    expected = gray(spread(picture, skin.astype(np.float32), _EDGE * unit))
-    share = np.where(covered | strands, smoothstep(_DARK[0], _DARK[1], luma / np.maximum(expected, 1)), 0)
-    return np.asarray(np.maximum(front, share), np.float32)
 
 
 def _strands(chip: Float32, bare: Bits, covered: Bits, points: Float32) -> Bits:

@@ -94,8 +94,12 @@ def _filled(
     """
     size = chip.shape[:2]
     mask = (covered > 0.4).astype(np.uint8)
-    thick = cv2.morphologyEx(mask, cv2.MORPH_OPEN, disc(_THIN * unit / 2), borderType=cv2.BORDER_REPLICATE)
-    thick = np.minimum(mask, cv2.dilate(thick, disc(0.04 * unit)) | fringe)
+
+    def opened(parts: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        size, border = disc(_THIN * unit / 2), cv2.BORDER_REPLICATE
+        return np.asarray(cv2.morphologyEx(parts, cv2.MORPH_OPEN, size, borderType=border), np.uint8)
+
+    thick = np.minimum(mask, cv2.dilate(opened(mask), disc(0.04 * unit)) | fringe)
     free = (1 - np.maximum(covered, 1 - inside)).astype(np.float32)
     above, brows = forehead(points, size)
     filled = spread(chip, free * free, 0.05 * unit)
@@ -129,7 +133,9 @@ def _filled(
         ]
         filled = filled + share * (other - filled)
     low = blur(cv2.dilate((fringe & ~above).astype(np.float32), disc(0.02 * unit)), 0.05 * unit)
-    left = np.maximum(blur((thick * (1 - told)).astype(np.float32), 0.02 * unit), low) * ~above
+    # Beyond the outline nothing is known to lie before the face.
+    sure = cv2.dilate(opened(mask * (inside > 0.5).astype(np.uint8)), disc(0.04 * unit)) & thick
+    left = np.maximum(blur((sure * (1 - told)).astype(np.float32), 0.02 * unit), low) * ~above
     return np.asarray(filled, np.float32), np.asarray(np.clip(left, 0, 1), np.float32)
 
 

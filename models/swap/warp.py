@@ -7,7 +7,6 @@ import numpy as np
 
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.swap import geometry, identity, light, mask, skin, surface
-from prosopon.models.swap.fringe import with_hair
 from prosopon.models.swap.maps import Maps, Texture, maps, render, texture
 from prosopon.models.swap.occlusion import segmenter
 from prosopon.models.swap.paint import Window, paint
@@ -50,7 +49,7 @@ def _replace(frame: RGBImage, replacement: Replacement) -> None:
         return
     coarse_front = segmenter().find(frame, replacement.target.dense).on(region)
     own = region.to_small(target)
-    front = with_hair(mask.with_lines(coarse_front, small, own), small, own)
+    front = mask.with_lines(coarse_front, small, own)
     bare = bared(replacement.source)
     replacement = replace(replacement, source=replace(replacement.source, picture=bare.picture))
     target_surface = surface.with_hairline(replacement.target.mesh)

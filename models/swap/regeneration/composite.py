@@ -6,7 +6,6 @@ from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.inversion.ffhq_alignment import mapped
 from prosopon.models.swap import geometry, light, mask, skin
 from prosopon.models.swap.filters import spread
-from prosopon.models.swap.fringe import with_hair
 from prosopon.models.swap.occlusion import segmenter
 from prosopon.models.swap.paint import Window, paint
 from prosopon.models.swap.region import region_around, sampled
@@ -42,9 +41,7 @@ def put_back(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Floa
 
     place, inside = geometry.interpolate(points, geometry.mean_face()[:, :2], region.small)
     features = skin.parts(points, region.small)
-    front = with_hair(
-        mask.with_lines(segmenter().find(frame, target.dense).on(region), small, points), small, points
-    )
+    front = mask.with_lines(segmenter().find(frame, target.dense).on(region), small, points)
     target_skin = skin.likelihood(small, points, features.features) * (1 - front)
     drawn_skin = skin.likelihood(drawn, points, features.features) * (1 - foreign)
     stays = mask.stays(front, foreign, small, unit)
