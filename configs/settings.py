@@ -239,6 +239,8 @@ class GallerySettings(_Strict):
     copied_faces: Annotated[int, Field(ge=0)] = 4000
     """Galleries of up to so many faces, in a Milvus Lite file, are searched in copies where the request is, which
     spares it a hop. A process holds at most 64 MiB of copies; 0 makes none."""
+    search_threads: Annotated[int, Field(ge=1)] = 2
+    """Threads that share a search of a gallery in memory from 65,536 faces on."""
 
 
 class FaceCheckSettings(_Strict):

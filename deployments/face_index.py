@@ -10,7 +10,7 @@ from uuid import UUID
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from prosopon.configs.settings import DeploymentSettings, StateSettings
+from prosopon.configs.settings import DeploymentSettings, GallerySettings, StateSettings
 from prosopon.deployments.services import DescribesModels
 from prosopon.deployments.serving.batching import Batched, compute_for
 from prosopon.deployments.serving.calls import refusals_are_answers
@@ -50,12 +50,18 @@ class FaceIndex:
     """
 
     async def __init__(  # type: ignore[misc]  # Serve awaits an asynchronous constructor
-        self, state: StateSettings, settings: DeploymentSettings, embeds: DeploymentHandle
+        self,
+        state: StateSettings,
+        galleries: GallerySettings,
+        settings: DeploymentSettings,
+        embeds: DeploymentHandle,
     ) -> None:
         compute_for(settings)
         card = (await remote(embeds, DescribesModels).describe())[embedding.ROLE.name]
         self._executor = ThreadPoolExecutor(4, thread_name_prefix="gallery")
-        self._store = await asyncio.to_thread(GalleryStore, state, card.fingerprint, card.dim or 0)
+        self._store = await asyncio.to_thread(
+            GalleryStore, state, card.fingerprint, card.dim or 0, galleries.search_threads
+        )
         self._enrollments = EnrollmentStore(self._store)
         self._ledger = SourceLedger(self._store)
         self._sizes = asyncio.create_task(report_sizes(self._store))

@@ -89,7 +89,9 @@ def recognition(settings: Settings, attributes: Attributes = ATTRIBUTES) -> Reco
         deployment = options(FaceModelReplica, own).options(name=roles[0].name).bind(roles, models, own)
         apart[tuple(role.name for role in roles)] = deployment
     embeds = next((found for roles, found in apart.items() if embedding.ROLE.name in roles), detector)
-    index = options(FaceIndex, resources.face_index).bind(settings.state, resources.face_index, embeds)
+    index = options(FaceIndex, resources.face_index).bind(
+        settings.state, settings.galleries, resources.face_index, embeds
+    )
     identifier = None
     if settings.serves("trueface"):
         identifier = options(Identifier, resources.identifier).bind(

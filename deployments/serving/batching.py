@@ -1,12 +1,13 @@
 """How a replica works: requests that wait together form a batch, and blocking work stays off the event loop."""
 
 import asyncio
+import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, Literal, TypeVar
 
-from ray import serve
 from ray.util.metrics import Histogram
 
 from prosopon.configs.settings import DeploymentSettings
@@ -48,7 +49,10 @@ class StageMetrics:
 
 
 class Batched(Generic[Item, Result]):
-    """A blocking function over a list, called with one item at a time from many requests.
+    """A blocking function over a list, called with one item at a time from many requests of one event loop.
+
+    What waits when a thread becomes free is its next batch. Serve's own batches are formed as items come, before there
+    is a thread for them (2.60): without a wait each of them has one item, however many are waiting.
 
     size: how much of `max_batch_size` an item takes up (a group picture brings many faces); a single item may
     exceed it. observed: False where the function reports to `StageMetrics` itself.
@@ -59,45 +63,65 @@ class Batched(Generic[Item, Result]):
         stage: str,
         function: Callable[[list[Item]], Sequence[Result]],
         settings: DeploymentSettings,
-        size: Callable[[Item], int] | None = None,
+        size: Callable[[Item], int] = lambda item: 1,
         observed: bool = True,
     ) -> None:
-        executor = ThreadPoolExecutor(settings.concurrent_batches, thread_name_prefix=stage)
-        metrics = StageMetrics(stage) if observed else None
-
-        def work(items: list[Item]) -> list[Result]:
-            # Timed in the thread: what waits for one is not yet in the stage.
-            start = time.perf_counter()
-            results = list(function(items))
-            if metrics:
-                metrics.observe(time.perf_counter() - start, len(items))
-            return results
-
-        async def run(items: list[Item]) -> list[Result]:
-            self._idle -= 1
-            try:
-                return await asyncio.get_running_loop().run_in_executor(executor, work, items)
-            finally:
-                self._idle += 1
-
-        self._run = run
-        self._idle = settings.concurrent_batches
-        self._waits = settings.batch_wait_ms > 0
-        self._gather: Callable[[Item], Awaitable[Result]] | None = None
-        limit = settings.max_batch_size
-        if limit == 1:  # Nothing to gather: the executor's queue is enough.
-            return
-        # Serve needs an effective size no larger than the batch, or the item would wait for ever.
-        self._gather = serve.batch(
-            run,
-            max_batch_size=limit,
-            batch_wait_timeout_s=settings.batch_wait_ms / 1000,
-            max_concurrent_batches=settings.concurrent_batches,
-            batch_size_fn=(lambda items: min(limit, sum(map(size, items)))) if size else None,
-        )
+        self._function, self._size = function, size
+        self._most, self._wait = settings.max_batch_size, settings.batch_wait_ms / 1000
+        self._metrics = StageMetrics(stage) if observed else None
+        self._threads = ThreadPoolExecutor(settings.concurrent_batches, thread_name_prefix=stage)
+        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._taking = threading.Lock()
 
     async def __call__(self, item: Item) -> Result:
-        # While a thread is idle nothing is waiting that could be gathered; Serve's queue costs half a millisecond.
-        if self._gather is None or (self._idle > 0 and not self._waits):
-            return (await self._run([item]))[0]
-        return await self._gather(item)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Result] = loop.create_future()
+        self._waiting.append((item, answer))
+        if self._wait and len(self._waiting) < self._most:
+            loop.call_later(self._wait, self._threads.submit, self._work, loop)
+        else:
+            self._threads.submit(self._work, loop)
+        return await answer
+
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        """In a thread, once for every item: whoever comes first takes those of others along, who then find nothing."""
+        batch = self._take()
+        if not batch:
+            return
+        # Timed in the thread: what waits for one is not yet in the stage.
+        started = time.perf_counter()
+        results: Sequence[Result] | Exception
+        try:
+            results = self._function([item for item, _ in batch])
+            if len(results) != len(batch):
+                raise ValueError(f"{len(results)} results of {len(batch)} items")
+        except Exception as error:
+            results = error
+        else:
+            if self._metrics:
+                self._metrics.observe(time.perf_counter() - started, len(batch))
+        loop.call_soon_threadsafe(_answer, [answer for _, answer in batch], results)
+
+    def _take(self) -> list[tuple[Item, "asyncio.Future[Result]"]]:
+        """What has waited longest and fits into a batch, without what nobody waits for any more."""
+        batch, room = list[tuple[Item, "asyncio.Future[Result]"]](), self._most
+        with self._taking:
+            while self._waiting:
+                item, answer = self._waiting[0]
+                if not answer.cancelled():
+                    room -= self._size(item)
+                    if batch and room < 0:
+                        break
+                    batch.append((item, answer))
+                self._waiting.popleft()
+        return batch
+
+
+def _answer(answers: "list[asyncio.Future[Result]]", results: Sequence[Result] | Exception) -> None:
+    for place, answer in enumerate(answers):
+        if answer.done():  # Whoever asked is gone.
+            continue
+        if isinstance(results, Exception):
+            answer.set_exception(results)
+        else:
+            answer.set_result(results[place])

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_ndtr, ndtri, ndtri_exp
 
 from prosopon.configs.settings import ModelSettings
 from prosopon.models.faces.detections import Float32
@@ -39,6 +41,27 @@ class SimilarityCurve:
         if similarity >= 1:
             return -math.inf
         return self.c0 - math.atanh(2 * similarity - 1) / self.c1
+
+    def logit(self, distance: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``log(s / (1 - s))`` of the similarity s: linear in the distance, where s itself ends at 0 and 1."""
+        return 2 * self.c1 * (self.c0 - distance)
+
+    def among(self, distance: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+        """The distance that one pair of two people reaches as rarely as the nearest of `count` reaches this one.
+
+        Strangers' distances are taken to be normal in the tail that the curve was fitted to, between the first and the
+        last of `ANCHORS`; at a rate F of one pair, the nearest of `count` has ``1 - (1 - F) ** count``.
+        """
+        (near, often), (far, seldom) = ANCHORS[0], ANCHORS[-1]
+        start, end = self.distance(near), self.distance(far)
+        deviation = (start - end) / (ndtri(often) - ndtri(seldom))
+        mean = start - deviation * ndtri(often)
+        rate = log_ndtr((distance - mean) / deviation)
+        # log(1 - (1 - F) ** count), which is log(F) + log(count) where F is too small to be taken from 1.
+        least = np.exp(np.minimum(rate, -1e-12))
+        nearest = np.where(rate < -30, rate + math.log(count), np.log(-np.expm1(count * np.log1p(-least))))
+        found: NDArray[np.float64] = mean + deviation * ndtri_exp(np.minimum(nearest, -1e-12))
+        return found
 
     def of_inner_products(self, products: Float32) -> Float32:
         """Similarities of pairs of unit embeddings from their inner products."""

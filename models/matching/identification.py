@@ -1,17 +1,18 @@
 """Open-set identification: which of some people a face belongs to, or to none of them.
 
-A classifier over exemplars. The evidence e of a person is the logit of the calibrated similarity to the nearest of
-the person's pictures. A softmax over everybody's evidence, with strangers in it where they were learnt, gives the
-posterior p of each person, and the confidence is
+A classifier over exemplars. Alone in a collection a person's confidence is the calibrated similarity to the one
+picture. Among M pictures a stranger has M chances to look like somebody, so that the nearest of them is falsely
+accepted M times as often. The odds are therefore those of the similarity which a pair reaches as rarely as a stranger
+reaches anybody here (`SimilarityCurve.among`): 0.5 keeps its meaning, one stranger in a hundred is taken for anybody
+enrolled, however many they are. Pictures of one person look alike, and so it is rather less than one.
 
-    sigmoid(e + BETA * log p),   p_i = exp(KAPPA e_i) / (sum_j exp(KAPPA e_j) + N * mean_c exp(KAPPA e_c))
+A lookalike takes its share: the odds are multiplied by the posterior of the person among everybody enrolled,
 
-over the N people j and the strangers c. Alone in a collection a person's confidence is the similarity itself; every
-lookalike, enrolled or stranger, lowers it. That is why 0.5 keeps its meaning as a collection grows, where the
-nearest neighbour of N people is falsely accepted N times as often.
+    p_i = exp(e_i) / (sum_j exp(e_j) + N * mean_c exp(e_c))
 
-The strangers' mass N follows the collection's size, as their number does. The form is that of cohort normalisation
-in speaker and face verification (Auckenthaler et al. 2000; Tax and Duin 2008 for the rejecting class).
+with e the logit of the similarity to the nearest of a person's pictures, over the N people j and, where they were
+learnt, the strangers c. The strangers' mass N follows the collection's size, as their number does: cohort normalisation
+of speaker and face verification (Auckenthaler et al. 2000; Tax and Duin 2008 for the rejecting class).
 """
 
 import io
@@ -27,18 +28,13 @@ from scipy.special import expit, logsumexp
 from prosopon.models.faces.detections import Float32
 from prosopon.models.matching.calibration import SimilarityCurve
 
-KAPPA = 2.0
-BETA = 4.5
-"""KAPPA and BETA were chosen on every second person of `data/london` (sorted, from the first) among FairFace and faker
-strangers; `tests/benchmarks/identification.py` judges on the others."""
-
 FEWEST_STRANGERS = 200
 _FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """confidence: 0 to 1; below 0.5 it is more likely that the face belongs to nobody enrolled."""
+    """confidence: 0 to 1; one stranger in a hundred reaches 0.5 with anybody enrolled."""
 
     label: str
     confidence: float
@@ -70,23 +66,24 @@ class OpenSetClassifier:
 
     def log_odds(self, probes: Float32) -> Float32:
         """As `confidences`, before the sigmoid: what to compare where confidences are too near 0 or 1."""
-        of_pictures = self._evidence(probes, self.embeddings)
-        people = np.full((len(probes), len(self.labels)), -np.inf)
-        np.maximum.at(people.T, self.owners, of_pictures.T)
-        everybody = logsumexp(KAPPA * people, axis=1)
+        of_pictures = self._distances(probes, self.embeddings)
+        nearest = np.full((len(probes), len(self.labels)), np.inf)
+        np.minimum.at(nearest.T, self.owners, of_pictures.T)
+        people = self.curve.logit(nearest)
+        everybody = logsumexp(people, axis=1)
         if len(self.strangers):
-            strangers = logsumexp(KAPPA * self._evidence(probes, self.strangers), axis=1)
+            strangers = logsumexp(self.curve.logit(self._distances(probes, self.strangers)), axis=1)
             mass = math.log(len(self.labels) / len(self.strangers))
             everybody = np.logaddexp(everybody, strangers + mass)
-        log_odds: Float32 = people + BETA * (KAPPA * people - everybody[:, np.newaxis])
-        return log_odds.astype(np.float32)
+        rarity = self.curve.logit(self.curve.among(nearest, len(self.embeddings)))
+        log_odds: Float32 = (rarity + people - everybody[:, np.newaxis]).astype(np.float32)
+        return log_odds
 
-    def _evidence(self, probes: Float32, exemplars: Float32) -> NDArray[np.float64]:
-        """``(P, M)`` logits of the similarity: with CompreFace's curve they are linear in the distance."""
+    def _distances(self, probes: Float32, exemplars: Float32) -> NDArray[np.float64]:
+        """``(P, M)``, in double precision: the least bits of nearby pictures count."""
         products = probes.astype(np.float64) @ exemplars.T.astype(np.float64)
-        distances = np.sqrt(np.maximum(0, 2 - 2 * products))
-        evidence: NDArray[np.float64] = 2 * self.curve.c1 * (self.curve.c0 - distances)
-        return evidence
+        distances: NDArray[np.float64] = np.sqrt(np.maximum(0, 2 - 2 * products))
+        return distances
 
     def to_bytes(self) -> bytes:
         """The same classifier always gives the same bytes, so that two trainers agree."""

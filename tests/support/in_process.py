@@ -25,9 +25,8 @@ from ray.serve._private.replica import UserCallableWrapper
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from prosopon.configs.settings import Deployments, Settings
+from prosopon.configs.settings import Settings
 from prosopon.deployments.state.galleries.store import GalleryStore
-from prosopon.models.faces.attributes.table import ATTRIBUTES
 from prosopon.pipelines.app import build
 from prosopon.pipelines.graphs.application import Graphs
 from prosopon.pipelines.ingress import Ingress
@@ -104,9 +103,7 @@ class OverHttp:
 @contextmanager
 def in_process(home: Path, args: dict[str, Any] | None = None) -> Iterator[InProcess]:
     """The application over the state in `home`, gone with the block; `args` are its settings."""
-    # Serve's queue of a batch asks for the context of a replica, and there is none.
-    alone = {name: {"max_batch_size": 1} for name in (*Deployments.model_fields, *ATTRIBUTES.roles)}
-    settings = Settings.model_validate({"state": {"home": str(home)}, "deployments": alone, **(args or {})})
+    settings = Settings.model_validate({"state": {"home": str(home)}, **(args or {})})
     # Local testing mode knows handles with a loop of their own alone (ray 2.60), whatever the environment says.
     own_loop = partial(create_init_handle_options, _run_router_in_separate_loop=True)
     replicas: list[UserCallableWrapper] = []

@@ -4,6 +4,7 @@ import json
 import shutil
 from functools import partial
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -52,6 +53,29 @@ def test_the_inverse(similarity: float) -> None:
 
 def test_the_inverse_beyond_what_a_distance_can_give() -> None:
     assert CURVE.distance(0.0) == np.inf and CURVE.distance(1.0) == -np.inf
+
+
+def test_the_nearest_of_many_is_as_rare_as_the_distance_that_stands_for_it() -> None:
+    """Pairs of two people as the tail of the curve has them, drawn: the nearest of `count` against one pair alone."""
+    (_, often), (_, seldom) = ANCHORS[0], ANCHORS[-1]
+    start, end = (CURVE.distance(similarity) for similarity, _ in (ANCHORS[0], ANCHORS[-1]))
+    deviation = (start - end) / (NormalDist().inv_cdf(often) - NormalDist().inv_cdf(seldom))
+    strangers = NormalDist(start - deviation * NormalDist().inv_cdf(often), deviation)
+    nearest = np.random.default_rng(0).normal(strangers.mean, deviation, (50_000, 20)).min(axis=1)
+    for share in (0.003, 0.02, 0.1, 0.5):
+        stands_for = CURVE.among(np.array([np.quantile(nearest, share)]), 20)[0]
+        assert strangers.cdf(stands_for) == pytest.approx(share, rel=0.1)
+
+
+def test_among_many_every_distance_is_taken_for_a_greater_one() -> None:
+    distances = np.linspace(0, 2, 200)
+    np.testing.assert_allclose(CURVE.among(distances, 1), distances, atol=1e-6)
+    before = distances
+    for count in (2, 10, 1000):
+        found = CURVE.among(distances, count)
+        assert np.isfinite(found).all() and (np.diff(found) >= 0).all()
+        assert (found >= before).all() and (found[:20] > before[:20]).all()
+        before = found
 
 
 def test_inner_products_give_the_same() -> None:

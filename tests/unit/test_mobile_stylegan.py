@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from prosopon.configs.settings import DetectionSettings
+from prosopon.configs.settings import DetectionSettings, PlanName
 from prosopon.models.faces.centerface import CenterFace
-from prosopon.models.generation.mobile_stylegan import MobileStyleGan, MobileStyleGanMapper, to_pixels
+from prosopon.models.generation.mobile_stylegan import (
+    MobileStyleGan,
+    MobileStyleGanMapper,
+    MobileStyleGanPyramid,
+    to_pixels,
+)
 from prosopon.models.generation.mobile_stylegan_network import inverse_haar, load_synthesis
 from prosopon.models.generation.mobile_stylegan_shape import STYLES
-from prosopon.models.runtime.openvino_network import computes_bfloat16
+from prosopon.models.runtime.openvino_network import computes_bfloat16, core
 from prosopon.models.runtime.plans import DEFAULT
 from prosopon.models.runtime.session import Compute
 from tests.weights import weights
@@ -50,6 +55,21 @@ def test_in_bfloat16_a_picture_differs_less_than_by_a_good_jpeg(mapper, generato
     full = generator.generate(w)[0]
     _, file = cv2.imencode(".jpg", full, [cv2.IMWRITE_JPEG_QUALITY, 95])
     assert cv2.PSNR(full, quick.generate(w)[0]) > cv2.PSNR(full, cv2.imdecode(file, cv2.IMREAD_COLOR)) + 1
+
+
+@pytest.mark.parametrize("plan", [DEFAULT, "openvino/float32"])
+def test_both_resolutions_come_of_one_picture(mapper, generator, plan: PlanName) -> None:
+    """As the whole network makes it, whichever networks there are."""
+    if plan != DEFAULT and core() is None:
+        pytest.skip("OpenVINO is not here")
+    pyramid = MobileStyleGanPyramid(*weights("mobilestylegan-generator").paths, Compute(plan=plan))
+    w = np.broadcast_to(faces(mapper, 5, 2)[:, None], (2, 23, 512))
+    whole = generator.synthesise(w)
+    halves = to_pixels(whole.reshape(2, 3, 512, 2, 512, 2).mean(axis=(3, 5)))
+    for resolution, expected in ((1024, to_pixels(whole)), (512, halves)):
+        made = pyramid.generate(w, resolution)
+        assert made.shape == expected.shape and made.dtype == np.uint8
+        assert np.abs(made.astype(int) - expected).max() <= 1
 
 
 def test_half_the_resolution_is_the_mean_of_four_pixels(mapper, generator) -> None:

@@ -223,6 +223,36 @@ def test_embeddings_are_read_as_they_were_written(tmp_path: Path) -> None:
     index.close()
 
 
+def test_the_newest_row_counts_wherever_it_lies(tmp_path: Path) -> None:
+    """Through changes, files that are written and starts, in an order that a seed drew."""
+    rng, path = np.random.default_rng(8), str(tmp_path / "vectors.db")
+    kept: dict[int, Float32] = {}
+    collection = LiteCollection(path, "faces", DIM, 5)
+    for _ in range(60):
+        ids = rng.choice(400, int(rng.integers(1, 60)), replace=False)
+        match rng.integers(5):
+            case 0:
+                collection.delete(ids)
+                kept = {id: row for id, row in kept.items() if id not in ids}
+            case 1:
+                collection.flush()
+            case 2:
+                collection._database.close()
+                collection = LiteCollection(path, "faces", DIM, 5)
+            case _:
+                rows = unit(rng, len(ids))
+                collection.upsert(ids, np.ones(len(ids), np.int64), rows)
+                kept |= dict(zip(ids.tolist(), rows, strict=True))
+        assert collection.ids().tolist() == sorted(kept)
+        found, embeddings = collection.embeddings(np.arange(0, 400, 3))
+        assert found.tolist() == [id for id in range(0, 400, 3) if id in kept]
+        np.testing.assert_array_equal(
+            embeddings, np.array([kept[id] for id in found.tolist()]).reshape(-1, DIM)
+        )
+    assert 0 < len(kept) < 400
+    collection._database.close()
+
+
 def test_milvus_client_leaves_the_log_of_its_process_alone() -> None:
     """In a process of its own: the library is imported once."""
     program = (

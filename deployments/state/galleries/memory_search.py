@@ -7,6 +7,7 @@ row on every search, over a second for a million, where the view takes milliseco
 """
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -28,8 +29,10 @@ class MemorySearch:
 
     index_seconds = 0.0
 
-    def __init__(self, faces: FaceRecords, versions: Versions) -> None:
+    def __init__(self, faces: FaceRecords, versions: Versions, threads: int) -> None:
+        """threads: that share a search of a large gallery."""
         self._faces, self._versions = faces, versions
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="search") if threads > 1 else None
         self._views: dict[int, GalleryView] = {}
 
     @property
@@ -70,7 +73,7 @@ class MemorySearch:
             of_gallery = added.galleries == gallery
             view = self._views.get(gallery)
             if view is None:
-                view = self._views[gallery] = GalleryView(self._faces.dim)
+                view = self._views[gallery] = GalleryView(self._faces.dim, self._threads)
             view.add(added.ids[of_gallery], added.subjects[of_gallery], added.embeddings[of_gallery])
             self._versions.changed(gallery)
 

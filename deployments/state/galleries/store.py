@@ -52,11 +52,11 @@ class GalleryStore(GalleryReader):
     """All galleries, for one embedding model.
 
     With a Milvus Lite file one process may hold a store at a time; with a Milvus server any number.
-    Thread-safe. fingerprint and dim are the embedder's. Every method raises GalleryNotFound for an unknown
-    gallery.
+    Thread-safe. fingerprint and dim are the embedder's; search_threads share a search of a large gallery in memory.
+    Every method raises GalleryNotFound for an unknown gallery.
     """
 
-    def __init__(self, settings: StateSettings, fingerprint: str, dim: int) -> None:
+    def __init__(self, settings: StateSettings, fingerprint: str, dim: int, search_threads: int = 1) -> None:
         records = Records(settings.database)
         blobs = BlobStore(records, settings.blobs)
         self._index = open_index(settings, fingerprint, dim)
@@ -65,16 +65,16 @@ class GalleryStore(GalleryReader):
         self._writer = IndexWriter(self._index)
         self.blobs.sweep()
         self._repaired: Future[Repair] = Future()
-        self._search = self._opened(settings.versions)
+        self._search = self._opened(settings.versions, search_threads)
         self._writes = Writes(self.records, self.blobs, self._search, self._writer)
 
-    def _opened(self, versions: Path) -> Search:
+    def _opened(self, versions: Path, threads: int) -> Search:
         """The search, over an index that holds the faces that the records do, or soon will.
 
         A Milvus Lite file is repaired beside everything else, by the thread that writes to it, before any later change.
         """
         if isinstance(self._index, LiteIndex):
-            memory = MemorySearch(self._db, Versions(versions))
+            memory = MemorySearch(self._db, Versions(versions), threads)
             known = memory.load(self._index)
             self._writer.run(lambda index: self._repair(index, index.ids(), known))
             return memory

@@ -16,6 +16,7 @@ no Python step per face.
 """
 
 import threading
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -127,8 +128,10 @@ class _Searched:
 class GalleryView:
     """The faces of one gallery. Thread-safe: one search or change at a time."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, threads: Executor | None = None) -> None:
+        """threads: that share each search of full blocks; None: who asks for it makes it alone."""
         self._dim = dim
+        self._each: Any = threads.map if threads else map
         self._blocks: list[_Block] = []
         self._lock = threading.Lock()
         self._counted = 0, 0
@@ -296,14 +299,15 @@ class GalleryView:
         A row that was left out scores at most what its block's worst candidate did, give or take the error
         of its codes. How large errors are is seen from the candidates, each of which is also compared exactly.
         """
-        exact, errors, left_out, rows = [], [], [], []
-        for start, block, codes in blocks:
+
+        def nearest(coded: _Coded) -> tuple[Float32, Float32, Float32, Ids]:
+            """Of a block's candidates the cosines, and by how much their codes are off; the worst; the rows."""
+            start, block, codes = coded
             approximate, found = codes.search(probes, candidates)
-            products = (block.embeddings[found] @ probes[:, :, np.newaxis])[:, :, 0]
-            exact.append(products)
-            errors.append(products - approximate)
-            left_out.append(approximate[:, -1])
-            rows.append(found + start)
+            exact = (block.embeddings[found] @ probes[:, :, np.newaxis])[:, :, 0]
+            return exact, exact - approximate, approximate[:, -1], found + start
+
+        exact, errors, left_out, rows = zip(*self._each(nearest, blocks), strict=True)
         deviation = np.sqrt(np.mean(np.square(np.concatenate(errors, axis=1)), axis=1))
         offers = zip(best, np.concatenate(exact, axis=1), np.concatenate(rows, axis=1), strict=True)
         for kept, scores, found in offers:
