@@ -33,6 +33,7 @@ from prosopon.models.swap.geometry import interocular
 from prosopon.models.swap.types import (
     FaceGeometry,
     FaceSwapper,
+    OutOfTime,
     Replacement,
     SourceFace,
     face_geometries,
@@ -229,7 +230,11 @@ class FaceSwap:
         quick = len(replacements) > 1 or (self._settings.method == "best" and (hurried or small))
         for method in self._quick if quick else self.methods:
             swapper = self._swapper(method)
-            result = swapper.swap(frame, replacements)
+            try:
+                result = swapper.swap(frame, replacements)
+            except OutOfTime:
+                faults = [f"{names[0]}: it could not be made in time"]
+                continue
             verdicts = [self._verdict(frame, replacement, result) for replacement in replacements]
             faults = [
                 f"{name}: {fault}"

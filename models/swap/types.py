@@ -59,12 +59,16 @@ class Replacement:
     source: SourceFace
 
 
+class OutOfTime(RuntimeError):
+    """A face cannot be made in the time there is."""
+
+
 class FaceSwapper(Model, Protocol):
     def swap(self, frame: RGBImage, replacements: Sequence[Replacement]) -> RGBImage:
         """A new picture of the frame's shape in which every replacement is made, one after the other.
 
-        Pixels outside the faces are the frame's own. Raises ValueError for a frame that is not
-        ``(H, W, 3)`` uint8.
+        Pixels outside the faces are the frame's own. Raises ValueError for a frame that is not ``(H, W, 3)`` uint8,
+        and `OutOfTime`.
         """
         ...
 

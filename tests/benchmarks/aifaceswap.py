@@ -83,7 +83,7 @@ def told(name: str, seconds: list[float]) -> None:
 
 def main() -> None:
     *sources, face = pictures()[:PICTURES]
-    settings = {"apis": ["aifaceswap"], "fetch": {"allow": ["127.0.0.1"]}}
+    settings = {"apis": ["aifaceswap"], "fetch": {"allow": ["127.0.0.1"]}, "swap": {"method": "warp"}}
     with serving(settings) as server:
         print(f"server ready after {server.started_seconds:.1f} s")
         headers = {"Authorization": f"Bearer {server.key}"}

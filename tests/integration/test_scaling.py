@@ -33,6 +33,7 @@ SETTINGS = {
     "detection": {"colocated": ["embedder", "landmarks", "age", "gender", "mask", "quality"]},
     "fetch": {"allow": ["127.0.0.1"]},
     "webhooks": {"seconds": 3, "max_attempts": 1},
+    "swap": {"method": "warp"},
     "deployments": {
         # The second replicas need room on two cores.
         **{role: {"num_cpus": 0.05} for role in ("detector", "face_index", "generator", "video_encoder")},

@@ -50,7 +50,7 @@ def _make_a_latent(server: Server) -> None:
 
 def fuzzed(share: float) -> Iterable[Row]:
     # An inversion is half a minute of work, however small the picture.
-    with serving({"generation": {"inversion_steps": 4}}) as server:
+    with serving({"generation": {"inversion_steps": 4}, "swap": {"method": "warp"}}) as server:
         fuzz(server, round(REQUESTS * share / 10), seed=1)  # Threads, pools and caches are there afterwards.
         _make_a_latent(server)
         before = held(server)
@@ -111,7 +111,7 @@ def killed(share: float) -> Iterable[Row]:
 
 
 def flooded(share: float) -> Iterable[Row]:
-    with serving() as server:
+    with serving({"swap": {"method": "warp"}}) as server:
         for it in flood(server, portraits()[0], seconds=max(3.0, 20 * share)):
             refused = [status for status, _ in it.answers if status != 200]
             yield (

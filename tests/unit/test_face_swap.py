@@ -14,7 +14,7 @@ from prosopon.models.load import UnknownModel, load_detector, load_landmarks, lo
 from prosopon.models.pictures.decoding import ImageError
 from prosopon.models.runtime.session import Compute
 from prosopon.models.swap.face_swap import FaceSwap, NoSwap
-from prosopon.models.swap.types import FaceSwapper
+from prosopon.models.swap.types import FaceSwapper, OutOfTime
 from prosopon.models.swap.warp import WarpSwapper
 from tests.weights import model_settings, weights
 
@@ -211,6 +211,18 @@ def test_a_result_that_fails_is_made_by_the_next_method(london: list[Path], face
     swapped = judging(idle=Idle, warp=WarpSwapper).swap(london[0].read_bytes(), [face], None)
     assert swapped.method == "warp"
     assert swapped.similarity is not None and 0.15 < swapped.similarity <= 1
+
+
+class Slow(Idle):
+    def swap(self, frame: np.ndarray, replacements: object) -> np.ndarray:
+        raise OutOfTime("20 steps take more than 30 seconds")
+
+
+def test_what_cannot_be_made_in_time_is_made_by_the_next_method(london: list[Path], face: bytes) -> None:
+    picture = london[0].read_bytes()
+    assert judging(regenerate=Slow, warp=WarpSwapper).swap(picture, [face], None).method == "warp"
+    with pytest.raises(NoSwap, match="could not be made in time"):
+        judging(slow=Slow).swap(picture, [face], None)
 
 
 def test_where_every_method_fails_the_task_does_and_says_why(london: list[Path], face: bytes) -> None:

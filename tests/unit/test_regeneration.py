@@ -26,7 +26,7 @@ from prosopon.models.swap.regeneration.networks import load_mesh, seen
 from prosopon.models.swap.regeneration.scene import scene
 from prosopon.models.swap.regeneration.search import Plan, search
 from prosopon.models.swap.regeneration.swapper import RegenerateSwapper
-from prosopon.models.swap.types import Replacement, SourceFace
+from prosopon.models.swap.types import OutOfTime, Replacement, SourceFace
 from prosopon.models.swap.verdict import Gate, Verdict, judged
 from tests.faces import around, face_near, faces_of, portrait, read
 from tests.paths import DATA, require
@@ -133,6 +133,15 @@ def test_a_face_moved_into_a_chip_is_where_the_mesh_sees_it_there() -> None:
     unit = interocular(there.dense)
     assert np.linalg.norm(seen_there.mesh[:, :2] - there.mesh[:, :2], axis=1).mean() < 0.03 * unit
     assert np.abs(np.ptp(seen_there.mesh, axis=0) / np.ptp(there.mesh, axis=0) - 1).max() < 0.1
+
+
+def test_a_search_that_would_take_too_long_is_given_up_after_its_first_steps(
+    regenerate: RegenerateSwapper,
+) -> None:
+    picture, face = portrait("london/002_neutral.jpg")
+    regenerate.plan = Plan(1e-3, ((128, 30, 1.0),))
+    with pytest.raises(OutOfTime, match="20 steps"):
+        regenerate.swap(picture, [Replacement(face, SourceFace(*portrait("faker/female_22.jpg")))])
 
 
 def test_after_a_few_steps_the_face_is_nearer_to_the_new_one(regenerate: RegenerateSwapper) -> None:

@@ -1,5 +1,6 @@
 """The swapper `regenerate`: a face made anew by the generator, in the target's pose and light, put into its place."""
 
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -125,7 +126,9 @@ class RegenerateSwapper:
                     shown, wanted, self._identities, self._torch_mesh, self._weights, random
                 )
                 start = self._start(shown.rough, picture, mixed)
-                plan = replace(self.plan, seconds=self.plan.seconds - spent)
+                # What is found already is not given up for want of time.
+                patience = math.inf if found else self.plan.patience
+                plan = replace(self.plan, seconds=self.plan.seconds - spent, patience=patience)
                 styles = search(self._searched, self._prior, loss, self._weights, start, plan)
                 with torch.no_grad():
                     made = self._generator.picture(styles, side)
