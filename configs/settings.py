@@ -135,11 +135,13 @@ class FilmLimits(_Strict):
 class SwapSettings(_Strict):
     """Face swaps, and how much of them is kept."""
 
-    method: Literal["best", "regenerate", "warp", "inswapper"] | None = None
-    """`warp` lays the face's own pixels over the other's, in a moment; `inswapper` is InsightFace's network, where the
-    role swapper has it; unset is inswapper there, and else warp. `regenerate` makes the new face with the face
-    generator, in half a minute; `best` is inswapper where it is there, else regenerate for one face in a picture and
-    warp for several."""
+    method: Literal["best", "regenerate", "warp", "inswapper"] = "best"
+    """`warp` lays the face's own pixels over the other's, in a moment; `regenerate` makes the new face with the face
+    generator, in some 10 seconds of two cores and 1.5 GB of memory; `inswapper` is InsightFace's network, where the
+    role swapper has it. `best` is inswapper there, else regenerate for one face of some size in a picture as long as
+    no crowd waits, and warp for all others."""
+    crowd: Annotated[int, Field(ge=1)] = 20
+    """Tasks open at once above which `best` is warp for all: they would wait for minutes."""
     retry: bool = True
     """Whether one face whose result fails by `warp` or `inswapper` is made again by `regenerate`, where its models are
     here, before the task fails; that takes 2 GB of memory from then on."""

@@ -213,7 +213,8 @@ class SwapWorker:
                 self._tasks.charge_film(task, points)
             except NotEnoughCredits:
                 raise NoSwap(f"source_image is a film: {points} points for its length are missing") from None
-        swapped = self._swap.swap(picture, faces, task.indices, progress)
+        crowded = self._settings.method == "best" and self._tasks.count_open() > self._settings.crowd
+        swapped = self._swap.swap(picture, faces, task.indices, progress, hurried=crowded)
         self._seconds.observe(time.perf_counter() - started)
         return swapped
 

@@ -190,10 +190,9 @@ def load_regenerator(models: ModelSettings, compute: Compute, seconds: float) ->
 
 
 def regenerates(models: ModelSettings) -> bool:
-    """Whether faces can be made anew: two networks of identity are needed, since a search fools one alone."""
-    return all(available(models, role) for role in ("mapper", "generator")) and all(
-        _is_here(models, name) for name in IDENTITIES
-    )
+    """Whether faces can be made anew."""
+    networks = all(available(models, role) for role in ("mapper", "generator"))
+    return networks and _is_here(models, IDENTITIES[0])
 
 
 def load_swap_judge(models: ModelSettings, compute: Compute) -> FaceEmbedder:

@@ -64,6 +64,8 @@ def server(models_mirror: None) -> Iterator[Server]:
         "fetch": {"allow": ["127.0.0.1"], "seconds": 5},
         # Conformance does not depend on how close an inversion comes.
         "generation": {"inversion_seconds": 4},
+        # Nor on how a face is made.
+        "swap": {"method": "warp"},
         # Every picture that is asked about masks goes to a replica of its own and through Serve's queue there, which
         # is for those that wait.
         "detection": {"colocated": ["embedder", "landmarks", "age", "gender", "liveness", "quality"]},

@@ -59,8 +59,9 @@ def load_identity(
 
 
 def load_identities(models: ModelSettings, device: torch.device) -> list[Identity]:
-    """All whose weights are here."""
-    return [_NETWORKS[name](weights, device) for name, weights in _here(models, IDENTITIES)]
+    """Those whose weights are here; one alone counts as much as all would together."""
+    found = [_NETWORKS[name](weights, device) for name, weights in _here(models, IDENTITIES)]
+    return [replace(one, share=one.share * len(IDENTITIES) / len(found)) for one in found]
 
 
 def _here(models: ModelSettings, names: Sequence[str]) -> Iterator[tuple[str, Weights]]:

@@ -46,7 +46,7 @@ class Compute:
 
         if self.device == "cuda" and not torch.cuda.is_available():
             raise DeviceError(
-                "CUDA was asked for but this torch has none: install a CUDA build (see README, GPU)"
+                "CUDA was asked for but this torch has none: install a CUDA build (see docs/operation.md)"
             )
         return torch.device(self.device)
 
@@ -67,8 +67,10 @@ def create_session(model: Path | bytes, compute: Compute) -> onnxruntime.Inferen
         if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
             raise DeviceError(
                 "CUDA was asked for but this onnxruntime has no CUDAExecutionProvider: "
-                "install the 'gpu' extra and uninstall 'onnxruntime' (see README, GPU)"
+                "install the 'gpu' extra without 'onnxruntime' (see docs/operation.md)"
             )
+        # CUDA's libraries lie in packages of their own, where the system does not look; torch may not be loaded here.
+        onnxruntime.preload_dlls()
         providers.insert(0, "CUDAExecutionProvider")
     source = model if isinstance(model, bytes) else str(model)
     session = onnxruntime.InferenceSession(source, options, providers=providers)

@@ -53,6 +53,8 @@ _MAX_SIDE = {"webp": 16383, "jpg": 65500}
 _OF_SOURCE = {"image/jpeg": "jpg", "image/webp": "webp"}
 _ONE_FACE = frozenset({"regenerate"})
 """Methods that take too long for several faces and for films."""
+_WORTH = 24.0
+"""Distance between the eyes in pixels, below which a face shows nothing that a generator could make better."""
 _OPENING = 50
 """Frames of a film in which faces are looked for that are to be counted."""
 
@@ -147,11 +149,13 @@ class FaceSwap:
         faces: Sequence[bytes],
         indices: Sequence[int] | None,
         progress: Progress = lambda share: None,
+        hurried: bool = False,
     ) -> SwappedPicture:
         """The picture or film with faces put in: each of `faces` (the biggest in its file) in place of the face of the
         picture that its index counts, as `faces` orders them; without indices, one in place of the biggest.
 
-        progress: is told how much of a film is done. Raises `ImageError`, `NoSwap` and what progress does.
+        progress: is told how much of a film is done; hurried: `swap.method` best takes what is quick. Raises
+        `ImageError`, `NoSwap` and what progress does.
         """
         with _naming("source_image"):
             header = read_film(picture, self._settings.films)
@@ -169,7 +173,7 @@ class FaceSwap:
         for replacement, name in zip(replacements, names, strict=True):
             if why := self._gate.impossible(frame, replacement):
                 raise NoSwap(f"{name} {why}")
-        made, method, similarity = self._made(frame, replacements, names)
+        made, method, similarity = self._made(frame, replacements, names, hurried)
         return SwappedPicture(*self._encode(original.repainted(made), picture), similarity, method)
 
     def _film(
@@ -217,11 +221,13 @@ class FaceSwap:
         return embedding(self._judge, frame, face)
 
     def _made(
-        self, frame: RGBImage, replacements: Sequence[Replacement], names: Sequence[str]
+        self, frame: RGBImage, replacements: Sequence[Replacement], names: Sequence[str], hurried: bool
     ) -> tuple[RGBImage, str, float]:
         """The picture, by the first of the swappers whose result passes, with its name and similarity."""
         faults: list[str] = []
-        for method in self.methods if len(replacements) == 1 else self._quick:
+        small = interocular(replacements[0].target.dense) < _WORTH
+        quick = len(replacements) > 1 or (self._settings.method == "best" and (hurried or small))
+        for method in self._quick if quick else self.methods:
             swapper = self._swapper(method)
             result = swapper.swap(frame, replacements)
             verdicts = [self._verdict(frame, replacement, result) for replacement in replacements]
@@ -293,7 +299,7 @@ def _swappers(
     network."""
     wanted = settings.method
     quick: dict[str, Callable[[], FaceSwapper]] = {"warp": WarpSwapper}
-    if wanted in (None, "best", "inswapper"):
+    if wanted in ("best", "inswapper"):
         swapper = load_swapper(models, compute)
         if not isinstance(swapper, WarpSwapper):
             wanted, quick = "inswapper", {"inswapper": lambda: swapper}

@@ -6,6 +6,7 @@ import numpy as np
 from prosopon.models.faces.detections import Float32
 from prosopon.models.swap import geometry
 from prosopon.models.swap.filters import blur, disc, gray, guided, smoothstep
+from prosopon.models.swap.frames import framed
 
 _OPEN_MOUTH = 0.05
 """Distance between the inner lips, in distances between the eyes, from which a mouth shows its inside."""
@@ -16,7 +17,7 @@ _HALVES = (
     (*range(8, 17), *range(22, 27), 27, 30, 51, 57, *range(72, 77)),
 )
 """Vertices around the left and the right half of the face."""
-_BEARD = (*range(2, 15), 31, 35)
+BEARD = (*range(2, 15), 31, 35)
 """Vertices around where beards grow."""
 _CLOSED_EYE, _OPEN_EYE = 0.16, 0.22
 """Aspect ratios of the eyes' six points (Soukupova & Cech 2016)."""
@@ -79,20 +80,22 @@ def with_lines(front: Float32, picture: Float32, points: Float32) -> Float32:
 
     front: ``(H, W)`` 0..1, coarse: it tells where a frame or a strand is; picture: ``(H, W, 3)`` float32 RGB 0..255,
     whose narrow dark and bright ridges there tell its shape; points: ``(82, 2)`` vertices of the face in them. Where
-    beards grow, every line is theirs; on the far side of a face that is turned away, the network is not believed.
+    beards and brows grow, every line is theirs; on the far side of a face that is turned away, the network is not
+    believed.
     """
-    light, unit = gray(picture), geometry.interocular(points)
+    light, unit, shape = gray(picture), geometry.interocular(points), front.shape[:2]
+    frames = framed(front, points)
     for half, share in zip(_HALVES, geometry.visible_share(points).tolist(), strict=True):
-        far = cv2.dilate(geometry.hulls(points, (half,), front.shape[:2]), disc(0.3 * unit))
+        far = cv2.dilate(geometry.hulls(points, (half,), shape), disc(0.3 * unit))
         doubt = (1 - smoothstep(0.4, 0.65, share)) / np.float32(255)
-        front = np.asarray(front * (1 - doubt * far), np.float32)
-    beard = np.asarray(geometry.hulls(points, (_BEARD,), front.shape[:2]), np.float32) / np.float32(255)
+        front = np.asarray(front * (1 - doubt * far * (frames == 0)), np.float32)
+    hairy = np.asarray(geometry.hulls(points, (BEARD, *geometry.BROWS), shape), np.float32)
     size = disc(_RIDGE * unit)
     dark = np.asarray(cv2.morphologyEx(light, cv2.MORPH_BLACKHAT, size), np.float32)
     bright = np.asarray(cv2.morphologyEx(light, cv2.MORPH_TOPHAT, size), np.float32)
-    near = np.asarray(cv2.dilate(front, disc(_NEAR * unit)), np.float32)
+    near = np.asarray(cv2.dilate(front * np.maximum(frames, 1), disc(_NEAR * unit)), np.float32)
     lines = smoothstep(10, 30, np.maximum(dark, bright)) * smoothstep(0.2, 0.45, near)
-    return np.asarray(np.maximum(front, lines * (1 - blur(beard, 0.04 * unit))), np.float32)
+    return np.asarray(np.maximum(front, lines * (1 - blur(hairy / np.float32(255), 0.04 * unit))), np.float32)
 
 
 def stays(front: Float32, left: Float32, guide: Float32, unit: float) -> Float32:

@@ -5,10 +5,12 @@ from weakref import WeakKeyDictionary
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.swap import geometry
 from prosopon.models.swap.filters import blur, disc, smoothstep, spread
+from prosopon.models.swap.fringe import forehead, hair
 from prosopon.models.swap.mask import with_lines
 from prosopon.models.swap.occlusion import CROP, Front, segmenter
 from prosopon.models.swap.types import SourceFace
@@ -24,6 +26,10 @@ _LIGHT = 0.25
 _LEAST = 0.004
 """Share of the face under which nothing is changed."""
 _DARK = 12.0
+_BEYOND = 0.1
+"""How far beyond its outline a face is filled in: the mesh's may be wider."""
+_EVEN = 0.08
+"""Over which distance a forehead is averaged where hair is taken off it."""
 _FRONTAL = 0.6
 """How large the smaller half of a face must look, against the larger, to be told by the other."""
 
@@ -31,7 +37,8 @@ _FRONTAL = 0.6
 @dataclass(frozen=True, slots=True, eq=False)
 class Uncovered:
     """picture: ``(H, W, 3)`` uint8 RGB, the face filled in where something lay before it; left: of the same shape, 0 to
-    255, what could not be filled, or None where nothing was covered."""
+    255, or None where nothing was covered: what could not be filled, what was covered at all, and nothing.
+    """
 
     picture: RGBImage
     left: RGBImage | None
@@ -65,25 +72,39 @@ def uncovered(picture: RGBImage, dense: Float32, front: Front) -> Uncovered:
     flags = cv2.INTER_AREA if zoom * factor < 1 else cv2.INTER_LINEAR
     chip = np.asarray(cv2.warpAffine(picture, matrix, size, flags=flags), np.float32)
     wide = with_lines(wide, chip, points)
-    solid = np.asarray(cv2.dilate((wide > 0.4).astype(np.float32), disc(_WITHIN * unit)), np.float32)
+    fringe, strands = hair(chip, wide > 0.4, inside > 0.5, points)
+    solid = cv2.dilate((wide > 0.4).astype(np.float32), disc(_WITHIN * unit))
+    solid = np.where(fringe | strands, np.float32(1), solid)
     soft = blur(solid, 0.015 * unit)
-    covered = np.asarray(np.maximum(soft, np.clip(wide, 0, 1)) * inside, np.float32)
+    near = np.asarray(cv2.dilate(inside, disc(_BEYOND * unit)), np.float32)
+    covered = np.asarray(np.maximum(soft, np.clip(wide, 0, 1)) * near, np.float32)
     if float(covered.sum()) < _LEAST * float(inside.sum()):
         return Uncovered(picture, None)
-    filled, left = _filled(chip, covered, inside, points, unit)
+    filled, left = _filled(chip, covered, fringe, inside, points, unit)
     return _put_back(picture, filled, covered, left, matrix)
 
 
 def _filled(
-    chip: Float32, covered: Float32, inside: Float32, points: Float32, unit: float
+    chip: Float32, covered: Float32, fringe: NDArray[np.bool_], inside: Float32, points: Float32, unit: float
 ) -> tuple[Float32, Float32]:
-    """The chip with what is covered filled in, and ``(S, S)`` 0..1 what could not be."""
+    """The chip with what is covered filled in, and ``(S, S)`` 0..1 what could not be.
+
+    fringe: ``(S, S)``, hair and its edge, which no half tells the other: a forehead is filled with its skin, a cheek
+    not at all.
+    """
     size = chip.shape[:2]
     mask = (covered > 0.4).astype(np.uint8)
-    thick = cv2.morphologyEx(mask, cv2.MORPH_OPEN, disc(_THIN * unit / 2), borderType=cv2.BORDER_REPLICATE)
-    thick = np.minimum(mask, cv2.dilate(thick, disc(0.04 * unit)))
+
+    def opened(parts: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        size, border = disc(_THIN * unit / 2), cv2.BORDER_REPLICATE
+        return np.asarray(cv2.morphologyEx(parts, cv2.MORPH_OPEN, size, borderType=border), np.uint8)
+
+    thick = np.minimum(mask, cv2.dilate(opened(mask), disc(0.04 * unit)) | fringe)
     free = (1 - np.maximum(covered, 1 - inside)).astype(np.float32)
+    above, brows = forehead(points, size)
     filled = spread(chip, free * free, 0.05 * unit)
+    bare = spread(chip, free * free * ~brows, _EVEN * unit)
+    filled = filled + blur((fringe & above).astype(np.float32), 0.02 * unit)[..., None] * (bare - filled)
     thin = (mask > 0) & (thick == 0)
     if thin.any():
         painted = cv2.inpaint(np.clip(chip, 0, 255).astype(np.uint8), mask, 0.05 * unit, cv2.INPAINT_TELEA)
@@ -100,6 +121,7 @@ def _filled(
     if float(geometry.visible_share(points).min()) < _FRONTAL:
         told = np.zeros_like(told)
     other = opposite(chip)
+    told = told * ~fringe
     both = free * told
     if float(both.sum()) > unit * unit * 0.1:
         wanted, given = spread(chip, both, _LIGHT * unit), spread(other, both, _LIGHT * unit)
@@ -110,7 +132,10 @@ def _filled(
             ..., None
         ]
         filled = filled + share * (other - filled)
-    left = blur((thick * (1 - told)).astype(np.float32), 0.02 * unit)
+    low = blur(cv2.dilate((fringe & ~above).astype(np.float32), disc(0.02 * unit)), 0.05 * unit)
+    # Beyond the outline nothing is known to lie before the face.
+    sure = cv2.dilate(opened(mask * (inside > 0.5).astype(np.uint8)), disc(0.04 * unit)) & thick
+    left = np.maximum(blur((sure * (1 - told)).astype(np.float32), 0.02 * unit), low) * ~above
     return np.asarray(filled, np.float32), np.asarray(np.clip(left, 0, 1), np.float32)
 
 
@@ -131,5 +156,6 @@ def _put_back(
     part = picture[y1:y2, x1:x2]
     blended = part + weight[..., None] * (fresh - part)
     part[:] = np.clip(blended + 0.5, 0, 255).astype(np.uint8)
-    hidden[y1:y2, x1:x2] = np.clip(rest * 255 + 0.5, 0, 255).astype(np.uint8)[..., None]
+    hidden[y1:y2, x1:x2, 0] = np.clip(rest * 255 + 0.5, 0, 255).astype(np.uint8)
+    hidden[y1:y2, x1:x2, 1] = np.clip(weight * 255 + 0.5, 0, 255).astype(np.uint8)
     return Uncovered(picture, hidden)

@@ -498,7 +498,8 @@ PACKS: dict[str, Pack] = {
 
 
 IDENTITIES = (_RETAIL_0095, "dlib-resnet29")
-"""Embedders through which a swap searches in a generator's styles, in any pack: both, since it fools one alone."""
+"""Embedders through which a swap searches in a generator's styles, in any pack: those that are here, the first at
+least."""
 INVERTED_BY = (_RETAIL_0095, _OWN)
 """Of these the first that is here leads inversions, in any pack; the last is always here."""
 JUDGED_BY = ("mobilefacenet", _OWN)

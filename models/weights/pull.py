@@ -69,25 +69,20 @@ def pull_missing(settings: Settings, roles: Sequence[Role], console: Console) ->
     if needed:
         received += pull(list(dict.fromkeys(needed)), models, console)
     if models.pack in PACKS:
-        received += _pull_identities(settings, registry, console)
+        received += _pull_identity(settings, registry, console)
     if received:
         console.print(f"{received / 1e6:.1f} MB of weights downloaded", highlight=False)
 
 
-def _pull_identities(settings: Settings, registry: Registry, console: Console) -> int:
-    """What swaps that are searched for in a generator's styles look through, where these are wanted.
+def _pull_identity(settings: Settings, registry: Registry, console: Console) -> int:
+    """What swaps that search in a generator's styles must look through, where `swap.method` is regenerate.
 
-    Returns the bytes downloaded. Raises `FetchError`, but not for `swap.method` best, which does without.
+    Returns the bytes downloaded. Raises `FetchError`.
     """
-    identities = tuple(CATALOGUE[name] for name in IDENTITIES)
-    missing = [artifact for artifact in identities if registry.state(artifact) is not State.READY]
-    if missing and settings.serves("aifaceswap") and settings.swap.method in ("best", "regenerate"):
-        try:
-            return pull(missing, settings.models, console)
-        except FetchError:
-            if settings.swap.method == "regenerate":
-                raise
-    return 0
+    artifact = CATALOGUE[IDENTITIES[0]]
+    if registry.state(artifact) is State.READY or settings.swap.method != "regenerate":
+        return 0
+    return pull([artifact], settings.models, console) if settings.serves("aifaceswap") else 0
 
 
 def pull_first(

@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from http import HTTPStatus
 from http.client import HTTPException
 from io import TextIOWrapper
@@ -27,7 +27,7 @@ import prosopon
 from prosopon.pipelines.commands.support.draining import drain
 
 if TYPE_CHECKING:
-    from prosopon.configs.settings import Api, HttpSettings
+    from prosopon.configs.settings import Api, HttpSettings, Settings
 
 console = Console(stderr=True)
 
@@ -88,9 +88,14 @@ def serve(
     stay_on_loopback()
     _work_in_turns()
 
+    import ray
     from ray.serve.scripts import cli
 
     shown = _start_ray(home, dashboard)
+    if waiting := without_gpu(settings, ray.cluster_resources()):
+        trouble = f"a GPU is asked for ({', '.join(waiting)}) and Ray sees none here"
+        remedy = "let the container have it (docker run --gpus all), or set num_gpus to 0"
+        _refuse(trouble, remedy, config)
     # A service manager ends with SIGTERM, and a shell's background job ignores SIGINT: both are a graceful stop.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
@@ -134,6 +139,21 @@ def _start_ray(home: Path, dashboard: bool) -> str | None:
     if not joined.dashboard_url:
         return None
     return f"http://{joined.dashboard_url}, Ray's; its token is in {token_file(home)}"
+
+
+def without_gpu(settings: "Settings", there: Mapping[str, float]) -> list[str]:
+    """Deployments that ask for a share of a GPU where there is none: they would wait for one without a word.
+
+    there: what Ray has, by its names.
+    """
+    from prosopon.models.faces.attributes.table import ATTRIBUTES
+
+    if there.get("GPU"):
+        return []
+    deployments = settings.deployments
+    resources = {name: getattr(deployments, name) for name in type(deployments).model_fields}
+    resources |= {name: role.resources_in(deployments) for name, role in ATTRIBUTES.roles.items()}
+    return [name for name, one in resources.items() if one.num_gpus]
 
 
 def _work_in_turns() -> None:

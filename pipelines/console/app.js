@@ -143,6 +143,8 @@ async function start() {
   themeButton();
   requestBar(document.getElementById("request-bar"));
   document.getElementById("menu").addEventListener("click", () => openMenu(!navigation.classList.contains("open")));
+  // The link to the page that is shown already changes no address.
+  navigation.addEventListener("click", ({ target }) => target.closest("a") && openMenu(false));
   try {
     const answer = await fetch(`${ROOT}/console/config.json`);
     if (!answer.ok) throw new Error(`HTTP ${answer.status}`);

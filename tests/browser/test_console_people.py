@@ -243,6 +243,33 @@ def test_every_person_has_an_address(people: Console, client: Client, london: li
     page.get_by_role("heading", name="1 example", exact=True).wait_for()
 
 
+def test_a_phone_scrolls_to_the_person_who_is_tapped(
+    open_console: OpenConsole, client: Client, london: list[Path]
+) -> None:
+    for name in ("Ada", "Grace", "Linus", "Margaret"):
+        client.post("/recognition/subjects", json={"subject": name})
+    client.enrol("Grace", london[1])
+    phone = open_console(viewport=PHONE)
+    phone.sign_in(client.key)
+    phone.visit("People")
+    page = phone.page
+    page.get_by_label("Find").fill("zz")
+    page.get_by_text('Nobody\'s name has "zz" in it.').wait_for()
+    page.get_by_label("Find").fill("")
+    shown = """() => {
+        const heading = [...document.querySelectorAll("h2")].find((one) => one.textContent === "Grace");
+        const top = heading?.getBoundingClientRect().top;
+        return top > 60 && top < 200;
+    }"""
+    choose_person(phone, "Grace")
+    phone.until(shown)
+    page.reload()
+    phone.until(shown)
+    # The menu's link to where one is closes the menu, too.
+    phone.visit("People")
+    assert page.get_by_role("navigation", name="Pages").is_hidden()
+
+
 def test_people_who_are_marked_are_exported_merged_and_deleted(
     people: Console, client: Client, london: list[Path]
 ) -> None:
@@ -265,7 +292,8 @@ def test_people_who_are_marked_are_exported_merged_and_deleted(
     assert pictures == [london[0].read_bytes(), london[1].read_bytes()]
 
     marked.get_by_role("button", name="Merge").click()
-    assert "become examples of Ada" in page.get_by_role("dialog").inner_text()
+    asked = page.get_by_role("dialog").inner_text()
+    assert "become examples of Ada" in asked and "Countess would be gone" in asked
     press(people, "dialog", "Merge")
     page.get_by_role("heading", name="2 examples").wait_for()
     assert people_of(client) == {"Ada": 2, "Grace": 1, "Z": 1}
@@ -302,7 +330,7 @@ def test_what_was_exported_is_imported_by_another_key_and_so_is_a_folder(
     page = console.page
     page.get_by_text("Add people from a file or a folder").click()
     page.get_by_label("Choose a zip").set_input_files(archive)
-    page.get_by_text("2 people from it are being added.").wait_for()
+    page.get_by_text("2 people from it: done.").wait_for()
     page.get_by_text("2 people", exact=True).wait_for()
     console.until("() => document.querySelector('.tray').hidden")
     assert people_of(other) == {"Ada/Lovelace": 2, "Grace": 1}
@@ -382,6 +410,9 @@ def test_the_last_answer_can_be_read_and_copied(people: Console, client: Client,
     answer = people.page.get_by_role("region", name="The answer to the last call")
     people.until("() => document.querySelector('pre.answer').textContent.length > 0")
     assert json.loads(answer.inner_text())["result"][0]["subjects"][0]["subject"] == "Ada"
+    line = people.page.get_by_role("region", name="The last call as a line of curl")
+    widths = [one.bounding_box()["width"] for one in (line, answer)]
+    assert min(widths) > 1000, "each has the whole window"
     people.page.get_by_role("button", name="Copy the answer").click()
     people.page.get_by_role("button", name="Copy the answer").get_by_text("Copied").wait_for()
 

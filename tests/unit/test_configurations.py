@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from jsonschema import Draft4Validator, Draft202012Validator
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from pydantic import ValidationError
 from ray.serve import Application
@@ -23,6 +24,7 @@ from ray.serve.schema import ServeDeploySchema
 from prosopon.configs.settings import DeploymentSettings, Settings
 from prosopon.models.faces.attributes.table import ATTRIBUTES
 from prosopon.pipelines.app import build
+from prosopon.pipelines.commands.serve import without_gpu
 from prosopon.pipelines.running import HANDLE_ENVIRONMENT
 from tests.paths import ROOT
 
@@ -88,6 +90,14 @@ def test_the_gpu_box_packs_several_replicas_on_one_card() -> None:
     assert all(one.num_gpus < 1 for one in shares)
     assert any(one.max_replicas > 1 for one in shares)
     assert sum(one.num_gpus * one.max_replicas for one in shares) <= 1
+
+
+def test_the_gpu_box_does_not_wait_for_a_card_that_is_not_there() -> None:
+    settings = settings_of("configs/gpu.yaml")
+    waiting = without_gpu(settings, {"CPU": 8.0, "memory": 1e10})
+    assert {"detector", "embedder", "generator"} <= set(waiting) and "video_encoder" not in waiting
+    assert without_gpu(settings, {"CPU": 8.0, "GPU": 1.0}) == []
+    assert without_gpu(settings_of("serve_config.yaml"), {"CPU": 2.0}) == []
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
@@ -249,41 +259,55 @@ def test_compose_fits_the_compose_specification() -> None:
 # --------------------------------------------------------------------------------------------------------- images
 
 
-def instructions(name: str) -> list[tuple[str, str]]:
-    """Instruction and arguments of each line of a Dockerfile, continued lines joined."""
-    lines = [line for line in (ROOT / name).read_text().splitlines() if not line.lstrip().startswith("#")]
+LAST = "last"
+
+
+def instructions() -> list[tuple[str, str]]:
+    """Instruction and arguments of each line of the Dockerfile, continued lines joined."""
+    text = (ROOT / "Dockerfile").read_text()
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
     joined = "\n".join(lines).replace("\\\n", " ")
     return [tuple(line.split(None, 1)) for line in joined.splitlines() if line.strip()]  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.gpu"])
-def test_an_image_copies_what_is_there_and_is_not_ignored(name: str) -> None:
+def stages() -> dict[str, list[tuple[str, str]]]:
+    """The Dockerfile's instructions by stage; `LAST` has no name of its own."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    name = ""
+    for kind, text in instructions():
+        if kind == "FROM":
+            name = text.partition(" AS ")[2] or LAST
+        if name:  # Before the first stage: arguments alone.
+            found.setdefault(name, []).append((kind, text))
+    return found
+
+
+def test_an_image_copies_what_is_there_and_is_not_ignored() -> None:
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     for source in [
-        part for kind, text in instructions(name) if kind == "COPY" for part in shlex.split(text)[:-1]
+        part for kind, text in instructions() if kind == "COPY" for part in shlex.split(text)[:-1]
     ]:
         assert (ROOT / source).exists()
         assert Path(source).parts[0] in kept
     packages = {"configs", "deployments", "models", "pipelines"}
-    assert packages <= {shlex.split(text)[0] for kind, text in instructions(name) if kind == "COPY"}
+    assert packages <= {shlex.split(text)[0] for kind, text in instructions() if kind == "COPY"}
 
 
-@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.gpu"])
-def test_an_image_serves_without_being_root(name: str) -> None:
-    kinds = [kind for kind, _ in instructions(name)]
+def test_an_image_serves_without_being_root() -> None:
+    kinds = [kind for kind, _ in instructions()]
     assert kinds[-1] == "CMD" and "USER" in kinds and "HEALTHCHECK" in kinds
-    assert [text for kind, text in instructions(name) if kind == "USER"][-1] == "prosopon"
-    environment = " ".join(text for kind, text in instructions(name) if kind == "ENV")
+    assert [text for kind, text in instructions() if kind == "USER"][-1] == "prosopon"
+    environment = " ".join(text for kind, text in instructions() if kind == "ENV")
     assert all(f"{key}={value}" in environment for key, value in HANDLE_ENVIRONMENT.items())
 
 
-@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.gpu"])
-def test_an_image_keeps_to_hadolints_rules(name: str) -> None:
+def test_an_image_keeps_to_hadolints_rules() -> None:
     """Those of its errors and warnings that can concern these files, by their numbers."""
-    lines = instructions(name)
+    lines = instructions()
     for kind, text in lines:
-        if kind == "FROM":  # DL3006, DL3007
-            assert ":" in text and not text.endswith(":latest")
+        if kind == "FROM" and text.split()[0] not in (*stages(), "${DEVICE:-cpu}"):  # DL3006, DL3007
+            image = text.split()[0]
+            assert ":" in image and not image.endswith(":latest")
         if kind == "WORKDIR":  # DL3000
             assert text.startswith("/")
         if kind in ("CMD", "ENTRYPOINT"):  # DL3025
@@ -302,32 +326,39 @@ def test_an_image_keeps_to_hadolints_rules(name: str) -> None:
     assert kinds.count("CMD") == kinds.count("HEALTHCHECK") == 1  # DL4003, DL3012
 
 
-def test_pythons_of_images_are_no_release_candidates() -> None:
-    """Ubuntu 22.04's python3.11 is 3.11.0rc1, with which torch fails; 24.04's python3.12 is 3.12.3."""
-    (base,) = [text for kind, text in instructions("Dockerfile.gpu") if kind == "FROM"]
-    assert base.endswith("ubuntu24.04")
-    installs = " ".join(text for kind, text in instructions("Dockerfile.gpu") if kind == "RUN")
-    assert set(re.findall(r"python3\.\d+", installs)) == {"python3.12"}
+def test_one_file_builds_for_cpus_and_for_gpus() -> None:
+    assert instructions()[0] == ("ARG", "DEVICE") and stages()[LAST][0] == ("FROM", "${DEVICE:-cpu}")
+    for device, file in (("cpu", "serve_config.yaml"), ("gpu", "configs/gpu.yaml")):
+        assert ("RUN", f"cp {file} config.yaml") in stages()[device]
+
+
+def test_the_python_of_the_images_is_one_of_ours() -> None:
+    (version,) = re.findall(r"^python:(\d+\.\d+)-slim", stages()["source"][0][1])
     requires = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
-    assert "3.12" in SpecifierSet(requires)
+    assert version in SpecifierSet(requires)
 
 
-def test_the_gpu_image_has_the_cuda_that_its_packages_are_built_for() -> None:
-    """On the package index, ONNX Runtime's builds ask for `nvidia-cudnn-cu13` since 1.28, and for cu12 up to 1.26."""
-    (base,) = [text for kind, text in instructions("Dockerfile.gpu") if kind == "FROM"]
-    (cuda,) = re.findall(r"^nvidia/cuda:(\d+)\.", base)
+def test_the_gpu_image_has_the_onnxruntime_of_torchs_cuda_alone() -> None:
+    """On the package index, ONNX Runtime's builds ask for `nvidia-cudnn-cu13` since 1.28, for cu12 up to 1.26; torch
+    2.13 asks for cu13."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["gpu"]
-    installs = " ".join(text for kind, text in instructions("Dockerfile.gpu") if kind == "RUN")
-    (asked,) = [one for one in extras if one.startswith("onnxruntime-gpu")]
-    assert cuda == "13" and asked == "onnxruntime-gpu>=1.28" and asked in installs
+    assert "onnxruntime-gpu[cuda,cudnn]>=1.28" in extras
+    (install,) = [text for kind, text in stages()["gpu"] if kind == "RUN" and "gpu]" in text]
+    ((override, file),) = re.findall(r'echo "(.+?)" > (\S+)', install)
+    left_out = Requirement(override)
+    assert left_out.name == "onnxruntime" and left_out.marker and not left_out.marker.evaluate()
+    assert f"--override {file}" in install and "CUDAExecutionProvider" in install
 
 
-def test_the_gpu_image_swaps_onnxruntime() -> None:
-    (install,) = [text for kind, text in instructions("Dockerfile.gpu") if kind == "RUN" and "gpu]" in text]
-    gone, back = install.index("uninstall --yes onnxruntime onnxruntime-gpu"), install.index("--no-deps")
-    assert gone < back < install.index("CUDAExecutionProvider")
-    assert "torchvision" not in (ROOT / "Dockerfile").read_text()
-    assert all("onnxruntime-gpu" not in text for _, text in instructions("Dockerfile"))
+def test_nvidias_container_toolkit_is_told_what_the_gpu_image_needs() -> None:
+    told = {
+        device: {
+            key for kind, text in stages()[device] if kind == "ENV" for key in re.findall(r"NVIDIA_\w+", text)
+        }
+        for device in ("cpu", "gpu")
+    }
+    needed = {"NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "NVIDIA_REQUIRE_CUDA"}
+    assert told == {"cpu": set(), "gpu": needed}
 
 
 # -------------------------------------------------------------------------------------------------------- compose

@@ -225,15 +225,27 @@ def test_of_several_faces_only_quick_methods_are_asked(group: bytes, face: bytes
     assert judging(regenerate=never, warp=WarpSwapper).swap(group, [face, face], [4, 1]).method == "warp"
 
 
+def test_best_makes_large_faces_anew_where_nobody_waits(london: list[Path], face: bytes) -> None:
+    def never() -> FaceSwapper:
+        raise AssertionError("it takes ten seconds")
+
+    swapping = judging(regenerate=never, warp=WarpSwapper)
+    picture = london[0].read_bytes()
+    assert swapping.swap(picture, [face], None, hurried=True).method == "warp"
+    with Image.open(io.BytesIO(picture)) as large:
+        small = _file(large.resize((large.width // 8, large.height // 8), Image.Resampling.BOX))
+    assert swapping.swap(small, [face], None).method == "warp"
+    with pytest.raises(AssertionError, match="ten seconds"):
+        swapping.swap(picture, [face], None)
+
+
 def test_the_method_of_the_settings_is_the_one_that_serves() -> None:
     assert face_swap(SwapSettings(method="warp", retry=False)).methods == ("warp",)
-    for name in ("dlib-resnet29", "face-reidentification-retail-0095"):
-        weights(name)
-    for name in ("mobilestylegan-mapper", "mobilestylegan-generator"):
+    for name in ("face-reidentification-retail-0095", "mobilestylegan-mapper", "mobilestylegan-generator"):
         weights(name)
     assert face_swap(SwapSettings(method="best")).methods == ("regenerate", "warp")
-    for method in (None, "warp"):
-        assert face_swap(SwapSettings(method=method)).methods == ("warp", "regenerate")  # type: ignore[arg-type]
+    assert SwapSettings().method == "best"
+    assert face_swap(SwapSettings(method="warp")).methods == ("warp", "regenerate")
     assert face_swap(SwapSettings(method="regenerate", retry=False)).methods == ("regenerate", "warp")
     with pytest.raises(UnknownModel, match="inswapper"):
         face_swap(SwapSettings(method="inswapper"))

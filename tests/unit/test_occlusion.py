@@ -9,7 +9,8 @@ import torch
 
 from prosopon.models.faces.detections import RGBImage
 from prosopon.models.runtime.session import Compute, create_session, run
-from prosopon.models.swap.geometry import interocular
+from prosopon.models.swap.frames import framed
+from prosopon.models.swap.geometry import interocular, with_forehead
 from prosopon.models.swap.mask import stays
 from prosopon.models.swap.occlusion import CROP, segmenter
 from prosopon.models.swap.types import FaceGeometry, Replacement, SourceFace
@@ -119,7 +120,7 @@ def test_a_frame_before_the_face_that_is_put_in_is_filled_in_and_nothing_else_ch
     before = np.abs(worn.astype(int) - picture)[frame].mean()
     after = np.abs(bare.astype(int) - picture)[frame].mean()
     assert after < 0.4 * before, (before, after)
-    assert (bare == worn)[~around(face, picture.shape)].all()
+    assert (bare == worn)[~around(face, picture.shape, 0.25)].all()
 
 
 def test_a_frame_before_the_face_that_gives_way_stays() -> None:
@@ -129,6 +130,100 @@ def test_a_frame_before_the_face_that_gives_way_stays() -> None:
     assert result[core].mean() < 60
     lenses = inner(face, picture.shape) & ~cv2.dilate(frame.astype(np.uint8), np.ones((9, 9))).astype(bool)
     assert (result != worn).any(axis=2)[lenses].mean() > 0.8, "the face behind it is another"
+
+
+FOREHEADS = ["london/012_neutral.jpg", "london/017_smiling.jpg", "faker/male_0.jpg"]
+
+
+def drawn(picture: RGBImage, lines: np.ndarray, colour: tuple[int, int, int], softness: float) -> RGBImage:
+    """The picture with lines, ``(H, W)`` 0..1, in a colour, as soft as a lens makes them."""
+    share = cv2.GaussianBlur(lines, (0, 0), softness)[..., None]
+    return np.rint(picture + share * (np.array(colour) - picture)).astype(np.uint8)
+
+
+def with_strands(picture: RGBImage, face: FaceGeometry) -> tuple[RGBImage, np.ndarray]:
+    """Three strands of dark hair from the hairline over the forehead, and ``(H, W)`` bool where they are."""
+    unit = interocular(face.dense)
+    middle = (face.dense[36:42].mean(axis=0) + face.dense[42:48].mean(axis=0)) / 2
+    lines = np.zeros(picture.shape[:2], np.float32)
+    for x, bend in ((-0.5, 0.25), (0.1, -0.2), (0.55, -0.3)):
+        down = np.linspace(-1.6, -0.65, 30)
+        path = middle + unit * np.stack([x + bend * (down + 1.6) ** 2, down], axis=1)
+        cv2.polylines(lines, [np.rint(path).astype(np.int32)], False, 1, max(1, round(0.02 * unit)))
+    return drawn(picture, lines, (40, 28, 22), 0.01 * unit), lines > 0
+
+
+@pytest.mark.parametrize("name", FOREHEADS)
+def test_strands_of_hair_of_the_face_that_is_put_in_are_not_carried_over(name: str) -> None:
+    picture, face = portrait(name)
+    hairy, strands = with_strands(picture, face)
+    bare = bared(SourceFace(hairy, face)).picture
+    # Below the hair, which is filled in besides.
+    low = polygon(face, [(-0.9, -0.95), (0.9, -0.95), (0.9, -0.5), (-0.9, -0.5)], picture.shape) & strands
+    before = np.abs(hairy.astype(int) - picture)[low].mean()
+    after = np.abs(bare.astype(int) - picture)[low].mean()
+    assert after < 0.35 * before, (before, after)
+    frame, target = portrait("london/017_neutral.jpg")
+    without, with_ = (
+        WarpSwapper().swap(frame, [Replacement(target, SourceFace(source, face))]).astype(int)
+        for source in (picture, hairy)
+    )
+    assert np.abs(with_ - without)[around(target, frame.shape)].mean() < 3
+
+
+@pytest.mark.parametrize("name", ["london/024_neutral.jpg", "london/017_neutral.jpg"])
+def test_wrinkles_of_a_forehead_are_carried_over(name: str) -> None:
+    picture, face = portrait(name)
+    lines = polygon(face, [(-0.3, -0.7), (0.3, -0.7), (0.3, -0.68), (-0.3, -0.68)], picture.shape)
+    wrinkled = drawn(picture, lines.astype(np.float32), (90, 60, 50), 0.01 * interocular(face.dense))
+    bare = bared(SourceFace(wrinkled, face)).picture
+    drawn_by = np.abs(wrinkled.astype(int) - picture)[lines].mean()
+    assert np.abs(bare.astype(int) - wrinkled)[lines].mean() < 0.25 * drawn_by
+
+
+GLASSES = ["faker/female_69.jpg", "faker/male_95.jpg", "compreface_samples/009_C.jpg"]
+"""The first with a thin frame, that the segmenter hardly sees."""
+BARE = ["faker/male_76.jpg", "faker/male_92.jpg", "faker/male_57.jpg", "london/012_neutral.jpg"]
+"""The first three are those without glasses of which it is least sure."""
+BELOW_EYES = [(-0.8, 0.17), (0.8, 0.17), (0.8, 0.45), (-0.8, 0.45)]
+
+
+def ridges(picture: RGBImage, face: FaceGeometry) -> np.ndarray:
+    """``(H, W)``: how much darker each pixel is than what is around it."""
+    size = 2 * round(0.06 * interocular(face.dense)) + 1
+    light = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    return cv2.morphologyEx(light, cv2.MORPH_BLACKHAT, np.ones((size, size), np.uint8)).astype(int)
+
+
+def rims(picture: RGBImage, face: FaceGeometry) -> np.ndarray:
+    """``(H, W)`` bool: the darkest lines below the eyes, which are frames where glasses are worn."""
+    below, dark = polygon(face, BELOW_EYES, picture.shape), ridges(picture, face)
+    return below & (dark >= np.percentile(dark[below], 92))
+
+
+@pytest.mark.parametrize("name", GLASSES)
+def test_frames_that_are_worn_in_photographs_are_filled_in(name: str) -> None:
+    picture, face = portrait(name)
+    frame = rims(picture, face)
+    bare = bared(SourceFace(picture, face)).picture
+    assert ridges(bare, face)[frame].mean() < 0.4 * ridges(picture, face)[frame].mean()
+
+
+@pytest.mark.parametrize("name", BARE)
+def test_no_frame_is_seen_where_no_glasses_are_worn(name: str) -> None:
+    picture, face = portrait(name)
+    found = segmenter().find(picture, face.dense)
+    points = with_forehead(face.dense) @ found.matrix[:, :2].T + found.matrix[:, 2]
+    assert not framed(found.chip, points.astype(np.float32)).any()
+
+
+@pytest.mark.parametrize("name", GLASSES)
+def test_frames_of_the_face_that_gives_way_stay(name: str) -> None:
+    picture, face = portrait(name)
+    frame = rims(picture, face)
+    new = SourceFace(*portrait("london/043_neutral.jpg"))
+    result = WarpSwapper().swap(picture, [Replacement(face, new)])
+    assert ridges(result, face)[frame].mean() > 0.7 * ridges(picture, face)[frame].mean()
 
 
 def test_a_hand_before_the_face_that_is_put_in_is_not_carried_over() -> None:

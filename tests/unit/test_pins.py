@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from rich.console import Console
@@ -133,14 +134,14 @@ def test_files_of_two_releases_make_no_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("apis", "method", "brought"),
     [
-        ("checkface", None, False),
+        ("checkface", "regenerate", False),
         ("aifaceswap", "warp", False),
-        ("aifaceswap", "best", True),
+        ("aifaceswap", "best", False),
         ("aifaceswap", "regenerate", True),
     ],
 )
-def test_swaps_that_search_in_styles_bring_both_networks(
-    offline: Path, apis: str, method: str | None, brought: bool
+def test_swaps_that_search_in_styles_bring_a_network_of_identity(
+    offline: Path, apis: str, method: Literal["warp", "best", "regenerate"], brought: bool
 ) -> None:
     of = settings(offline, require(MIRROR))
     of = of.model_copy(update={"apis": (apis,), "swap": SwapSettings(method=method)})
@@ -148,7 +149,7 @@ def test_swaps_that_search_in_styles_bring_both_networks(
     assert (Registry(offline / "store").state(CATALOGUE[RETAIL]) is State.READY) == brought
 
 
-def test_where_both_cannot_be_had_best_does_without_and_regenerate_says_so(offline: Path) -> None:
+def test_where_it_cannot_be_had_best_does_without_and_regenerate_says_so(offline: Path) -> None:
     of = settings(offline, None).model_copy(update={"apis": ("aifaceswap",)})
     pull_missing(of.model_copy(update={"swap": SwapSettings(method="best")}), (), Console(file=io.StringIO()))
     with pytest.raises(FetchError, match=RETAIL):

@@ -1,6 +1,7 @@
 """Faces made anew: what a search sees, what of the frame it may change, and what is refused."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -83,6 +84,18 @@ def test_the_target_itself_costs_nothing_in_shape_and_light_and_another_face_doe
     assert all(changed[name] > 0.03 for name in ("mesh", "light", "around", "features", "pixels"))
     assert kept["identity"] < 0.5 < changed["identity"]
     assert len(set(OVAL)) == len(OVAL)
+
+
+def test_one_network_of_identity_is_enough_and_counts_as_much_as_both(
+    tmp_path: Path,
+) -> None:
+    names = "face-reidentification-retail-0095", "mobilestylegan-generator", "mobilestylegan-mapper"
+    settings = model_settings().model_copy(update={"directory": tmp_path})
+    for name in names:
+        (tmp_path / name).symlink_to(weights(name).path.parent)
+    assert regenerates(settings)
+    (alone,) = load_identities(settings, CPU)
+    assert (alone.name, alone.share) == ("face-reidentification-retail-0095", 2.0)
 
 
 def test_the_sources_own_skin_is_laid_over_where_the_two_faces_agree() -> None:

@@ -33,7 +33,7 @@ export function people() {
   const list = el("ul", { class: "subjects", "aria-label": "Subjects" });
   const total = el("p", { class: "hint" });
   const marked = el("div", { class: "row marked", hidden: true, role: "group", "aria-label": "The people who are marked" });
-  const detail = el("div", { class: "card" }, el("p", { class: "empty" }, "Choose a person to see the examples."));
+  const detail = el("div", { class: "card person" }, el("p", { class: "empty" }, "Choose a person to see the examples."));
   let filter;
   let name;
   let faces = new Thumbnails();
@@ -71,6 +71,7 @@ export function people() {
     faces.stop();
     faces = new Thumbnails();
     list.replaceChildren(...found.slice(0, state.shown).map(row));
+    if (wanted && !found.length) list.append(el("li", { class: "hint" }, `Nobody's name has "${filter.value.trim()}" in it.`));
     if (found.length > state.shown) {
       const more = () => { state.shown += LIST_SIZE; drawList(); };
       list.append(el("li", {}, el("button", { type: "button", class: "more", onclick: more }, `Show more of ${found.length}`)));
@@ -116,7 +117,7 @@ export function people() {
     );
   }
 
-  function pick(subject) {
+  async function pick(subject) {
     Object.assign(state, { subject, page: 0 });
     tellAddress("pushState");
     for (const button of list.querySelectorAll("button")) {
@@ -124,7 +125,13 @@ export function people() {
       if (is) button.setAttribute("aria-current", "true");
       else button.removeAttribute("aria-current");
     }
-    return drawDetail();
+    await drawDetail();
+    if (subject === state.subject) reveal();
+  }
+
+  /** On a phone the person stands below the list. */
+  function reveal() {
+    if (state.subject !== null && detail.offsetTop > list.offsetTop) detail.scrollIntoView({ block: "start", behavior: "smooth" });
   }
 
   async function add(event) {
@@ -154,7 +161,7 @@ export function people() {
 
   async function mergeMarked(chosen) {
     const [into, ...others] = chosen;
-    if (!(await confirm(`Merge ${chosen.length} people?`, `All examples of ${others.join(", ")} would become examples of ${into}, who was marked first, and they would be gone. This cannot be undone.`, "Merge"))) return;
+    if (!(await confirm(`Merge ${chosen.length} people?`, `All examples of ${others.join(", ")} would become examples of ${into}, who was marked first. ${others.join(", ")} would be gone. This cannot be undone.`, "Merge"))) return;
     const done = await many.run("Merging…", async (signal, progress) => {
       for (const [index, subject] of others.entries()) {
         progress(`Merging ${subject} into ${into}`, index / others.length);
@@ -327,7 +334,7 @@ export function people() {
     if (subject === state.subject) state.page = 0;
     load();
   });
-  return { element, onshow: () => load(inAddress()) };
+  return { element, onshow: () => load(inAddress()).then(reveal) };
 }
 
 /** A name that any file system takes; the number keeps two apart that become one. */

@@ -18,12 +18,24 @@ export function importing() {
     told.replaceChildren();
     const people = await work.run("Reading…", find);
     if (!people) return;
-    if (!people.size) tell("Nobody was found in it: a folder for each person is needed, with pictures of them.");
+    if (!people.size) {
+      tell("Nobody was found in it: a folder for each person is needed, with pictures of them.");
+      return;
+    }
+    const whom = count(people.size, "person", "people");
+    const line = el("p", { class: "hint" }, `${whom} from it ${people.size === 1 ? "is" : "are"} being added.`);
+    const left = new Set(people.keys());
+    const ended = ({ detail: subject }) => {
+      if (!left.delete(subject) || left.size) return;
+      line.textContent = `${whom} from it: done.`;
+      enrolments.removeEventListener("end", ended);
+    };
+    enrolments.addEventListener("end", ended);
+    told.append(line);
     for (const [subject, files] of people) {
       const fitting = (await Promise.all(files.map((file) => fit(file, tell)))).filter(Boolean);
       enrolments.add(subject, fitting, { sure: true, make: true });
     }
-    if (people.size) told.append(el("p", { class: "hint" }, `${count(people.size, "person", "people")} from it are being added.`));
   }
 
   const from = (label, properties, read) => choose(label, properties, (files) => take(() => read(files)));
