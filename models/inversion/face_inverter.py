@@ -23,6 +23,7 @@ from prosopon.models.load import available, load_detector, load_landmarks, load_
 from prosopon.models.pictures.crops import cut
 from prosopon.models.roles import LandmarkPredictor
 from prosopon.models.runtime.session import Compute
+from prosopon.models.runtime.sharing import free_threads
 from prosopon.models.weights.catalogue import INVERTED_BY
 from prosopon.models.weights.registry import resolve
 
@@ -43,8 +44,8 @@ class FaceInverter:
 
         Raises `ModelUnavailable`, or `DeviceError` where CUDA was asked for and is not to be had.
         """
-        self._device = compute.torch_device()
-        torch.set_num_threads(compute.threads)
+        self._device, self._threads = compute.torch_device(), compute.threads
+        torch.set_num_threads(self._threads)
         self._detector = load_detector(models, detection, compute)
         self._threshold = detection.score_threshold
         landmarks = load_landmarks(models, compute) if available(models, "landmarks") else None
@@ -84,6 +85,7 @@ class FaceInverter:
         self, targets: Sequence[Target], schedule: Schedule, stop: Callable[[], bool] = lambda: False
     ) -> Float32:
         """w+ ``(N, layers, 512)`` float32. stop: asked before each step; what comes after is of no use."""
+        torch.set_num_threads(free_threads(self._threads))
         return self.refine(targets, self.guess(targets), schedule, stop)
 
     @torch.no_grad()

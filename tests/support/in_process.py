@@ -102,8 +102,12 @@ class OverHttp:
 
 @contextmanager
 def in_process(home: Path, args: dict[str, Any] | None = None) -> Iterator[InProcess]:
-    """The application over the state in `home`, gone with the block; `args` are its settings."""
-    settings = Settings.model_validate({"state": {"home": str(home)}, **(args or {})})
+    """The application over the state in `home`, gone with the block; `args` are its settings.
+
+    Swaps are made by warp unless they say otherwise: what routes answer does not depend on how a face is made.
+    """
+    quick = {"state": {"home": str(home)}, "swap": {"method": "warp"}}
+    settings = Settings.model_validate({**quick, **(args or {})})
     # Local testing mode knows handles with a loop of their own alone (ray 2.60), whatever the environment says.
     own_loop = partial(create_init_handle_options, _run_router_in_separate_loop=True)
     replicas: list[UserCallableWrapper] = []

@@ -23,6 +23,7 @@ from prosopon.models.inversion.loss import from_pixels, shrunk
 from prosopon.models.roles import LatentMapper
 from prosopon.models.runtime.fingerprint import combined
 from prosopon.models.runtime.session import Compute
+from prosopon.models.runtime.sharing import free_threads
 from prosopon.models.swap.regeneration import views
 from prosopon.models.swap.regeneration.composite import put_back
 from prosopon.models.swap.regeneration.likeness import moved, with_likeness
@@ -104,7 +105,8 @@ class RegenerateSwapper:
 
     def make(self, frame: RGBImage, replacement: Replacement) -> tuple[RGBImage, Float32]:
         """The new face ``(S, S, 3)`` uint8 RGB, and the ``(2, 3)`` transform from the frame to it."""
-        torch.set_num_threads(self._threads)  # Of this thread, which may be another than loaded the models.
+        # Of this thread, which may be another than loaded the models.
+        torch.set_num_threads(free_threads(self._threads))
         target, source = replacement.target, replacement.source
         rough = WarpSwapper().swap(frame, [replacement])
         shown = scene(frame, rough, target, self._device)
