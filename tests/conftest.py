@@ -75,8 +75,7 @@ def server(models_mirror: None) -> Iterator[Server]:
         "generation": {"inversion_seconds": 4},
         # Nor on how a face is made.
         "swap": {"method": "warp"},
-        # Every picture that is asked about masks goes to a replica of its own and through Serve's queue there, which
-        # is for those that wait.
+        # Every picture that is asked about masks goes to a replica of its own, and waits there for others.
         "detection": {"colocated": ["embedder", "landmarks", "age", "gender", "liveness", "quality"]},
         "deployments": {"mask": {"batch_wait_ms": 1}},
     }

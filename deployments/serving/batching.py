@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, Literal, TypeVar
 
-from ray.util.metrics import Histogram
+from ray.util.metrics import Gauge, Histogram
 
 from prosopon.configs.settings import DeploymentSettings
 from prosopon.models.runtime.session import Compute
@@ -69,6 +69,8 @@ class Batched(Generic[Item, Result]):
         self._function, self._size = function, size
         self._most, self._wait = settings.max_batch_size, settings.batch_wait_ms / 1000
         self._metrics = StageMetrics(stage) if observed else None
+        self._queued = Gauge("prosopon_waiting", "Items that wait for a stage.", tag_keys=("stage",))
+        self._queued.set_default_tags({"stage": stage})
         self._threads = ThreadPoolExecutor(settings.concurrent_batches, thread_name_prefix=stage)
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._taking = threading.Lock()
@@ -88,6 +90,7 @@ class Batched(Generic[Item, Result]):
         batch = self._take()
         if not batch:
             return
+        self._queued.set(len(self._waiting))
         # Timed in the thread: what waits for one is not yet in the stage.
         started = time.perf_counter()
         results: Sequence[Result] | Exception
