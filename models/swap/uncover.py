@@ -1,5 +1,6 @@
 """The face that is put in without what lies before it: glasses, hair and hands are not carried over."""
 
+import itertools
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.swap import geometry
-from prosopon.models.swap.filters import blur, disc, smoothstep, spread
+from prosopon.models.swap.filters import blur, disc, gray, smoothstep, spread
 from prosopon.models.swap.fringe import forehead, hair
 from prosopon.models.swap.mask import with_lines
 from prosopon.models.swap.occlusion import CROP, Front, segmenter
@@ -30,6 +31,12 @@ _BEYOND = 0.1
 """How far beyond its outline a face is filled in: the mesh's may be wider."""
 _EVEN = 0.08
 """Over which distance a forehead is averaged where hair is taken off it."""
+_BANDS = (0.004, 0.012, 0.03)
+"""Bounds of the bands of skin's texture, in distances between the eyes."""
+_SEEN = 0.05
+"""How many square distances of forehead tell its texture."""
+_OF_NORMAL = 1.4826
+"""Standard deviation of what is normal, by its median absolute deviation."""
 _FRONTAL = 0.6
 """How large the smaller half of a face must look, against the larger, to be told by the other."""
 
@@ -103,7 +110,10 @@ def _filled(
     free = (1 - np.maximum(covered, 1 - inside)).astype(np.float32)
     above, brows = forehead(points, size)
     filled = spread(chip, free * free, 0.05 * unit)
-    bare = spread(chip, free * free * ~brows, _EVEN * unit)
+    bare = (
+        spread(chip, free * free * ~brows, _EVEN * unit)
+        + _texture(chip, free * above * ~brows, unit)[..., None]
+    )
     filled = filled + blur((fringe & above).astype(np.float32), 0.02 * unit)[..., None] * (bare - filled)
     thin = (mask > 0) & (thick == 0)
     if thin.any():
@@ -137,6 +147,21 @@ def _filled(
     sure = cv2.dilate(opened(mask * (inside > 0.5).astype(np.uint8)), disc(0.04 * unit)) & thick
     left = np.maximum(blur((sure * (1 - told)).astype(np.float32), 0.02 * unit), low) * ~above
     return np.asarray(filled, np.float32), np.asarray(np.clip(left, 0, 1), np.float32)
+
+
+def _texture(chip: Float32, skin: Float32, unit: float) -> Float32:
+    """``(S, S)``: noise as fine as the pores of the skin that is seen, without which what is filled in looks like
+    plastic. skin: ``(S, S)`` 0..1."""
+    seen, light = skin > 0.9, gray(chip)
+    noise = np.random.default_rng(0).standard_normal(light.shape).astype(np.float32)
+    texture = np.zeros_like(light)
+    if float(seen.sum()) < _SEEN * unit * unit:
+        return texture
+    for fine, coarse in itertools.pairwise(_BANDS):
+        found, made = (blur(one, fine * unit) - blur(one, coarse * unit) for one in (light, noise))
+        deviation = _OF_NORMAL * float(np.median(np.abs(found[seen])))
+        texture += made * (deviation / max(float(made.std()), 1e-6))
+    return texture
 
 
 def _put_back(
