@@ -110,11 +110,11 @@ def _filled(
     free = (1 - np.maximum(covered, 1 - inside)).astype(np.float32)
     above, brows = forehead(points, size)
     filled = spread(chip, free * free, 0.05 * unit)
-    bare = (
-        spread(chip, free * free * ~brows, _EVEN * unit)
-        + _texture(chip, free * above * ~brows, unit)[..., None]
-    )
-    filled = filled + blur((fringe & above).astype(np.float32), 0.02 * unit)[..., None] * (bare - filled)
+    hairy = fringe & above
+    if hairy.any():
+        bare = spread(chip, free * free * ~brows, _EVEN * unit)
+        bare += _texture(chip, free * above * ~brows, unit)[..., None]
+        filled = filled + blur(hairy.astype(np.float32), 0.02 * unit)[..., None] * (bare - filled)
     thin = (mask > 0) & (thick == 0)
     if thin.any():
         painted = cv2.inpaint(np.clip(chip, 0, 255).astype(np.uint8), mask, 0.05 * unit, cv2.INPAINT_TELEA)
