@@ -86,6 +86,9 @@ def serve(
     secret = prepare(settings)
     guard(home)
     stay_on_loopback()
+
+    import prosopon.deployments.serving.preload  # noqa: F401
+
     _work_in_turns()
 
     import ray
@@ -226,6 +229,7 @@ def ray_environment(http: "HttpSettings | None" = None, host: str = "127.0.0.1")
         "RAY_worker_niceness": "0",
         # As many as there are cores by default: with two of them Ray would warn on the terminal of fourteen replicas.
         "RAY_worker_maximum_startup_concurrency": str(max(8, os.cpu_count() or 1)),
+        "RAY_preload_python_modules": "prosopon.deployments.serving.preload",
         # Ten times a second, each of them costs a laptop a few per cent of a core while nothing happens.
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
         # HAProxy, on the same machine, knows of a leaving ingress replica within a second.
