@@ -318,13 +318,20 @@ def _free_block() -> range:
     between now and when HAProxy, seconds later, wants it.
 
     Every instance of Ray begins at the same port for ingress replicas and shares it with whom it finds there: two
-    servers on one machine would get each other's requests.
+    servers on one machine would get each other's requests. The port below the block is held until this process ends,
+    so that one that is started meanwhile takes another block.
     """
     while True:
         first = random.randrange(20_000, 30_000, _BLOCK)
-        block = range(first, first + _BLOCK)
+        try:
+            held = socket.create_server(("127.0.0.1", first))
+        except OSError:
+            continue
+        block = range(first + 1, first + _BLOCK)
         if all(is_free("127.0.0.1", port) for port in block):
+            atexit.register(held.close)
             return block
+        held.close()
 
 
 def prepare(settings: Any) -> str | None:
