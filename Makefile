@@ -46,7 +46,7 @@ test: $(VENV)/.test
 		$(BIN)/pytest --ignore tests/unit --ignore tests/conformance $(UNDER_LOAD:%=--ignore %) --servers own; own=$$?; \
 		test $$none = 0 -a $$own = 0 \
 	) >$(VENV)/beside.log 2>&1 & beside=$$!; \
-	$(BIN)/pytest --servers shared; shared=$$?; \
+	$(BIN)/pytest --ignore tests/unit --servers shared; shared=$$?; \
 	$(BIN)/pytest $(UNDER_LOAD) --servers own; load=$$?; \
 	wait $$beside; beside=$$?; echo "Tests without a server, and with one of their own:"; cat $(VENV)/beside.log; \
 	test $$shared = 0 -a $$load = 0 -a $$beside = 0
