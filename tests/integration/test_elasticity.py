@@ -77,8 +77,7 @@ def test_every_deployment_follows_the_load_up_and_down(
                 answer = http.get(f"/api/{kind}/?{text}&dim=64&num_frames=12")
                 statuses[answer.status_code] += 1
 
-    # No more than what makes each ask for a second replica: the others need the cores to start.
-    work = [threading.Thread(target=recognise, args=(number,)) for number in range(2)]
+    work = [threading.Thread(target=recognise, args=(number,)) for number in range(6)]
     work += [threading.Thread(target=generate, args=(kind,)) for kind in ("face", "mp4")]
 
     def at_rest() -> None:
