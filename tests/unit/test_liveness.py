@@ -19,6 +19,7 @@ from prosopon.models.weights.pull import pull_missing
 from prosopon.models.weights.registry import ModelUnavailable
 from tests.faces import found_in
 from tests.paths import DATA, require
+from tests.weights import weights
 
 
 @cache
