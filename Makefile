@@ -13,6 +13,9 @@ define MAKE_VENV
 $(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 endef
 
+# Where the environment says that nothing compiled is kept, each of a server's dozen processes would compile all anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: serve test bench soak lint format install clean
 
 # The virtual environment is complete once the stamp is newer than what it was made from.
