@@ -145,7 +145,8 @@ class LookingAgain:
 
 
 def _averaged(landmarks: Float32, others: Float32, same: np.ndarray) -> Float32:
-    """``(N, 5, 2)``: each with the mean of those of the others ``(M, 5, 2)`` that `same`, ``(N, M)``, names and agree."""
+    """Landmarks ``(N, 5, 2)``, each averaged with those of the others ``(M, 5, 2)`` that agree and that `same`,
+    ``(N, M)``, names."""
     found = landmarks.copy()
     for place, points in enumerate(landmarks):
         apart = np.linalg.norm(others - points, axis=2).mean(axis=1)
