@@ -133,7 +133,9 @@ def test_another_release_of_the_same_network_has_the_same_similarity(tmp_path: P
 def test_what_this_machine_has_measured_comes_first(tmp_path: Path) -> None:
     models, fingerprint = ModelSettings(directory=tmp_path, mirror=None), "arcface-0000000000000000-1"
     keep(kept(models, fingerprint), {"c0": 1.2, "c1": 5.0})
-    assert load_similarity(models, fingerprint) == SimilarityCurve(1.2, 5.0), "without a mean: an earlier release's"
+    assert load_similarity(models, fingerprint) == SimilarityCurve(1.2, 5.0), (
+        "without a mean: an earlier release's"
+    )
 
 
 def test_the_command_fits_says_how_groups_fare_and_is_what_is_served(tmp_path: Path) -> None:
