@@ -14,10 +14,10 @@ from prosopon.models.swap.filters import blur
 from prosopon.models.swap.types import FaceGeometry, Replacement, SourceFace
 from prosopon.models.swap.warp import WarpSwapper
 
-_WIDE, _NEAR, _FINE = 0.4, 0.08, 0.05
+_WIDE, _NEAR, _FINE = 0.4, 0.1, 0.05
 """In distances between the eyes: what is coarser than the first is light and stays the made face's; how far around a
 pixel, and from which fineness on, the two faces are compared."""
-_APART = 25.0
+_APART = 60.0
 """Levels of 255 by which they differ where little of the source is taken: its glasses, hair, shadows."""
 
 
