@@ -77,21 +77,23 @@ def face_mask(points: Float32, place: Float32, inside: Float32) -> Float32:
     return rim * smoothstep(-1.26, -0.85, place[..., 1])
 
 
-def with_lines(front: Float32, picture: Float32, points: Float32) -> Float32:
+def with_lines(front: Float32, picture: Float32, points: Float32, headgear: bool = False) -> Float32:
     """What lies before a face, its lines as sharp and as whole as the picture shows them.
 
     front: ``(H, W)`` 0..1, coarse: it tells where a frame or a strand is; picture: ``(H, W, 3)`` float32 RGB 0..255,
     whose narrow dark and bright ridges there tell its shape; points: ``(82, 2)`` vertices of the face in them. Where
-    beards and brows grow, every line is theirs; on the far side of a face that is turned away, below the forehead,
-    the network is not believed; around eyes without frames, where there are shadow and lashes, half as much.
+    beards and brows grow, every line is theirs; on the far side of a face that is turned away, the network is not
+    believed; around eyes without frames, where there are shadow and lashes, half as much. headgear: whether it is
+    believed on all of the forehead: rather some skin is taken for a cap than half a cap for skin.
     """
     light, unit, shape = gray(picture), geometry.interocular(points), front.shape[:2]
     frames = framed(front, points)
-    above = geometry.hulls(points, ((*geometry.FOREHEAD_ARC, *geometry.BROWS[0], *geometry.BROWS[1]),), shape)
+    brow = (*geometry.FOREHEAD_ARC, *geometry.BROWS[0], *geometry.BROWS[1])
+    above = (geometry.hulls(points, (brow,), shape) > 0) & headgear
     for half, share in zip(_HALVES, geometry.visible_share(points).tolist(), strict=True):
         far = cv2.dilate(geometry.hulls(points, (half,), shape), disc(0.3 * unit))
         doubt = (1 - smoothstep(0.4, 0.65, share)) / np.float32(255)
-        front = np.asarray(front * (1 - doubt * far * ((frames == 0) & (above == 0))), np.float32)
+        front = np.asarray(front * (1 - doubt * far * (frames == 0) * ~above), np.float32)
     lids = cv2.dilate(geometry.hulls(points, geometry.EYES, shape), disc(_LIDS * unit)) > 0
     front_there = np.where(lids & (frames == 0), _PAINTED * front, front * np.maximum(frames, 1))
     hairy = np.asarray(geometry.hulls(points, (BEARD, *geometry.BROWS), shape), np.float32)

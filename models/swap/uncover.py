@@ -78,7 +78,7 @@ def uncovered(picture: RGBImage, dense: Float32, front: Front) -> Uncovered:
     wide = np.asarray(cv2.resize(front.chip, size, interpolation=cv2.INTER_CUBIC), np.float32)
     flags = cv2.INTER_AREA if zoom * factor < 1 else cv2.INTER_LINEAR
     chip = np.asarray(cv2.warpAffine(picture, matrix, size, flags=flags), np.float32)
-    wide = with_lines(wide, chip, points)
+    wide = with_lines(wide, chip, points, headgear=True)
     above, brows = forehead(points, size)
     fringe, strands = hair(chip, wide > 0.4, inside > 0.5, points, above, brows)
     solid = cv2.dilate((wide > 0.4).astype(np.float32), disc(_WITHIN * unit))

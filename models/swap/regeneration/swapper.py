@@ -44,7 +44,7 @@ _STARTS = (0.0, 0.6)
 picture's."""
 _LIKE = 0.3
 """By the cosine of the network that is held out, from which no further search is made."""
-_BETTER = 0.03
+_BETTER = 0.1
 """By how much it must like all of the source's face over the made one more than what the two agree in, which looks
 more like a photograph."""
 _HELD_OUT = FaceEmbedding.name
