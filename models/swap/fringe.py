@@ -43,16 +43,17 @@ def forehead(points: Float32, size: tuple[int, int]) -> tuple[Bits, Bits]:
     return geometry.hulls(points, (arc,), size) > 0, brows > 0
 
 
-def hair(chip: Float32, found: Bits, inside: Bits, points: Float32) -> tuple[Bits, Bits]:
+def hair(
+    chip: Float32, found: Bits, inside: Bits, points: Float32, above: Bits, brows: Bits
+) -> tuple[Bits, Bits]:
     """``(H, W)`` each: where hair, or something else of its size, hangs into the forehead or a cheek, with its edge and
     its shade; and its strands beyond these.
 
     chip: ``(H, W, 3)`` float32 RGB 0..255; found: ``(H, W)``, what a segmenter sees before the face; inside: the face;
-    points: ``(82, 2)`` vertices of it. What lies over eyes, nose and mouth is not looked at, nor where beards
-    grow.
+    points: ``(82, 2)`` vertices of it; above, brows: as `forehead` says. What lies over eyes, nose and mouth is not
+    looked at, nor where beards grow.
     """
     unit, size = geometry.interocular(points), found.shape
-    above, brows = forehead(points, size)
     features = cv2.dilate(geometry.hulls(points, (range(17, 68),), size), disc(_INNER * unit)) > 0
     outer = (above | (inside & ~features)) & ~brows
     bare = outer & ~(geometry.hulls(points, (BEARD,), size) > 0)

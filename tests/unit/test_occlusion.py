@@ -11,7 +11,7 @@ from prosopon.models.faces.detections import RGBImage
 from prosopon.models.runtime.session import Compute, create_session, run
 from prosopon.models.swap.frames import framed
 from prosopon.models.swap.geometry import interocular, with_forehead
-from prosopon.models.swap.mask import stays
+from prosopon.models.swap.mask import stays, with_lines
 from prosopon.models.swap.occlusion import CROP, segmenter
 from prosopon.models.swap.types import FaceGeometry, Replacement, SourceFace
 from prosopon.models.swap.uncover import bared
@@ -207,6 +207,35 @@ def test_frames_that_are_worn_in_photographs_are_filled_in(name: str) -> None:
     frame = rims(picture, face)
     bare = bared(SourceFace(picture, face)).picture
     assert ridges(bare, face)[frame].mean() < 0.4 * ridges(picture, face)[frame].mean()
+
+
+CAPS = ["fairface/1636.jpg", "fairface/676.jpg"]
+"""Turned faces under a cap, and a hat."""
+
+
+@pytest.mark.parametrize("name", CAPS)
+def test_a_cap_is_taken_off_both_halves_of_a_turned_face(name: str) -> None:
+    require(DATA / name)
+    picture, face = portrait(name)
+    bare = bared(SourceFace(picture, face)).picture
+    for x in (-0.35, 0.35):
+        place = [(x - 0.12, -1.0), (x + 0.12, -1.0), (x + 0.12, -0.85), (x - 0.12, -0.85)]
+        cap = polygon(face, place, picture.shape)
+        changed = np.abs(bare.astype(int) - picture).max(axis=2)[cap] > 4
+        assert changed.mean() > 0.8
+
+
+def test_paint_on_lids_is_no_frame_and_a_line_on_a_forehead_is_one() -> None:
+    """The segmenter may half believe in either, and both stand out from the skin."""
+    picture, face = portrait(BARE[0])
+    points = with_forehead(face.dense)
+    lids = polygon(face, [(0.35, -0.16), (0.65, -0.16), (0.65, -0.1), (0.35, -0.1)], picture.shape)
+    high = polygon(face, [(0.35, -0.66), (0.65, -0.66), (0.65, -0.6), (0.35, -0.6)], picture.shape)
+    painted = picture.astype(np.float32)
+    painted[lids | high] = (90, 170, 230)
+    seen = (lids | high) * np.float32(0.42)
+    found = with_lines(seen, painted, points)
+    assert found[lids].max() < 0.5 < np.median(found[high])
 
 
 @pytest.mark.parametrize("name", BARE)
