@@ -15,7 +15,7 @@ _RIDGE, _NEAR = 0.07, 0.05
 """Half the width of the widest line, and how far one may be from where it was seen, in distances between the eyes."""
 _LIDS, _PAINTED = 0.14, 0.5
 """How far lids and their paint reach around an eye, and how much of what is seen there is believed."""
-_MASS, _FADES = 0.05, 0.16
+_MASS, _FADES = 0.05, 0.06
 """Half the width from which hair is more than strands, and how far into a forehead it ends."""
 _HALVES = (
     (*range(9), *range(17, 22), 27, 30, 51, 57, *range(68, 73)),
@@ -125,6 +125,6 @@ def stays(front: Float32, left: Float32, guide: Float32, points: Float32) -> Flo
     hidden = np.asarray(cv2.dilate(left, disc(0.04 * unit)), np.float32)
     over = np.maximum(smoothstep(0.2, 0.7, sharp), smoothstep(0.25, 0.75, blur(hidden, 0.03 * unit)))
     mass = cv2.morphologyEx((over > 0.5).astype(np.uint8), cv2.MORPH_OPEN, disc(_MASS * unit))
-    away = cv2.distanceTransform(1 - mass, cv2.DIST_L2, 5).astype(np.float32) / max(unit, 1e-6)
+    away = np.minimum(cv2.distanceTransform(1 - mass, cv2.DIST_L2, 5), unit) / np.float32(max(unit, 1e-6))
     high = blur(forehead(points, over.shape).astype(np.float32), 0.05 * unit)
-    return np.maximum(over, high * smoothstep(_FADES, 0.0, away))
+    return np.asarray(np.maximum(over, high * smoothstep(_FADES, 0.0, away)), np.float32)
