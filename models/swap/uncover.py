@@ -43,8 +43,8 @@ _FRONTAL = 0.6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Uncovered:
-    """picture: ``(H, W, 3)`` uint8 RGB, the face filled in where something lay before it; left: of the same shape, 0 to
-    255, or None where nothing was covered: what could not be filled, what was covered at all, and nothing.
+    """picture: ``(H, W, 3)`` uint8 RGB, the face filled in where something lay before it; left: of the same shape, or
+    None where nothing was covered: in its first channel, 0 to 255, what could not be filled.
     """
 
     picture: RGBImage
@@ -188,5 +188,4 @@ def _put_back(
     blended = part + weight[..., None] * (fresh - part)
     part[:] = np.clip(blended + 0.5, 0, 255).astype(np.uint8)
     hidden[y1:y2, x1:x2, 0] = np.clip(rest * 255 + 0.5, 0, 255).astype(np.uint8)
-    hidden[y1:y2, x1:x2, 1] = np.clip(weight * 255 + 0.5, 0, 255).astype(np.uint8)
     return Uncovered(picture, hidden)

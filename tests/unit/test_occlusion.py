@@ -271,10 +271,29 @@ def test_what_lies_before_either_face_keeps_the_targets_pixels() -> None:
     guide = np.full((40, 40, 3), 128, np.float32)
     half = nothing.copy()
     half[:, :20] = 1
-    assert stays(nothing, nothing, guide, 15.0).max() == 0
-    assert stays(all_, nothing, guide, 15.0).min() == stays(nothing, all_, guide, 15.0).min() == 1
-    assert stays(half, nothing, guide, 15.0)[:, :16].min() > 0.9
-    assert stays(half, nothing, guide, 15.0)[:, 24:].max() < 0.1
+    points = with_forehead(portrait(PORTRAITS[0])[1].dense)
+    points = (points - points.min(axis=0)) * np.float32(15 / interocular(points)) + 40  # Elsewhere.
+    assert stays(nothing, nothing, guide, points).max() == 0
+    assert stays(all_, nothing, guide, points).min() == stays(nothing, all_, guide, points).min() == 1
+    assert stays(half, nothing, guide, points)[:, :16].min() > 0.9
+    assert stays(half, nothing, guide, points)[:, 24:].max() < 0.1
+
+
+def test_below_the_hair_skin_ends_softly_and_beside_a_strand_it_does_not() -> None:
+    picture, face = portrait(PORTRAITS[0])
+    points = with_forehead(face.dense)
+    hair = polygon(face, [(-0.9, -1.6), (0.9, -1.6), (0.9, -0.9), (-0.9, -0.9)], picture.shape)
+    strand = polygon(face, [(0.2, -0.8), (0.24, -0.8), (0.24, -0.4), (0.2, -0.4)], picture.shape)
+    guide = np.where((hair | strand)[..., None], np.float32(30), np.float32(170)) + np.zeros(3, np.float32)
+    front = (hair | strand).astype(np.float32)
+    found = stays(front, np.zeros_like(front), guide, points)
+    down = [
+        polygon(face, [(-0.3, y), (0.1, y), (0.1, y + 0.02), (-0.3, y + 0.02)], front.shape)
+        for y in (-0.88, -0.7)
+    ]
+    assert 0.2 < found[down[0]].mean() < 0.98 and found[down[1]].mean() < 0.05
+    beside = polygon(face, [(0.3, -0.65), (0.34, -0.65), (0.34, -0.45), (0.3, -0.45)], front.shape)
+    assert found[strand].mean() > 0.5 and found[beside].mean() < 0.05
 
 
 @cache

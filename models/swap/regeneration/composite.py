@@ -46,7 +46,7 @@ def put_back(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Floa
     front = mask.with_lines(segmenter().find(frame, target.dense).on(region), small, points)
     target_skin = skin.likelihood(small, points, features.features) * (1 - front)
     drawn_skin = skin.likelihood(drawn, points, features.features) * (1 - foreign)
-    stays = mask.stays(front, foreign, small, unit)
+    stays = mask.stays(front, foreign, small, points)
     alpha = (mask.face_mask(points, place, inside.astype(np.float32)) * (1 - stays)).astype(np.float32)
 
     plain = (1 - features.features) * (alpha > 0.02)
