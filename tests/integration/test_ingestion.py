@@ -286,7 +286,8 @@ def test_killed_again_and_again_it_ends_as_if_nothing_had_been(
 def kill_ingestion(folder_of_all: Path, pictures: Sequence[Path], faces: int, kills: int) -> str:
     """What was seen. Raises AssertionError where killed runs and an undisturbed one leave different faces.
 
-    The first half of the kills hits runs on a cluster, the second runs without one, as those of few pictures are."""
+    The first half of the kills hits runs without a cluster, as those of few pictures are; the others runs on one.
+    """
     folder, dice = folder_of_all / "pictures", random.Random(0)
     folder.mkdir()
     for picture in pictures:
@@ -299,7 +300,7 @@ def kill_ingestion(folder_of_all: Path, pictures: Sequence[Path], faces: int, ki
     usual = time.monotonic() - began
     home, counts = folder_of_all / "killed", list[int]()
     for kill in range(kills):
-        on_cluster = kill < kills / 2
+        on_cluster = kill >= kills // 2
         config = with_settings(home, cluster if on_cluster else alone)
         process = subprocess.Popen(
             command(home, folder, "--config", str(config)),
