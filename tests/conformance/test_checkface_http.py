@@ -176,7 +176,7 @@ def test_when_the_client_leaves_the_work_stops(server: Server, api: httpx.Client
 
 
 def test_how_far_a_film_is(server: Server, api: httpx.Client) -> None:
-    path = film(f"followed-{uuid.uuid4()}", dim=256, frames=200)
+    path = film(f"followed-{uuid.uuid4()}", dim=64, frames=200)
     asked = path.replace("/mp4/", "/mp4/progress/")
     absent = {"state": "absent", "made": 0, "pictures": 101}  # 200 frames there and back.
     assert api.get(asked).json() == absent
@@ -200,7 +200,7 @@ def test_how_far_a_film_is(server: Server, api: httpx.Client) -> None:
 
 
 def test_when_one_of_two_clients_leaves_the_other_gets_the_film(server: Server) -> None:
-    path = film(f"shared-{uuid.uuid4()}", dim=256, frames=200)
+    path = film(f"shared-{uuid.uuid4()}", dim=64, frames=200)
 
     async def scenario() -> None:
         async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:

@@ -1,5 +1,6 @@
 """`prosopon serve`: what it refuses before anything is started, and what it says when it is ready."""
 
+import random
 import socket
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from prosopon.configs.settings import HttpSettings, Settings
 from prosopon.pipelines import running
 from prosopon.pipelines.cli import app
 from prosopon.pipelines.commands import serve
-from prosopon.pipelines.commands.serve import first_steps, is_ready, ray_environment
+from prosopon.pipelines.commands.serve import _free_block, first_steps, is_ready, ray_environment
 
 
 def test_a_taken_port_is_refused_before_the_home_is_touched(tmp_path: Path) -> None:
@@ -129,3 +130,18 @@ def test_a_start_of_ray_that_a_busy_machine_cut_short_is_tried_once_more(
             serve._start_ray(tmp_path, dashboard=False)
         assert done == ["init", "shutdown", "init", "shutdown"]
     assert "trying once more" in capsys.readouterr().err
+
+
+def test_servers_that_start_at_the_same_time_take_ports_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither listens yet when the other chooses."""
+    offered: list[int] = []
+    choose = random.randrange
+
+    def twice(*bounds: int) -> int:
+        offered.append(offered[-1] if len(offered) % 2 else choose(*bounds))
+        return offered[-1]
+
+    monkeypatch.setattr(random, "randrange", twice)
+    first, second = _free_block(), _free_block()
+    assert not set(first) & set(second)
+    assert len(first) == len(second) > 90
