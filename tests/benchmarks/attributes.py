@@ -233,8 +233,8 @@ def speed(console: Console, network: AgeGenderNetwork, cut_chips: Chips) -> None
             network.outputs(cut_chips[i : i + count])
             times.append((time.thread_time() - start) * 1000 / count)
         console.print(
-            f"{network.name}, one thread, {count} at a time: {np.median(times):.2f} ms of processor time a face (median), "
-            f"{min(times):.2f} ms (least); {WEIGHTS.stat().st_size:,} bytes"
+            f"{network.name}, one thread, {count} at a time: {np.median(times):.2f} ms of processor time a face "
+            f"(median), {min(times):.2f} ms (least); {WEIGHTS.stat().st_size:,} bytes"
         )
 
 

@@ -39,7 +39,7 @@ from prosopon.models.training.retail_trunk import resized, start
 
 BATCH = 64
 WARM_UP = 60
-RATE, HEAD_RATE = 2.5e-4, 8.0
+RATE, HEAD_RATE = 2.5e-4, 4.0
 """Of the trunk; of the head, how many times that."""
 GENDER_OF_BANDS = torch.tensor([2.0, 1.4, 1, 1, 1, 1, 1, 1.1, 1.5])
 """Weights of the loss of gender: where faces tell it least."""
@@ -211,7 +211,7 @@ def main(
         {"params": list(network.head.parameters()), "lr": HEAD_RATE * rate, "weight_decay": 0.1},
     ]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.02, betas=(0.9, 0.99))
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.997))
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.998))
     step, spent = 0, 0.0
     if run.exists():
         stored = torch.load(run)
@@ -237,7 +237,7 @@ def main(
         network.train()
         maps, rows = next(batches)
         wanted = targets.at(rows)
-        if rng.random() < 0.5:
+        if rng.random() < 0.4:
             share, other = float(rng.beta(0.3, 0.3)), torch.randperm(len(maps))
             maps, wanted = share * maps + (1 - share) * maps[other], wanted.mixed(share, other)
         found = loss(network.upper(maps, dropout=0.3), wanted)
