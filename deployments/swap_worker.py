@@ -213,10 +213,12 @@ class SwapWorker:
                 self._tasks.charge_film(task, points)
             except NotEnoughCredits:
                 raise NoSwap(f"source_image is a film: {points} points for its length are missing") from None
-        crowded = self._settings.method == "best" and self._tasks.count_open() > self._settings.crowd
-        swapped = self._swap.swap(picture, faces, task.indices, progress, hurried=crowded)
+        swapped = self._swap.swap(picture, faces, task.indices, progress, self._crowded)
         self._seconds.observe(time.perf_counter() - started)
         return swapped
+
+    def _crowded(self) -> bool:
+        return self._tasks.count_open() > self._settings.crowd
 
     async def _pictures(self, task: ClaimedTask) -> list[bytes]:
         """The bytes of the inputs. Errors name the input that they are about."""

@@ -20,7 +20,7 @@ from prosopon.models.roles import (
 )
 from prosopon.models.runtime.session import Compute
 from prosopon.models.swap.types import FaceSwapper
-from prosopon.models.weights.catalogue import CATALOGUE, IDENTITIES, JUDGED_BY
+from prosopon.models.weights.catalogue import CATALOGUE, JUDGED_BY
 from prosopon.models.weights.registry import ModelUnavailable, Registry, UnknownModel, Weights, resolve
 
 __all__ = [
@@ -191,12 +191,11 @@ def load_regenerator(models: ModelSettings, compute: Compute, seconds: float) ->
 
 def regenerates(models: ModelSettings) -> bool:
     """Whether faces can be made anew."""
-    networks = all(available(models, role) for role in ("mapper", "generator"))
-    return networks and _is_here(models, IDENTITIES[0])
+    return all(available(models, role) for role in ("mapper", "generator"))
 
 
 def load_swap_judge(models: ModelSettings, compute: Compute) -> FaceEmbedder:
-    """What swaps are judged by: a network that no search of theirs looks through, if none is named."""
+    """What swaps are judged by, if none is named: of `JUDGED_BY` the first that is here."""
     own = models.overrides.get("embedder", "")
     if _insightface(models, "embedder") or Path(own).suffix:
         return load_embedder(models, compute)

@@ -24,7 +24,7 @@ from prosopon.models.pictures.crops import cut
 from prosopon.models.roles import LandmarkPredictor
 from prosopon.models.runtime.session import Compute
 from prosopon.models.runtime.sharing import free_threads
-from prosopon.models.weights.catalogue import INVERTED_BY
+from prosopon.models.weights.catalogue import LED_BY
 from prosopon.models.weights.registry import resolve
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class FaceInverter:
         models: ModelSettings,
         detection: DetectionSettings,
         compute: Compute,
-        identities: Sequence[str] = INVERTED_BY,
+        identities: Sequence[str] = LED_BY,
     ) -> None:
         """identities: networks that a search may look through, the first that is here.
 

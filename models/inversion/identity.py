@@ -22,7 +22,7 @@ from prosopon.models.faces.dlib_resnet import DlibResNet29
 from prosopon.models.faces.face_embedding import FaceEmbedding
 from prosopon.models.faces.retail_reidentification import RetailReidentification
 from prosopon.models.pictures.crops import CropSpec, similarity_transform
-from prosopon.models.weights.catalogue import CATALOGUE, IDENTITIES, INVERTED_BY
+from prosopon.models.weights.catalogue import BESIDE, CATALOGUE, LED_BY
 from prosopon.models.weights.registry import ModelUnavailable, Registry, Weights
 
 _FEATURES = 3
@@ -49,9 +49,7 @@ class Identity:
         return self.stages(chips)[-1]
 
 
-def load_identity(
-    models: ModelSettings, device: torch.device, names: Sequence[str] = INVERTED_BY
-) -> Identity:
+def load_identity(models: ModelSettings, device: torch.device, names: Sequence[str] = LED_BY) -> Identity:
     """The first of `names` whose weights are here. Raises `models.weights.registry.ModelUnavailable` for none."""
     for name, weights in _here(models, names):
         return _NETWORKS[name](weights, device)
@@ -59,9 +57,10 @@ def load_identity(
 
 
 def load_identities(models: ModelSettings, device: torch.device) -> list[Identity]:
-    """Those whose weights are here; one alone counts as much as all would together."""
-    found = [_NETWORKS[name](weights, device) for name, weights in _here(models, IDENTITIES)]
-    return [replace(one, share=one.share * len(IDENTITIES) / len(found)) for one in found]
+    """What leads a swap; one network alone counts as much as two together."""
+    beside = (_NETWORKS[name](weights, device) for name, weights in _here(models, (BESIDE,)))
+    found = [load_identity(models, device), *beside]
+    return [replace(one, share=one.share * 2 / len(found)) for one in found]
 
 
 def _here(models: ModelSettings, names: Sequence[str]) -> Iterator[tuple[str, Weights]]:

@@ -150,13 +150,13 @@ class FaceSwap:
         faces: Sequence[bytes],
         indices: Sequence[int] | None,
         progress: Progress = lambda share: None,
-        hurried: bool = False,
+        hurried: Callable[[], bool] = lambda: False,
     ) -> SwappedPicture:
         """The picture or film with faces put in: each of `faces` (the biggest in its file) in place of the face of the
         picture that its index counts, as `faces` orders them; without indices, one in place of the biggest.
 
-        progress: is told how much of a film is done; hurried: `swap.method` best takes what is quick. Raises
-        `ImageError`, `NoSwap` and what progress does.
+        progress: is told how much of a film is done; hurried: whether `swap.method` best takes what is quick, asked
+        where it could take something else. Raises `ImageError`, `NoSwap` and what progress and hurried do.
         """
         with _naming("source_image"):
             header = read_film(picture, self._settings.films)
@@ -222,12 +222,18 @@ class FaceSwap:
         return embedding(self._judge, frame, face)
 
     def _made(
-        self, frame: RGBImage, replacements: Sequence[Replacement], names: Sequence[str], hurried: bool
+        self,
+        frame: RGBImage,
+        replacements: Sequence[Replacement],
+        names: Sequence[str],
+        hurried: Callable[[], bool],
     ) -> tuple[RGBImage, str, float]:
         """The picture, by the first of the swappers whose result passes, with its name and similarity."""
         faults: list[str] = []
-        small = interocular(replacements[0].target.dense) < _WORTH
-        quick = len(replacements) > 1 or (self._settings.method == "best" and (hurried or small))
+        quick = len(replacements) > 1
+        # Asked only where `best` has something slow to leave out.
+        if not quick and self._settings.method == "best" and self.methods != self._quick:
+            quick = interocular(replacements[0].target.dense) < _WORTH or hurried()
         for method in self._quick if quick else self.methods:
             swapper = self._swapper(method)
             try:

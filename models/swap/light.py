@@ -17,6 +17,8 @@ _FAR, _NEAR = 0.4, 0.10
 _MOST = 40.0
 """Difference of colours at a seam, of 255, beyond which it is not one of light."""
 _LEAST_GLOSS = 0.7
+_SMEARS = 0.7
+"""Which part of its shading much darker skin loses."""
 _WHITE = 265.0
 """Where highlights end, a little above white: they fade into it instead of being cut."""
 
@@ -88,9 +90,11 @@ def transfer(
     # Where the source is modelled by a harder light than the target, its shading is softened.
     ours, theirs = _shading(given, given_near, source_skin), _shading(wanted, wanted_near, target_skin)
     softened = float(np.clip((theirs + 0.02) / (ours + 0.02), 0.2, 1.0))
-    # The tints of its shades and highlights go where they come from much darker skin.
+    # The tints of its shades and highlights go where they come from much darker skin, and most of these themselves:
+    # what is shine and shade there is a smear here.
     fairer = float(np.log((wanted.mean() + _DARK) / (given.mean() + _DARK)))
     coloured = 1 - float(smoothstep(0.2, 0.6, fairer))
+    softened *= 1 - _SMEARS * float(smoothstep(0.2, 0.7, fairer))
     light = ((gray(given) + _DARK) / (gray(given_near) + _DARK))[..., None]
     tint = (given + _DARK) / (given_near + _DARK) / light
     harder = light ** np.float32(softened) * tint ** np.float32(coloured)
@@ -107,8 +111,8 @@ def transfer(
     # The shading of dark skin is stronger against its mean than that of fair skin.
     contrast = np.clip(1 - 0.5 * brighter, 0.5, 1.0).astype(np.float32)
     gloss = _gloss(source, given, source_skin, target, wanted, target_skin)
-    balance = _balance(target, source, face.opened, float(np.exp(brighter.mean())))
-    return Tone(given, wanted, contrast, np.zeros_like(wanted), balance, face.pale, gloss)
+    pale = balance(target, source, face.opened, float(np.exp(brighter.mean())))
+    return Tone(given, wanted, contrast, np.zeros_like(wanted), pale, face.pale, gloss)
 
 
 def _gloss(
@@ -161,13 +165,13 @@ def _shading(far: Float32, near: Float32, skin: Float32) -> float:
     return float(np.sqrt((log**2 * skin).sum() / max(float(skin.sum()), 1e-3)))
 
 
-def _balance(target: Float32, source: Float32, eyes: Float32, brighter: float) -> Float32:
-    """``(3,)``: what makes the brightest of the source's eyes as bright as that of the target's.
+def balance(target: Float32, source: Float32, part: Float32, brighter: float) -> Float32:
+    """``(3,)``: what makes the brightest of the source's eyes, or teeth, as bright as that of the target's.
 
-    brighter: how many times as bright the target's skin is. Eyes that are much darker than it says are narrow, shaded
-    or behind dark glasses: teeth are not.
+    part: ``(H, W)``, above 0.5 where these are; brighter: how many times as bright the target's skin is. Eyes that are
+    much darker than it says are narrow, shaded or behind dark glasses: teeth are not.
     """
-    chosen = eyes > 0.5
+    chosen = part > 0.5
     if chosen.sum() < 12:
         return np.ones(3, np.float32)
     there, here = (np.percentile(picture[chosen], 80, axis=0) + _DARK for picture in (target, source))

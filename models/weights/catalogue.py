@@ -497,13 +497,12 @@ PACKS: dict[str, Pack] = {
 }
 
 
-IDENTITIES = (_RETAIL_0095, "dlib-resnet29")
-"""Embedders through which a swap searches in a generator's styles, in any pack: those that are here, the first at
-least."""
-INVERTED_BY = (_RETAIL_0095, _OWN)
-"""Of these the first that is here leads inversions, in any pack; the last is always here."""
+LED_BY = (_RETAIL_0095, _OWN)
+"""Of these the first that is here leads searches in a generator's styles, in any pack; the last is always here."""
+BESIDE = "dlib-resnet29"
+"""What a swap looks through too, where it is here."""
 JUDGED_BY = ("mobilefacenet", _OWN)
-"""Of these the first that is here judges swaps, in any pack: none of `IDENTITIES`; the last is always here."""
+"""Of these the first that is here judges swaps, in any pack: where it can be helped, none that led them."""
 
 
 def choices(pack: Pack, role: Role) -> tuple[Artifact, ...]:

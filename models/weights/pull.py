@@ -8,7 +8,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from prosopon.configs.settings import ModelSettings, Role, Settings
 from prosopon.models.load import INSIGHTFACE, prepare_artifact
 from prosopon.models.weights import pins
-from prosopon.models.weights.catalogue import CATALOGUE, IDENTITIES, PACKS, Artifact, File
+from prosopon.models.weights.catalogue import Artifact, File
 from prosopon.models.weights.fetch import FetchError
 from prosopon.models.weights.pins import open_choices
 from prosopon.models.weights.registry import Registry, State, artifact_for, artifacts_for
@@ -68,21 +68,8 @@ def pull_missing(settings: Settings, roles: Sequence[Role], console: Console) ->
     needed = [artifact for artifact in wanted if artifact and registry.state(artifact) is not State.READY]
     if needed:
         received += pull(list(dict.fromkeys(needed)), models, console)
-    if models.pack in PACKS:
-        received += _pull_identity(settings, registry, console)
     if received:
         console.print(f"{received / 1e6:.1f} MB of weights downloaded", highlight=False)
-
-
-def _pull_identity(settings: Settings, registry: Registry, console: Console) -> int:
-    """What swaps that search in a generator's styles must look through, where `swap.method` is regenerate.
-
-    Returns the bytes downloaded. Raises `FetchError`.
-    """
-    artifact = CATALOGUE[IDENTITIES[0]]
-    if registry.state(artifact) is State.READY or settings.swap.method != "regenerate":
-        return 0
-    return pull([artifact], settings.models, console) if settings.serves("aifaceswap") else 0
 
 
 def pull_first(

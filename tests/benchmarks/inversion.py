@@ -26,7 +26,7 @@ from prosopon.models.load import load_detector
 from prosopon.models.pictures.crops import cut
 from prosopon.models.pictures.decoding import decode
 from prosopon.models.runtime.session import Compute
-from prosopon.models.weights.catalogue import INVERTED_BY
+from prosopon.models.weights.catalogue import LED_BY
 from tests.benchmarks.bare import compute_of, generator
 from tests.paths import DATA, ROOT, smiling
 from tests.weights import model_settings, weights
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=GenerationSettings().inversion_seconds)
     parser.add_argument("--steps", type=int, default=GenerationSettings().inversion_steps)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--identity", choices=INVERTED_BY, default=INVERTED_BY[0])
+    parser.add_argument("--identity", choices=LED_BY, default=LED_BY[0])
     parser.add_argument("--count", type=int, default=10, help="of each folder")
     parser.add_argument("--sheet", action="store_true")
     options = parser.parse_args()

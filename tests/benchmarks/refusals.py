@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--retry", action="store_true")
     asked = parser.parse_args()
     cv2.setNumThreads(1)
-    settings = SwapSettings(retry=asked.retry)
+    settings = SwapSettings(method="warp", retry=asked.retry)
     swapping = FaceSwap.load(model_settings(), DetectionSettings(), ImageLimits(), settings, Compute())
     for kind in asked.kinds:
         targets = map(encoded, portraits(asked.count, SEED + 1))

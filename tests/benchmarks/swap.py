@@ -1,5 +1,6 @@
 """The project's own swappers on pairs of pictures, judged by a network that takes no part in them:
 python -m tests.benchmarks.swap [--pairs known|drawn|hard] [--methods warp regenerate] [--seconds S] [--count N]
+[--led-by NAME]
 
 known: twenty pairs; drawn: as many as asked for out of FairFace, by a seed; hard: the same, of which the pictures of
 three in ten are made grey, sepia and soft. Prints for each pair and method the
@@ -14,6 +15,7 @@ import csv
 import os
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from prosopon.configs.settings import SwapSettings
+from prosopon.configs.settings import ModelSettings, SwapSettings
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.faces.head_pose import head_pose
 from prosopon.models.faces.insightface_pack import mobilefacenet
@@ -40,6 +42,7 @@ from prosopon.models.swap.geometry import interocular
 from prosopon.models.swap.types import FaceGeometry, FaceSwapper, Replacement, SourceFace
 from prosopon.models.swap.verdict import Gate
 from prosopon.models.swap.warp import WarpSwapper
+from prosopon.models.weights.catalogue import CATALOGUE, LED_BY
 from tests.faces import around, face_near, faces_of, portrait
 from tests.paths import DATA, ROOT
 from tests.weights import model_settings, weights
@@ -70,6 +73,8 @@ PAIRS = (
 TILE, ACROSS = 200, 3
 PAIR_SETS = ("known", "drawn", "hard")
 SEED, LEAST_EYES = 18, 20.0
+SEARCHED = frozenset({"mobilestylegan-generator", "mobilestylegan-mapper", "mediapipe-face-mesh"})
+"""What every search looks through."""
 
 
 def drawn(count: int) -> list[tuple[str, str]]:
@@ -216,12 +221,20 @@ def sheet(rows: list[RGBImage]) -> RGBImage:
     return np.vstack(lines)
 
 
-def methods(seconds: float, threads: int) -> dict[str, Callable[[], FaceSwapper]]:
+def methods(models: ModelSettings, seconds: float, threads: int) -> dict[str, Callable[[], FaceSwapper]]:
     """What loads each."""
     return {
         "warp": WarpSwapper,
-        "regenerate": lambda: load_regenerator(model_settings(), Compute(threads=threads), seconds),
+        "regenerate": lambda: load_regenerator(models, Compute(threads=threads), seconds),
     }
+
+
+def machine(folder: Path, leader: str) -> ModelSettings:
+    """A machine that has one network of identity, and our own, which every machine has."""
+    for name in SEARCHED | {leader}:
+        if not CATALOGUE[name].files[0].ours:
+            (folder / name).symlink_to(weights(name).path.parent)
+    return model_settings().model_copy(update={"directory": folder, "mirror": None})
 
 
 def memory() -> float:
@@ -237,16 +250,16 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--led-by", choices=LED_BY, default=LED_BY[0], help="what regenerate looks through")
     parser.add_argument("--keep", type=Path, help="a folder for results as PNG")
     parser.add_argument(
         "--before", type=Path, help="such a folder, kept earlier: its results are shown beside the new ones"
     )
     asked = parser.parse_args()
     cv2.setNumThreads(1)
-    for name in ("dlib-resnet29", "face-reidentification-retail-0095", "mobilestylegan-generator"):
-        weights(name)
     model = judge()
-    loaders, swappers = methods(asked.seconds, asked.threads), dict[str, FaceSwapper]()
+    models = machine(Path(tempfile.mkdtemp()), asked.led_by)
+    loaders, swappers = methods(models, asked.seconds, asked.threads), dict[str, FaceSwapper]()
     outcomes: dict[str, list[Outcome]] = {name: [] for name in asked.methods}
     held: dict[str, float] = {}  # Each is loaded when its turn comes, the lightest first.
     rows = []

@@ -243,12 +243,24 @@ def test_best_makes_large_faces_anew_where_nobody_waits(london: list[Path], face
 
     swapping = judging(regenerate=never, warp=WarpSwapper)
     picture = london[0].read_bytes()
-    assert swapping.swap(picture, [face], None, hurried=True).method == "warp"
+    assert swapping.swap(picture, [face], None, hurried=lambda: True).method == "warp"
     with Image.open(io.BytesIO(picture)) as large:
         small = _file(large.resize((large.width // 8, large.height // 8), Image.Resampling.BOX))
     assert swapping.swap(small, [face], None).method == "warp"
     with pytest.raises(AssertionError, match="ten seconds"):
         swapping.swap(picture, [face], None)
+
+
+def test_nobody_counts_who_waits_where_there_is_nothing_slow_to_leave_out(
+    london: list[Path], face: bytes
+) -> None:
+    def unasked() -> bool:
+        raise AssertionError("the tasks were counted")
+
+    picture = london[0].read_bytes()
+    assert judging(warp=WarpSwapper).swap(picture, [face], None, hurried=unasked).method == "warp"
+    with pytest.raises(AssertionError, match="counted"):
+        judging(regenerate=WarpSwapper, warp=WarpSwapper).swap(picture, [face], None, hurried=unasked)
 
 
 def test_the_method_of_the_settings_is_the_one_that_serves() -> None:

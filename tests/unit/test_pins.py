@@ -2,16 +2,14 @@
 
 import io
 from pathlib import Path
-from typing import Literal
 
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from prosopon.configs.settings import ModelSettings, Settings, StateSettings, SwapSettings
+from prosopon.configs.settings import ModelSettings, Settings, StateSettings
 from prosopon.models.weights import fetch, pins, wheels
 from prosopon.models.weights.catalogue import CATALOGUE
-from prosopon.models.weights.fetch import FetchError
 from prosopon.models.weights.pull import pull_missing
 from prosopon.models.weights.registry import Registry, State, artifact_for
 from prosopon.pipelines.cli import app
@@ -129,29 +127,3 @@ def test_files_of_two_releases_make_no_model(tmp_path: Path) -> None:
     assert registry.state(artifact) is State.CORRUPT
     registry.pull([artifact])
     assert registry.state(artifact) is State.READY
-
-
-@pytest.mark.parametrize(
-    ("apis", "method", "brought"),
-    [
-        ("checkface", "regenerate", False),
-        ("aifaceswap", "warp", False),
-        ("aifaceswap", "best", False),
-        ("aifaceswap", "regenerate", True),
-    ],
-)
-def test_swaps_that_search_in_styles_bring_a_network_of_identity(
-    offline: Path, apis: str, method: Literal["warp", "best", "regenerate"], brought: bool
-) -> None:
-    of = settings(offline, require(MIRROR))
-    of = of.model_copy(update={"apis": (apis,), "swap": SwapSettings(method=method)})
-    pull_missing(of, (), Console(file=io.StringIO()))
-    assert (Registry(offline / "store").state(CATALOGUE[RETAIL]) is State.READY) == brought
-
-
-def test_where_it_cannot_be_had_best_does_without_and_regenerate_says_so(offline: Path) -> None:
-    of = settings(offline, None).model_copy(update={"apis": ("aifaceswap",)})
-    pull_missing(of.model_copy(update={"swap": SwapSettings(method="best")}), (), Console(file=io.StringIO()))
-    with pytest.raises(FetchError, match=RETAIL):
-        regenerate = of.model_copy(update={"swap": SwapSettings(method="regenerate")})
-        pull_missing(regenerate, (), Console(file=io.StringIO()))
