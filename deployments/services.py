@@ -2,41 +2,47 @@
 
 Every method may raise what `serving.calls.call` raises; where a deployment answers `Rejected`, its caller gets
 `ImageError`. Nothing that is not named here can be called from afar.
+
+Types are imported for the type checker alone: who calls one deployment does not load what all the others answer with.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Protocol
-from uuid import UUID
+from __future__ import annotations
 
-from prosopon.deployments.serving.messages import (
-    DetectRequest,
-    FaceChips,
-    FaceMissing,
-    FacesFound,
-    FilmRequest,
-    GeneratorCard,
-    Identified,
-    InversionRequest,
-    Inverted,
-    PictureRequest,
-    Results,
-)
-from prosopon.deployments.state.blobs import Blob
-from prosopon.deployments.state.galleries.copies import GalleryCopy
-from prosopon.deployments.state.galleries.enrollments import EnrolledPicture
-from prosopon.deployments.state.galleries.faces import (
-    DeletedSubject,
-    FacePage,
-    FaceRecord,
-    Match,
-    NewFace,
-    Query,
-)
-from prosopon.deployments.state.galleries.source_ledger import Outcome, SourceFaces
-from prosopon.models.faces.attributes.declaration import ModelCard
-from prosopon.models.faces.detections import Float32, PictureFormat, RGBImage
-from prosopon.models.generation.latents import Mixture
-from prosopon.models.swap.face_swap import FoundFaces, NoSwap, SwappedPicture
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from prosopon.deployments.serving.messages import (
+        DetectRequest,
+        FaceChips,
+        FaceMissing,
+        FacesFound,
+        FilmRequest,
+        GeneratorCard,
+        Identified,
+        InversionRequest,
+        Inverted,
+        PictureRequest,
+        Results,
+    )
+    from prosopon.deployments.state.blobs import Blob
+    from prosopon.deployments.state.galleries.copies import GalleryCopy
+    from prosopon.deployments.state.galleries.enrollments import EnrolledPicture
+    from prosopon.deployments.state.galleries.faces import (
+        DeletedSubject,
+        FacePage,
+        FaceRecord,
+        Match,
+        NewFace,
+        Query,
+    )
+    from prosopon.deployments.state.galleries.source_ledger import Outcome, SourceFaces
+    from prosopon.models.faces.attributes.declaration import ModelCard
+    from prosopon.models.faces.detections import Float32, PictureFormat, RGBImage
+    from prosopon.models.generation.latents import Mixture
+    from prosopon.models.swap.face_swap import FoundFaces, NoSwap, SwappedPicture
 
 
 class DescribesModels(Protocol):

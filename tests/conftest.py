@@ -72,7 +72,7 @@ def server(models_mirror: None) -> Iterator[Server]:
     args = {
         "fetch": {"allow": ["127.0.0.1"], "seconds": 5},
         # Conformance does not depend on how close an inversion comes.
-        "generation": {"inversion_seconds": 4},
+        "generation": {"inversion_steps": 12},
         # Nor on how a face is made.
         "swap": {"method": "warp"},
         # Every picture that is asked about masks goes to a replica of its own, and waits there for others.

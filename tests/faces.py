@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from prosopon.configs.settings import DetectionSettings
 from prosopon.models.faces.centerface import CenterFace
-from prosopon.models.faces.detections import RGBImage
+from prosopon.models.faces.detections import Detections, RGBImage
 from prosopon.models.faces.mesh import FaceMesh
+from prosopon.models.pictures.crops import CropSpec, cut
 from prosopon.models.runtime.session import Compute
 from prosopon.models.swap.geometry import interocular, with_forehead
 from prosopon.models.swap.types import FaceGeometry, face_geometries
@@ -31,6 +32,18 @@ def predictor() -> FaceMesh:
 def read(path: Path) -> RGBImage:
     """``(H, W, 3)`` uint8 RGB."""
     return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+
+
+@cache
+def found_in(path: Path) -> Detections:
+    """Of a picture's file: many tests look at the same portraits."""
+    return detector().detect([read(path)], 0.5)[0]
+
+
+def chip_of(path: Path, crop: CropSpec) -> RGBImage:
+    """Of its biggest face."""
+    face = found_in(path).largest_first()
+    return cut(read(path), face.boxes[0], face.landmarks[0], crop).pixels
 
 
 def faces_of(picture: RGBImage, threshold: float = 0.5) -> list[FaceGeometry]:

@@ -22,6 +22,8 @@ _LARGE = 0.5
 """Of the picture's longer side: a face that is longer may not be found, or its landmarks lie badly."""
 _SMALL_COPY, _BORDER = 320, 0.5
 """Longer side of the copy with its border, in pixels; the border on each side, of the picture's sides."""
+_AGREE = 0.2
+"""Of the distance between the eyes: two looks whose landmarks are nearer than that have seen the same points."""
 _TURNED = 20.0
 """Degrees from which a face is looked at once more."""
 _TURNED_CROP, _AROUND = 256, 2.0
@@ -39,7 +41,7 @@ class LookingAgain:
     def __init__(self, detector: FaceDetector, max_side: int, nms_threshold: float) -> None:
         self._detector, self._max_side, self._nms_threshold = detector, max_side, nms_threshold
         self.name, self.plain = detector.name, detector
-        self.fingerprint = f"{detector.fingerprint}+again-1"
+        self.fingerprint = f"{detector.fingerprint}+again-2"
 
     def detect(
         self, images: Sequence[RGBImage], score_threshold: float, det_size: int | None = None
@@ -69,7 +71,10 @@ class LookingAgain:
         return faces
 
     def _smaller(self, picture: RGBImage, faces: Detections, threshold: float) -> Detections:
-        """Faces that fill the picture as they are seen in a smaller copy with a border; the others stay."""
+        """Faces that fill the picture as they are seen in a smaller copy with a border; the others stay.
+
+        Where both looks agree their landmarks are averaged: neither is better, and they err apart.
+        """
         height, width = picture.shape[:2]
         scale = min(1.0, _SMALL_COPY / (max(height, width) * (1 + 2 * _BORDER)))
         size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -85,8 +90,9 @@ class LookingAgain:
             height, width
         )
         seen = seen.take(np.flatnonzero(large))
-        others = np.flatnonzero((overlaps(faces.boxes, seen.boxes) < _SAME).all(axis=1))
-        return best_first(faces.take(others), seen)
+        same = overlaps(faces.boxes, seen.boxes) >= _SAME
+        seen = Detections(seen.boxes, seen.scores, _averaged(seen.landmarks, faces.landmarks, same.T))
+        return best_first(faces.take(np.flatnonzero(~same.any(axis=1))), seen)
 
     def _upright(self, picture: RGBImage, faces: Detections, place: int, threshold: float) -> Detections:
         """Landmarks of a turned face as they are seen in a crop that is turned upright; the box stays."""
@@ -136,6 +142,18 @@ class LookingAgain:
         return Detections(
             (kept.boxes / scale).astype(np.float32), kept.scores, (kept.landmarks / scale).astype(np.float32)
         )
+
+
+def _averaged(landmarks: Float32, others: Float32, same: np.ndarray) -> Float32:
+    """Landmarks ``(N, 5, 2)``, each averaged with those of the others ``(M, 5, 2)`` that agree and that `same`,
+    ``(N, M)``, names."""
+    found = landmarks.copy()
+    for place, points in enumerate(landmarks):
+        apart = np.linalg.norm(others - points, axis=2).mean(axis=1)
+        agree = same[place] & (apart < _AGREE * np.linalg.norm(points[0] - points[1]))
+        if agree.any():
+            found[place] = (points + others[agree].mean(axis=0)) / 2
+    return found
 
 
 def _starts(side: int) -> list[int]:

@@ -23,11 +23,13 @@ from prosopon.models.weights.checksums import write_atomically
 class SimilarityCurve:
     """``(tanh((c0 - d) * c1) + 1) / 2`` of the L2 distance d of two unit embeddings: CompreFace's form.
 
-    c0: the distance of similarity 0.5; c1: how steeply similarity falls there.
+    c0: the distance of similarity 0.5; c1: how steeply similarity falls there. mean: of the distances of two people;
+    None where what is kept of an earlier release does not tell it.
     """
 
     c0: float
     c1: float
+    mean: float | None = None
 
     def similarity(self, distance: Float32) -> Float32:
         """Any shape, distances in 0..2, to similarities in 0..1."""
@@ -85,7 +87,7 @@ def fit(impostors: Float32) -> SimilarityCurve:
     slope, offset = np.polyfit(found, wanted, 1)
     if slope >= 0:
         raise ValueError("the embeddings tell nobody apart: nearer pairs are not rarer")
-    return SimilarityCurve(float(-offset / slope), float(-slope))
+    return SimilarityCurve(float(-offset / slope), float(-slope), float(np.mean(impostors, dtype=np.float64)))
 
 
 class NotCalibrated(LookupError):
@@ -107,7 +109,7 @@ class NotCalibrated(LookupError):
 def packaged() -> dict[str, dict[str, Any]]:
     """The calibrations of the project's embedders by their fingerprint, made by `prosopon calibrate`.
 
-    c0, c1: of `SimilarityCurve`; impostor_pairs: that they were fitted on.
+    c0, c1, mean: of `SimilarityCurve`; impostor_pairs: that they were fitted on.
     """
     table: dict[str, dict[str, Any]] = json.loads(
         (resources.files("prosopon.models.matching") / "calibration.json").read_text()
@@ -158,4 +160,4 @@ def load_similarity(models: ModelSettings, fingerprint: str) -> SimilarityCurve:
     entry = calibration(models, fingerprint)
     if entry is None:
         raise NotCalibrated("similarity is", fingerprint)
-    return SimilarityCurve(entry["c0"], entry["c1"])
+    return SimilarityCurve(entry["c0"], entry["c1"], entry.get("mean"))

@@ -6,6 +6,10 @@ accepted M times as often. The odds are therefore those of the similarity which 
 reaches anybody here (`SimilarityCurve.among`): 0.5 keeps its meaning, one stranger in a hundred is taken for anybody
 enrolled, however many they are. Pictures of one person look alike, and so it is rather less than one.
 
+Pictures of one studio look alike, and so do people of one group: a stranger from there is near to everybody. As much as
+a probe is nearer to everybody else than two people are on average is therefore added to its distance to somebody: test
+normalisation, with those enrolled as the cohort (Auckenthaler et al. 2000; `OpenSetClassifier.nearer_to_others`).
+
 A lookalike takes its share: the odds are multiplied by the posterior of the person among everybody enrolled,
 
     p_i = exp(e_i) / (sum_j exp(e_j) + N * mean_c exp(e_c))
@@ -75,9 +79,28 @@ class OpenSetClassifier:
             strangers = logsumexp(self.curve.logit(self._distances(probes, self.strangers)), axis=1)
             mass = math.log(len(self.labels) / len(self.strangers))
             everybody = np.logaddexp(everybody, strangers + mass)
-        rarity = self.curve.logit(self.curve.among(nearest, len(self.embeddings)))
+        alike = self.nearer_to_others(of_pictures)
+        rarity = self.curve.logit(self.curve.among(nearest + alike, len(self.embeddings)))
         log_odds: Float32 = (rarity + people - everybody[:, np.newaxis]).astype(np.float32)
         return log_odds
+
+    def nearer_to_others(self, of_pictures: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How much nearer each probe is to the others than two people are: ``(P, M)`` distances to ``(P, N)``, >= 0.
+
+        The mean is of everybody else's pictures, none of them taken for nearer than similarity 0.5, since one person
+        who is enrolled under two names is no studio. It is shrunk: two people tell nothing, every further one counts as
+        much as what is known without them.
+        """
+        if self.curve.mean is None or len(self.labels) < 3:
+            return np.zeros((len(of_pictures), len(self.labels)))
+        bounded = np.maximum(of_pictures, self.curve.c0)
+        own = np.zeros((len(of_pictures), len(self.labels)))
+        np.add.at(own.T, self.owners, bounded.T)
+        pictures = np.bincount(self.owners, minlength=len(self.labels))
+        others = (bounded.sum(axis=1, keepdims=True) - own) / (len(self.owners) - pictures)
+        seen = len(self.labels) - 2
+        nearer: NDArray[np.float64] = np.maximum(0, self.curve.mean - others) * (seen / (seen + 1))
+        return nearer
 
     def _distances(self, probes: Float32, exemplars: Float32) -> NDArray[np.float64]:
         """``(P, M)``, in double precision: the least bits of nearby pictures count."""
@@ -92,6 +115,7 @@ class OpenSetClassifier:
             "format": _FORMAT,
             "c0": self.curve.c0,
             "c1": self.curve.c1,
+            "mean": self.curve.mean,
             "labels": self.labels,
         }
         arrays = (
@@ -112,7 +136,7 @@ class OpenSetClassifier:
         header = json.loads(text.tobytes())
         if header["format"] != _FORMAT:
             raise ValueError(f"a classifier of format {header['format']}, not {_FORMAT}")
-        curve = SimilarityCurve(header["c0"], header["c1"])
+        curve = SimilarityCurve(header["c0"], header["c1"], header.get("mean"))
         return cls(curve, tuple(header["labels"]), owners, embeddings, strangers)
 
 

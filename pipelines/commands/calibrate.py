@@ -107,7 +107,13 @@ def _fitted(embedded: "Embedded") -> dict[str, Any]:
 
     impostors = pairs_of(embedded).impostors
     curve = fit(impostors)
-    return {"c0": round(curve.c0, 4), "c1": round(curve.c1, 3), "impostor_pairs": len(impostors)}
+    assert curve.mean is not None
+    return {
+        "c0": round(curve.c0, 4),
+        "c1": round(curve.c1, 3),
+        "mean": round(curve.mean, 4),
+        "impostor_pairs": len(impostors),
+    }
 
 
 def _keep(entry: dict[str, Any], table: Path | None, models: "ModelSettings", fingerprint: str) -> None:

@@ -86,6 +86,9 @@ def serve(
     secret = prepare(settings)
     guard(home)
     stay_on_loopback()
+
+    import prosopon.deployments.serving.preload  # noqa: F401
+
     _work_in_turns()
 
     import ray
@@ -226,6 +229,7 @@ def ray_environment(http: "HttpSettings | None" = None, host: str = "127.0.0.1")
         "RAY_worker_niceness": "0",
         # As many as there are cores by default: with two of them Ray would warn on the terminal of fourteen replicas.
         "RAY_worker_maximum_startup_concurrency": str(max(8, os.cpu_count() or 1)),
+        "RAY_preload_python_modules": "prosopon.deployments.serving.preload",
         # Ten times a second, each of them costs a laptop a few per cent of a core while nothing happens.
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
         # HAProxy, on the same machine, knows of a leaving ingress replica within a second.
@@ -314,13 +318,20 @@ def _free_block() -> range:
     between now and when HAProxy, seconds later, wants it.
 
     Every instance of Ray begins at the same port for ingress replicas and shares it with whom it finds there: two
-    servers on one machine would get each other's requests.
+    servers on one machine would get each other's requests. The port below the block is held until this process ends,
+    so that one that is started meanwhile takes another block.
     """
     while True:
         first = random.randrange(20_000, 30_000, _BLOCK)
-        block = range(first, first + _BLOCK)
+        try:
+            held = socket.create_server(("127.0.0.1", first))
+        except OSError:
+            continue
+        block = range(first + 1, first + _BLOCK)
         if all(is_free("127.0.0.1", port) for port in block):
+            atexit.register(held.close)
             return block
+        held.close()
 
 
 def prepare(settings: Any) -> str | None:

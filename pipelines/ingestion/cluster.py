@@ -48,6 +48,7 @@ def prepare(settings: Settings, address: str | None) -> None:
         os.environ.setdefault(name, value)
     if address is None:
         guard(settings.state.home)
+    import prosopon.deployments.serving.preload  # noqa: F401  # Other modules here import Ray Serve.
 
 
 def join_running(settings: Settings, address: str | None) -> Cluster | None:

@@ -1,7 +1,6 @@
 """CheckFace as a good citizen of the web: validators, caches, ranges, CORS, one computation for all, overload."""
 
 import asyncio
-import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -23,16 +22,30 @@ def api(server: Server) -> Iterator[httpx.Client]:
         yield client
 
 
+A_PICTURE = 0.1
+"""Seconds of a processor that a picture of 1024 px takes at the least."""
+
+
+def generating(server: Server) -> float:
+    """Seconds of a processor that the Generator has used."""
+    return server.processor_seconds()["Generator"]
+
+
 def film(value: str, dim: int = 32, frames: int = 40) -> str:
     return f"/api/mp4/?from_value={value}&to_value=end&dim={dim}&num_frames={frames}"
 
 
-@pytest.mark.parametrize("path", [FACE, FILM])
-def test_the_same_request_gives_the_same_bytes_from_a_cache(api: httpx.Client, path: str) -> None:
+@pytest.mark.parametrize(
+    "path",
+    ["/api/face/?value=cached&dim=1024", "/api/mp4/?from_value=cached&to_value=b&dim=64&num_frames=40"],
+)
+def test_the_same_request_gives_the_same_bytes_from_a_cache(
+    server: Server, api: httpx.Client, path: str
+) -> None:
     first = api.get(path)
-    started = time.perf_counter()
+    before = generating(server)
     second = api.get(path)
-    assert time.perf_counter() - started < 0.3, "nothing is generated"
+    assert generating(server) - before < A_PICTURE, "nothing is generated"
     assert first.content == second.content and first.headers["etag"] == second.headers["etag"]
     assert "max-age" in first.headers["cache-control"] and "public" in first.headers["cache-control"]
 
@@ -116,12 +129,11 @@ def test_concurrent_identical_requests_wait_for_one_computation(server: Server) 
 
     async def scenario() -> None:
         async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
-            started = time.perf_counter()
+            started = generating(server)
             await client.get(film(f"alone-{uuid.uuid4()}", frames=10))
-            alone = time.perf_counter() - started
-            started = time.perf_counter()
+            alone = generating(server) - started
             answers = await asyncio.gather(*(client.get(path) for _ in range(20)))
-            together = time.perf_counter() - started
+            together = generating(server) - started - alone
         assert {answer.status_code for answer in answers} == {200}, "20 computations would be refused"
         assert len({answer.content for answer in answers}) == 1
         assert together < 3 * alone
@@ -129,17 +141,44 @@ def test_concurrent_identical_requests_wait_for_one_computation(server: Server) 
     asyncio.run(scenario())
 
 
-def test_when_the_client_leaves_the_work_stops(api: httpx.Client) -> None:
-    path = film(f"left-{uuid.uuid4()}", frames=200)
-    with pytest.raises(httpx.ReadTimeout):
-        api.get(path, timeout=1.5)
-    assert settled(api), "101 pictures would take longer"
+async def made(client: httpx.AsyncClient, path: str) -> None:
+    """Return once some pictures of the film are made and others are not: how soon depends on the machine."""
+    asked = path.replace("/mp4/", "/mp4/progress/")
+    for _ in range(600):
+        told = (await client.get(asked)).json()
+        assert told["state"] in ("absent", "making"), "the film is to be long enough to be met in the making"
+        if told["made"] > 0:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("no picture was made")
+
+
+async def leave(asking: asyncio.Task[httpx.Response]) -> None:
+    """Close the connection of a request that waits for its answer."""
+    assert asking.cancel(), "it was answered already"
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+
+def test_when_the_client_leaves_the_work_stops(server: Server, api: httpx.Client) -> None:
+    path = film(f"left-{uuid.uuid4()}", dim=512, frames=200)
+
+    async def scenario() -> None:
+        async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
+            asking = asyncio.create_task(client.get(path))
+            await made(client, path)
+            await leave(asking)
+
+    asyncio.run(scenario())
+    assert settled(api)
+    told = api.get(path.replace("/mp4/", "/mp4/progress/")).json()
+    assert (told["state"], told["pictures"]) == ("absent", 101), "it is made no further"
 
 
 def test_how_far_a_film_is(server: Server, api: httpx.Client) -> None:
-    path = film(f"followed-{uuid.uuid4()}", dim=256, frames=40)
+    path = film(f"followed-{uuid.uuid4()}", dim=256, frames=200)
     asked = path.replace("/mp4/", "/mp4/progress/")
-    absent = {"state": "absent", "made": 0, "pictures": 21}  # 40 frames there and back.
+    absent = {"state": "absent", "made": 0, "pictures": 101}  # 200 frames there and back.
     assert api.get(asked).json() == absent
 
     async def scenario() -> list[dict[str, Any]]:
@@ -148,26 +187,26 @@ def test_how_far_a_film_is(server: Server, api: httpx.Client) -> None:
             making = asyncio.create_task(client.get(path))
             while not making.done():
                 told.append((await client.get(asked)).json())
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.05)
             assert (await making).status_code == 200
         return told
 
     told = asyncio.run(scenario())
     counted = [one["made"] for one in told if one["state"] == "making"]
-    assert counted == sorted(counted) and len(set(counted)) > 2 and counted[-1] <= 21
-    assert api.get(asked).json() == {"state": "ready", "made": 21, "pictures": 21}
+    assert counted == sorted(counted) and len(set(counted)) > 2 and counted[-1] <= 101
+    assert api.get(asked).json() == {"state": "ready", "made": 101, "pictures": 101}
     assert api.get(asked.replace("/mp4/", "/gif/")).json() == absent, "another film"
     assert api.get(asked.replace("/mp4/", "/avi/")).status_code == 400
 
 
-def test_when_one_of_two_clients_leaves_the_other_gets_the_film(server: Server, api: httpx.Client) -> None:
-    path = film(f"shared-{uuid.uuid4()}", frames=16)
+def test_when_one_of_two_clients_leaves_the_other_gets_the_film(server: Server) -> None:
+    path = film(f"shared-{uuid.uuid4()}", dim=256, frames=200)
 
     async def scenario() -> None:
         async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
-            patient = asyncio.create_task(client.get(path))
-            with pytest.raises(httpx.ReadTimeout):
-                await client.get(path, timeout=1)
+            patient, leaving = (asyncio.create_task(client.get(path)) for _ in range(2))
+            await made(client, path)
+            await leave(leaving)
             assert (await patient).status_code == 200
 
     asyncio.run(scenario())

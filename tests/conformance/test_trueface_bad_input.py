@@ -61,30 +61,42 @@ def faceless() -> Path:
     return require(DATA / "compreface_samples") / "017_0.jpg"
 
 
-def people(server: Served) -> int:
+@pytest.fixture(scope="module")
+def people(server: Served) -> Iterator[Callable[[], int]]:
     """How many the tenant has enrolled."""
     records = Records(StateSettings(home=server.home).database)
-    try:
-        with records.write() as db:
-            tenant = records.ensure_tenant(db, TENANT)
-        gallery = gallery_of(records, tenant)
+    with records.write() as db:
+        tenant = records.ensure_tenant(db, TENANT)
+    gallery = gallery_of(records, tenant)
+
+    def count() -> int:
         with records.read() as db:
             return len(db.execute(enrollments.select().where(enrollments.c.gallery_id == gallery)).all())
-    finally:
-        records.close()
+
+    yield count
+    records.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def still_matched(client: TruefaceClient, enrolled: str, london: list[Path]) -> Iterator[None]:
+    def matched() -> object:
+        return client.post("/match", {"img": b64(london[0]), "id": enrolled}).json()["data"]
+
+    before = matched()
+    yield
+    assert matched() == before
 
 
 @pytest.fixture(autouse=True)
 def nothing_changed(
-    server: Served, client: TruefaceClient, enrolled: str, collection: str, london: list[Path]
+    client: TruefaceClient, enrolled: str, collection: str, people: Callable[[], int]
 ) -> Iterator[None]:
     def state() -> object:
-        matched = client.post("/match", {"img": b64(london[0]), "id": enrolled}).json()["data"]
         described = [
             {name: entry[name] for name in ("id", "name", "enrollments", "updated")}
             for entry in client.get("/collection").json()["data"]
         ]
-        return people(server), matched, described
+        return people(), described
 
     before = state()
     yield

@@ -33,7 +33,11 @@ def _serve(settings: Settings, port: int, says: Connection) -> None:
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"):
         os.environ.pop(name, None)  # Of a server that this process' parent joined.
     # As `prosopon serve`: a busy machine takes its time, and Ray's workers would have to wait for everybody else.
-    os.environ |= {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60", "RAY_worker_niceness": "0"}
+    os.environ |= {
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+        "RAY_worker_niceness": "0",
+        "RAY_preload_python_modules": "prosopon.deployments.serving.preload",
+    }
     # What the test declares is in no package: its processes get it by value.
     cloudpickle.register_pickle_by_value(test_face_models)
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, namespace="serve")

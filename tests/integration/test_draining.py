@@ -15,12 +15,17 @@ from prosopon.pipelines.commands.support.draining import drain
 from tests.benchmarks.serving import free_port
 from tests.integration.processes import accepts, wait_until
 
-SLOW = 1.5
+_SECONDS = 30
 
 
 class Slow(BaseHTTPRequestHandler):
+    """Answers when it is let go."""
+
+    came, go = threading.Event(), threading.Event()
+
     def do_GET(self) -> None:
-        time.sleep(SLOW)
+        self.came.set()
+        self.go.wait(_SECONDS)
         self.send_response(200)
         self.send_header("Content-Length", "4")
         self.end_headers()
@@ -33,6 +38,8 @@ class Slow(BaseHTTPRequestHandler):
 @pytest.fixture
 def front(tmp_path: Path) -> Iterator[tuple[int, Path]]:
     """Port and administration socket of an HAProxy before the slow server."""
+    Slow.came.clear()
+    Slow.go.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     port, admin, log = free_port(), tmp_path / "admin.sock", tmp_path / "log"
@@ -55,16 +62,32 @@ def front(tmp_path: Path) -> Iterator[tuple[int, Path]]:
         server.shutdown()
 
 
+def ask(port: int, answers: list[httpx.Response]) -> threading.Thread:
+    """A request that has come to the server, and waits there."""
+    asking = threading.Thread(
+        target=lambda: answers.append(httpx.get(f"http://127.0.0.1:{port}/", timeout=_SECONDS))
+    )
+    asking.start()
+    assert Slow.came.wait(_SECONDS)
+    return asking
+
+
 def test_who_is_inside_is_answered_and_nobody_else_comes_in(front: tuple[int, Path]) -> None:
     port, admin = front
     answers: list[httpx.Response] = []
-    asking = threading.Thread(target=lambda: answers.append(httpx.get(f"http://127.0.0.1:{port}/")))
-    asking.start()
-    time.sleep(0.3)
-    started = time.monotonic()
-    drain(admin, 10)
-    assert 0.5 < time.monotonic() - started < 5, "it waited, and no longer than it had to"
-    asking.join(1)
+    asking = ask(port, answers)
+    draining = threading.Thread(target=drain, args=(admin, _SECONDS))
+    draining.start()
+    deadline = time.monotonic() + _SECONDS
+    while accepts(port):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    draining.join(0.5)
+    assert draining.is_alive() and not answers, "it waits"
+    Slow.go.set()
+    draining.join(_SECONDS / 2)
+    assert not draining.is_alive(), "no longer than it has to"
+    asking.join(_SECONDS)
     assert [answer.text for answer in answers] == ["done"]
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"http://127.0.0.1:{port}/")
@@ -72,13 +95,13 @@ def test_who_is_inside_is_answered_and_nobody_else_comes_in(front: tuple[int, Pa
 
 def test_it_does_not_wait_for_ever(front: tuple[int, Path]) -> None:
     port, admin = front
-    asking = threading.Thread(target=httpx.get, args=(f"http://127.0.0.1:{port}/",))
-    asking.start()
-    time.sleep(0.3)
-    started = time.monotonic()
+    answers: list[httpx.Response] = []
+    asking = ask(port, answers)
     drain(admin, 0.2)
-    assert time.monotonic() - started < SLOW - 0.5
-    asking.join()
+    assert not answers
+    Slow.go.set()
+    asking.join(_SECONDS)
+    assert [answer.text for answer in answers] == ["done"]
 
 
 def test_where_nobody_serves_there_is_nothing_to_wait_for(tmp_path: Path) -> None:

@@ -31,6 +31,13 @@ from tests.paths import DATA, ROOT, require
 pytestmark = pytest.mark.slow
 KILLS = 6
 """`make soak` has the long series."""
+PROGRAM = ("-m", "prosopon.pipelines.cli")
+IMPATIENT = (
+    "-c",
+    "from prosopon.deployments.state.vectors import index; from prosopon.pipelines.cli import main; "
+    "index._LOCK_SECONDS = 0.5; main()",
+)
+"""As `PROGRAM`, but waits no longer than that for who holds the index; it would for 20 seconds."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +47,10 @@ class Run:
     skipped: Counter[str]
 
 
-def command(home: Path, source: Path | str, *options: str) -> list[str]:
+def command(home: Path, source: Path | str, *options: str, program: Sequence[str] = PROGRAM) -> list[str]:
     return [
         sys.executable,
-        "-m",
-        "prosopon.pipelines.cli",
+        *program,
         "ingest",
         str(source),
         "--report",
@@ -57,10 +63,10 @@ def environment(home: Path) -> dict[str, str]:
     return {**os.environ, "PROSOPON_HOME": str(home), "COLUMNS": "200"}
 
 
-def ingest(home: Path, source: Path | str, *options: str) -> Run:
+def ingest(home: Path, source: Path | str, *options: str, program: Sequence[str] = PROGRAM) -> Run:
     home.mkdir(exist_ok=True)
     ended = subprocess.run(
-        command(home, source, *options),
+        command(home, source, *options, program=program),
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -263,7 +269,7 @@ def test_a_source_that_is_none_and_a_home_in_use_are_refused(tmp_path: Path, pic
     assert nothing.status == 1 and "no pictures there" in nothing.output
     store = GalleryStore(StateSettings(home=home), "somebody", 4)
     try:
-        busy = ingest(home, pictures)
+        busy = ingest(home, pictures, program=IMPATIENT)
     finally:
         store.close()
     assert busy.status == 1 and "Traceback" not in busy.output and "in use" in busy.output

@@ -3,21 +3,20 @@
 import csv
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
-from prosopon.configs.settings import DetectionSettings, ModelSettings
+from prosopon.configs.settings import ModelSettings
 from prosopon.models.faces import age_gender, dlib_chips
 from prosopon.models.faces.age_gender import BANDS, AgeGenderNetwork, years_of
 from prosopon.models.faces.ages import YEARS, age_range, expected_age
 from prosopon.models.faces.attributes.age import DlibAge, calibrate
 from prosopon.models.faces.attributes.gender import DlibGender
 from prosopon.models.faces.attributes.table import ATTRIBUTES
-from prosopon.models.faces.centerface import CenterFace
 from prosopon.models.load import load_face_network, sharing
-from prosopon.models.pictures.crops import CropSpec, cut
+from prosopon.models.pictures.crops import CropSpec
 from prosopon.models.runtime.session import Compute
+from tests.faces import chip_of, found_in
 from tests.paths import DATA, require
 from tests.weights import weights
 
@@ -86,13 +85,7 @@ def test_template_matches_dlibs_own_chip_of_a_mean_face() -> None:
 
 
 def portrait_chips(crop: CropSpec, paths: list[Path]) -> np.ndarray:
-    detector = CenterFace(weights("centerface").path, Compute(), DetectionSettings())
-    chips = []
-    for path in paths:
-        image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-        faces = detector.detect([image], 0.5)[0].largest_first()
-        chips.append(cut(image, faces.boxes[0], faces.landmarks[0], crop).pixels)
-    return np.stack(chips)
+    return np.stack([chip_of(path, crop) for path in paths])
 
 
 def test_adults_are_estimated_as_adults_whatever_the_batch(age: DlibAge) -> None:
@@ -159,15 +152,12 @@ def test_own_network_on_studio_portraits(own: AgeGenderNetwork) -> None:
 def test_own_network_on_photographs_by_their_labels(own: AgeGenderNetwork) -> None:
     """Every tenth picture of FairFace's; below what the model card says of all by two standard deviations."""
     folder = require(DATA / "fairface")
-    detector = CenterFace(weights("centerface").path, Compute(), DetectionSettings())
     with (folder / "labels.csv").open() as file:
         rows = list(csv.DictReader(file))[::10]
     chips, labels = [], []
     for row in rows:
-        image = cv2.cvtColor(cv2.imread(str(folder / row["file"])), cv2.COLOR_BGR2RGB)
-        faces = detector.detect([image], 0.5)[0].largest_first()
-        if len(faces):
-            chips.append(cut(image, faces.boxes[0], faces.landmarks[0], own.crop).pixels)
+        if len(found_in(folder / row["file"])):
+            chips.append(chip_of(folder / row["file"], own.crop))
             labels.append(row)
     outputs = own.outputs(np.stack(chips))
     genders = [

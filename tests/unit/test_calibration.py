@@ -100,6 +100,7 @@ def test_a_fit_comes_near_to_what_clients_expect_of_their_thresholds() -> None:
     curve = fit(impostors)
     for similarity, rate in ANCHORS:
         assert 0.5 * rate < np.mean(curve.similarity(impostors) >= similarity) < 2 * rate
+    assert curve.mean == pytest.approx(1.3, abs=1e-3)
 
 
 def test_embeddings_that_tell_nobody_apart_have_no_curve() -> None:
@@ -114,7 +115,8 @@ def test_every_embedder_of_the_project_is_calibrated_for_the_weights_that_were_m
     names = {fingerprint.rsplit("-", 2)[0] for fingerprint in packaged()}
     assert names >= {"dlib-resnet29", "face-reidentification-retail-0095", "arcface"}
     for fingerprint in packaged():
-        assert 0 < load_similarity(models, fingerprint).c0 < 1.5
+        curve = load_similarity(models, fingerprint)
+        assert curve.mean is not None and 0 < curve.c0 < curve.mean < 1.5
     for unknown in ("arcface-0000000000000000-1", "unheard-of"):
         with pytest.raises(NotCalibrated, match=f"{unknown}.*prosopon calibrate"):
             load_similarity(models, unknown)
@@ -131,7 +133,9 @@ def test_another_release_of_the_same_network_has_the_same_similarity(tmp_path: P
 def test_what_this_machine_has_measured_comes_first(tmp_path: Path) -> None:
     models, fingerprint = ModelSettings(directory=tmp_path, mirror=None), "arcface-0000000000000000-1"
     keep(kept(models, fingerprint), {"c0": 1.2, "c1": 5.0})
-    assert load_similarity(models, fingerprint) == SimilarityCurve(1.2, 5.0)
+    assert load_similarity(models, fingerprint) == SimilarityCurve(1.2, 5.0), (
+        "without a mean: an earlier release's"
+    )
 
 
 def test_the_command_fits_says_how_groups_fare_and_is_what_is_served(tmp_path: Path) -> None:

@@ -6,8 +6,6 @@ import cv2
 import numpy as np
 import pytest
 
-from prosopon.configs.settings import DetectionSettings
-from prosopon.models.faces.centerface import CenterFace
 from prosopon.models.faces.detections import RGBImage
 from prosopon.models.faces.head_pose import (
     CANONICAL_FACE,
@@ -16,11 +14,11 @@ from prosopon.models.faces.head_pose import (
     head_pose,
     rotation_matrix,
 )
-from prosopon.models.faces.mesh import FaceMesh
 from prosopon.models.load import load_landmarks
 from prosopon.models.pictures.crops import cut
 from prosopon.models.roles import HeadPose
 from prosopon.models.runtime.session import Compute
+from tests.faces import detector, found_in, predictor, read
 from tests.paths import DATA, require
 from tests.weights import model_settings, weights
 
@@ -92,14 +90,13 @@ def test_the_canonical_face_is_symmetric_and_its_nose_nearest() -> None:
 
 @pytest.fixture(scope="module", params=["mediapipe-face-mesh", "dlib-landmarks68"])
 def pose_of(request: pytest.FixtureRequest):
-    detector = CenterFace(weights("centerface").path, Compute(), DetectionSettings())
     predictor = load_landmarks(
         model_settings().model_copy(update={"overrides": {"landmarks": weights(request.param).name}}),
         Compute(),
     )
 
     def estimate(image: RGBImage) -> HeadPose:
-        faces = detector.detect([image], 0.5)[0].largest_first()
+        faces = detector().detect([image], 0.5)[0].largest_first()
         crop = cut(image, faces.boxes[0], faces.landmarks[0], predictor.crop)
         points = crop.to_picture(predictor.predict(crop.pixels[None])[0])
         return head_pose(points, image.shape[1::-1])
@@ -152,11 +149,9 @@ def test_a_mirrored_picture_mirrors_yaw_and_roll(pose_of) -> None:
     ],
 )
 def test_a_face_looks_where_people_see_it_look(name: str, face: int, pitch: int, yaw: int) -> None:
-    image = cv2.cvtColor(cv2.imread(str(require(DATA / "compreface_samples") / name)), cv2.COLOR_BGR2RGB)
-    faces = CenterFace(weights("centerface").path, Compute(), DetectionSettings()).detect([image], 0.5)[0]
-    faces = faces.left_to_right()
-    predictor = FaceMesh(weights("mediapipe-face-mesh").path, Compute())
-    crop = cut(image, faces.boxes[face], faces.landmarks[face], predictor.crop)
-    pose = head_pose(crop.to_picture(predictor.predict(crop.pixels[None])[0]), image.shape[1::-1])
+    path = require(DATA / "compreface_samples") / name
+    image, faces = read(path), found_in(path).left_to_right()
+    crop = cut(image, faces.boxes[face], faces.landmarks[face], predictor().crop)
+    pose = head_pose(crop.to_picture(predictor().predict(crop.pixels[None])[0]), image.shape[1::-1])
     assert pose.pitch * pitch > 10 or not pitch
     assert pose.yaw * yaw > 15 or not yaw

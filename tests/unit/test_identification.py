@@ -1,5 +1,6 @@
 """The open-set classifier, on a space made for it, and on real embeddings of people who do not exist."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,51 @@ def test_as_many_strangers_pass_however_many_are_enrolled(rng: np.random.Generat
             log_odds = fit(names(size), people(rng, size), curve).log_odds(strangers)
             passed.append(np.mean(log_odds.max(axis=1) >= 0))
         assert 0.005 < np.mean(passed) < 0.02, size
+
+
+def studio(rng: np.random.Generator, count: int) -> Float32:
+    """People whose pictures share something: a light, a background, a camera."""
+    shared = np.zeros(DIM)
+    shared[0] = 3.0
+    return normalize((rng.standard_normal((count, DIM)) + shared).astype(np.float32))
+
+
+def test_strangers_of_the_studio_of_those_enrolled_do_not_pass(rng: np.random.Generator) -> None:
+    curve, strangers = calibrated(rng), studio(rng, 4000)
+    for size in (7, 60):
+        enrolled = studio(rng, size)
+        corrected = fit(names(size), enrolled, curve)
+        without = fit(names(size), enrolled, replace(curve, mean=None))
+        passed, before = (np.mean(each.log_odds(strangers).max(axis=1) >= 0) for each in (corrected, without))
+        assert passed < before / 2, size
+        odds = corrected.log_odds(again(rng, enrolled))
+        assert (odds.argmax(axis=1) == np.arange(size)).all() and odds.max(axis=1).min() > 2
+
+
+def test_two_people_say_nothing_about_a_studio(rng: np.random.Generator) -> None:
+    curve, strangers = calibrated(rng), studio(rng, 100)
+    for size in (1, 2):
+        enrolled = studio(rng, size)
+        corrected, without = (fit(names(size), enrolled, each) for each in (curve, replace(curve, mean=None)))
+        np.testing.assert_array_equal(corrected.log_odds(strangers), without.log_odds(strangers))
+
+
+def test_who_is_enrolled_under_two_names_is_found_under_both(rng: np.random.Generator) -> None:
+    """One person's second enrolment is the others' nearest picture: it must not count as a studio."""
+    ann, curve = people(rng, 1)[0], calibrated(rng)
+    enrolled = np.stack([ann, again(rng, ann), *people(rng, 2)])
+    odds = fit(names(4), enrolled, curve).log_odds(again(rng, ann)[np.newaxis])[0]
+    assert odds[:2].min() > -1 and odds[2:].max() < -5
+
+
+def test_a_classifier_that_was_stored_without_the_mean_is_read(rng: np.random.Generator) -> None:
+    enrolled = studio(rng, 5)
+    stored = fit(names(5), enrolled, CURVE).to_bytes()
+    assert b'"mean": null' in stored
+    older = stored.replace(b', "mean": null', b" " * len(b', "mean": null'))
+    found = OpenSetClassifier.from_bytes(older)
+    assert found.curve == CURVE
+    np.testing.assert_array_equal(found.log_odds(enrolled), fit(names(5), enrolled, CURVE).log_odds(enrolled))
 
 
 def test_a_person_is_as_near_as_the_nearest_picture(rng: np.random.Generator) -> None:

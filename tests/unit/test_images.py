@@ -191,9 +191,9 @@ def icon_around(png: bytes) -> bytes:
 def test_a_bomb_is_refused_at_once_and_without_memory(wrap: type[bytes]) -> None:
     data = wrap(png_bomb(20_000))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
+    start = time.process_time()
     assert rejection(data, ImageLimits(max_bytes=10_000_000)) is RejectionReason.TOO_MANY_PIXELS
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5, "whatever else the machine does"
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
 
 

@@ -7,11 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from prosopon.configs.settings import DetectionSettings
 from prosopon.models.faces.attributes.declaration import FaceInPicture, ModelCard
 from prosopon.models.faces.attributes.landmarks import FIVE_LANDMARKS, IBUG_LANDMARKS, POSE, ROLE
 from prosopon.models.faces.attributes.table import ATTRIBUTES
-from prosopon.models.faces.centerface import CenterFace
 from prosopon.models.faces.detections import Detections, Float32, RGBImage
 from prosopon.models.faces.landmarks import MESH_OF_IBUG, five_points, ibug
 from prosopon.models.faces.mesh import FaceMesh
@@ -19,15 +17,11 @@ from prosopon.models.load import load_landmarks
 from prosopon.models.pictures.crops import cut
 from prosopon.models.roles import LandmarkPredictor
 from prosopon.models.runtime.session import Compute
+from tests.faces import detector, found_in, read
 from tests.paths import DATA, require
 from tests.weights import model_settings, weights
 
 NOSE_TIP = 30
-
-
-@pytest.fixture(scope="module")
-def detector() -> CenterFace:
-    return CenterFace(weights("centerface").path, Compute(), DetectionSettings())
 
 
 def named(name: str) -> LandmarkPredictor:
@@ -58,22 +52,17 @@ def interocular(landmarks: Float32) -> Float32:
     return np.linalg.norm(landmarks[..., 0, :] - landmarks[..., 1, :], axis=-1)
 
 
-def read(path) -> RGBImage:
-    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-
-
-def test_portraits_agree_with_the_detectors_five_points(detector, predictor) -> None:
+def test_portraits_agree_with_the_detectors_five_points(predictor) -> None:
     distances = []
     for path in sorted(require(DATA / "london").glob("*.jpg"))[::5]:
-        image = read(path)
-        faces = detector.detect([image], 0.5)[0]
+        image, faces = read(path), found_in(path)
         apart = np.linalg.norm(five_points(predict(predictor, image, faces)) - faces.landmarks, axis=-1)
         distances.append(apart[0].mean() / interocular(faces.landmarks)[0])
     assert np.mean(distances) < 0.08
     assert np.max(distances) < 0.15
 
 
-def test_annotated_noses_are_met(detector, predictor) -> None:
+def test_annotated_noses_are_met(predictor) -> None:
     folder = require(DATA / "compreface_samples")
     noses = defaultdict(list)
     with (folder / "noses.csv").open() as file:
@@ -82,8 +71,7 @@ def test_annotated_noses_are_met(detector, predictor) -> None:
                 noses[name].append((float(x), float(y)))
     distances = []
     for name, points in noses.items():
-        image = read(folder / name)
-        faces = detector.detect([image], 0.5)[0]
+        image, faces = read(folder / name), found_in(folder / name)
         tips = predict(predictor, image, faces)[:, NOSE_TIP]
         for point in points:
             apart = np.linalg.norm(tips - np.array(point), axis=1)
@@ -95,13 +83,13 @@ def test_annotated_noses_are_met(detector, predictor) -> None:
 
 
 @pytest.mark.parametrize("degrees", [-60, 35])
-def test_a_turned_picture_turns_the_landmarks(detector, predictor, degrees: float) -> None:
+def test_a_turned_picture_turns_the_landmarks(predictor, degrees: float) -> None:
     image = read(require(DATA / "london") / "007_neutral.jpg")
     height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 0.8)
     turned = cv2.warpAffine(image, matrix, (width, height))
-    upright = predict(predictor, image, detector.detect([image], 0.5)[0])[0]
-    found = predict(predictor, turned, detector.detect([turned], 0.3)[0].largest_first())[0]
+    upright = predict(predictor, image, detector().detect([image], 0.5)[0])[0]
+    found = predict(predictor, turned, detector().detect([turned], 0.3)[0].largest_first())[0]
     expected = upright @ matrix[:, :2].T + matrix[:, 2]
     size = interocular(five_points(expected))
     assert np.linalg.norm(found - expected, axis=1).mean() / size < 0.08
@@ -112,11 +100,10 @@ def test_an_empty_batch_has_no_landmarks(predictor) -> None:
     assert predictor.predict(np.zeros((0, size, size, 3), np.uint8)).shape[:2] == (0, predictor.count)
 
 
-def test_the_mesh_has_ibugs_points_where_dlib_has_them(detector, mesh) -> None:
+def test_the_mesh_has_ibugs_points_where_dlib_has_them(mesh) -> None:
     dlib68, apart = named("dlib-landmarks68"), []
     for path in sorted(require(DATA / "london").glob("*.jpg"))[::5]:
-        image = read(path)
-        faces = detector.detect([image], 0.5)[0].take(np.arange(1))
+        image, faces = read(path), found_in(path).take(np.arange(1))
         ours, theirs = predict(mesh, image, faces)[0], predict(dlib68, image, faces)[0]
         apart.append(np.linalg.norm(ours - theirs, axis=1) / interocular(five_points(theirs)))
     each = np.mean(apart, axis=0)
@@ -150,12 +137,12 @@ def test_other_points_have_no_ibug_landmarks_among_them(shape: tuple[int, int]) 
         ibug(np.zeros(shape, np.float32))
 
 
-def test_a_mirrored_picture_mirrors_the_mesh(detector, mesh) -> None:
+def test_a_mirrored_picture_mirrors_the_mesh(mesh) -> None:
     folder = require(DATA / "london")
     for name in ("007_neutral.jpg", "017_smiling.jpg", "113_neutral.jpg"):
         image = read(folder / name)
         mirrored = np.ascontiguousarray(image[:, ::-1])
-        here, there = (predict(mesh, p, detector.detect([p], 0.5)[0])[0] for p in (image, mirrored))
+        here, there = (predict(mesh, p, detector().detect([p], 0.5)[0])[0] for p in (image, mirrored))
         # iBUG's points seen in a mirror, and the two corners of the mouth among them.
         pairs = [*zip(range(9), range(16, 7, -1), strict=True), (30, 30), (36, 45), (39, 42), (48, 54)]
         size = interocular(five_points(here))
@@ -177,12 +164,12 @@ def shifted(five: Float32, shift: tuple[float, float], scale: float, degrees: fl
     [((0, 0), 0.75, 0), ((0, 0), 1.25, 0), ((0, 0), 1, 20), ((0.3, 0.3), 1.2, -15)],
 )
 def test_a_crop_in_the_wrong_place_is_looked_at_again(
-    detector, mesh, shift: tuple[float, float], scale: float, degrees: float
+    mesh, shift: tuple[float, float], scale: float, degrees: float
 ) -> None:
     apart, without = [], []
     for name in ("007_neutral.jpg", "017_smiling.jpg", "113_neutral.jpg"):
         image = read(require(DATA / "london") / name)
-        faces = detector.detect([image], 0.5)[0]
+        faces = detector().detect([image], 0.5)[0]
         expected = predict(mesh, image, faces)[0]
         five = shifted(faces.landmarks[0], shift, scale, degrees)
         crop = cut(image, faces.boxes[0], five, mesh.crop)
@@ -198,9 +185,9 @@ def test_a_crop_in_the_wrong_place_is_looked_at_again(
     assert np.mean(apart) < 0.7 * np.mean(without)
 
 
-def test_a_batch_gives_what_each_gives_alone(detector, mesh, group_picture) -> None:
+def test_a_batch_gives_what_each_gives_alone(mesh, group_picture) -> None:
     image = read(group_picture)
-    faces = detector.detect([image], 0.5)[0]
+    faces = detector().detect([image], 0.5)[0]
     assert len(faces) >= 6
     chips = np.stack(
         [
@@ -212,17 +199,17 @@ def test_a_batch_gives_what_each_gives_alone(detector, mesh, group_picture) -> N
     np.testing.assert_allclose(mesh.predict(chips), alone, atol=1e-2)
 
 
-def test_the_mesh_knows_a_face_from_noise(detector, mesh) -> None:
+def test_the_mesh_knows_a_face_from_noise(mesh) -> None:
     image = read(require(DATA / "london") / "007_neutral.jpg")
-    faces = detector.detect([image], 0.5)[0]
+    faces = detector().detect([image], 0.5)[0]
     face = cut(image, faces.boxes[0], faces.landmarks[0], mesh.crop).pixels
     noise = np.random.default_rng(0).integers(0, 256, face.shape, np.uint8)
     assert mesh.find(np.stack([face, noise]))[1] == pytest.approx([1, 0], abs=0.01)
 
 
-def test_depth_is_larger_behind(detector, mesh) -> None:
+def test_depth_is_larger_behind(mesh) -> None:
     image = read(require(DATA / "london") / "007_neutral.jpg")
-    faces = detector.detect([image], 0.5)[0]
+    faces = detector().detect([image], 0.5)[0]
     crop = cut(image, faces.boxes[0], faces.landmarks[0], mesh.crop)
     points = crop.to_picture(mesh.predict(crop.pixels[None])[0])
     depth = points[:, 2] / interocular(five_points(ibug(points)))
@@ -231,9 +218,9 @@ def test_depth_is_larger_behind(detector, mesh) -> None:
     assert -0.9 < nose - eyes < -0.3 and 0.5 < ears - eyes < 1.5
 
 
-def test_what_is_asked_about_a_face_is_read_off_any_model_that_tells_it(detector, predictor) -> None:
+def test_what_is_asked_about_a_face_is_read_off_any_model_that_tells_it(predictor) -> None:
     image = read(require(DATA / "london") / "007_neutral.jpg")
-    faces = detector.detect([image], 0.5)[0]
+    faces = detector().detect([image], 0.5)[0]
     model = ROLE.serve(predictor)
     crop = cut(image, faces.boxes[0], faces.landmarks[0], predictor.crop)
     place = FaceInPicture(faces.boxes[0], faces.landmarks[0], *image.shape[1::-1], (crop.matrix,))

@@ -85,8 +85,21 @@ def test_models_import_without_ray_torch_or_fastapi() -> None:
     assert done.stdout.strip() == "set()"
 
 
-def test_the_application_is_built_without_torch() -> None:
-    """The ingress imports all of it, and torch would be a second and a half of each start."""
-    code = "import sys, pipelines.app; print('torch' in sys.modules)"
+def test_the_application_is_built_without_what_takes_long_to_import() -> None:
+    """The ingress imports all of it: torch would be a second and a half of each start, scipy.signal half a second. Ray
+    Serve's pandas would be a third of one in each of a dozen processes, and can be had afterwards."""
+    code = (
+        "import sys; import prosopon.deployments.serving.preload; import prosopon.pipelines.app;"
+        "print({'torch', 'pandas', 'scipy.signal'} & set(sys.modules)); import pandas; print(pandas.__name__)"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert done.stdout.splitlines() == ["set()", "pandas"]
+
+
+def test_who_calls_a_deployment_does_not_load_what_the_others_answer_with() -> None:
+    code = (
+        "import sys; import prosopon.deployments.courier;"
+        "print({'cv2', 'scipy', 'av', 'faiss', 'onnxruntime'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -130,6 +130,37 @@ def test_the_ordinary_picture_is_looked_at_once() -> None:
     assert (counting.asked, len(faces)) == (1, 1)
 
 
+class Scripted:
+    """A detector that answers what it is told, in turn."""
+
+    name, fingerprint = "scripted", "scripted-0-1"
+
+    def __init__(self, *answers: Detections) -> None:
+        self._answers = list(answers)
+
+    def detect(
+        self, images: list[RGBImage], score_threshold: float, det_size: int | None = None
+    ) -> list[Detections]:
+        return [self._answers.pop(0)]
+
+
+def one_face(landmarks: Float32, scale: float, shift: float) -> Detections:
+    """A face of 200 px, as it lies in a copy of the picture."""
+    box = np.array([[20, 20, 220, 220]], np.float32)
+    return Detections(box * scale + shift, np.ones(1, np.float32), (landmarks * scale + shift)[np.newaxis])
+
+
+def test_landmarks_of_two_looks_that_agree_are_averaged() -> None:
+    picture = np.zeros((240, 240, 3), np.uint8)
+    first = np.array([[80, 90], [160, 90], [120, 130], [90, 170], [150, 170]], np.float32)
+    for moved, expected in ((6, first + 3), (30, first + 30)):
+        # The copy of 160 px has a border of 80.
+        second = one_face(first + moved, 160 / 240, 80)
+        [found] = LookingAgain(Scripted(one_face(first, 1, 0), second), 640, 0.3).detect([picture], 0.5)
+        assert len(found) == 1
+        np.testing.assert_allclose(found.landmarks[0], expected, atol=0.01)
+
+
 @pytest.mark.parametrize("side", [100, 1280, 1281, 3000, 8000])
 def test_tiles_cover_a_side_and_share_strips(side: int) -> None:
     starts = _starts(side)

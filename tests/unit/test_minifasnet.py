@@ -7,13 +7,12 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from prosopon.configs.settings import DetectionSettings
 from prosopon.models.convert.minifasnet_network import ARCHITECTURES, MiniFASNet, load_network
-from prosopon.models.faces.centerface import CenterFace
 from prosopon.models.faces.detections import RGBImage
 from prosopon.models.faces.minifasnet import MiniFASNetEnsemble, export, live_probability, network_input
 from prosopon.models.pictures.crops import CropSpec, crop_matrix, cut
 from prosopon.models.runtime.session import Compute, create_session, run
+from tests.faces import detector
 from tests.paths import DATA, require
 from tests.weights import weights
 
@@ -31,8 +30,7 @@ def frame(name: str) -> RGBImage:
 
 
 def chips_of(picture: RGBImage, specs: tuple[CropSpec, ...]) -> list[np.ndarray]:
-    detector = CenterFace(weights("centerface").path, Compute(), DetectionSettings())
-    face = detector.detect([picture], 0.5)[0]
+    face = detector().detect([picture], 0.5)[0]
     return [cut(picture, face.boxes[0], face.landmarks[0], spec).pixels[None] for spec in specs]
 
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from prosopon.configs.settings import DetectionSettings, PlanName
-from prosopon.models.faces.centerface import CenterFace
+from prosopon.configs.settings import PlanName
 from prosopon.models.generation.mobile_stylegan import (
     MobileStyleGan,
     MobileStyleGanMapper,
@@ -20,6 +19,7 @@ from prosopon.models.generation.mobile_stylegan_shape import STYLES
 from prosopon.models.runtime.openvino_network import computes_bfloat16, core
 from prosopon.models.runtime.plans import DEFAULT
 from prosopon.models.runtime.session import Compute
+from tests.faces import detector
 from tests.weights import weights
 
 GOLDEN = np.load(Path(__file__).with_name("openvino_golden.npz"))
@@ -107,10 +107,9 @@ def test_a_batch_gives_what_single_pictures_give(mapper, generator) -> None:
 
 
 def test_pictures_are_faces(mapper, generator) -> None:
-    detector = CenterFace(weights("centerface").path, Compute(), DetectionSettings())
     for picture in generator.generate(faces(mapper, 4, 3)):
         assert picture.shape == (1024, 1024, 3) and picture.dtype == np.uint8
-        found = detector.detect([cv2.resize(picture, (512, 512), interpolation=cv2.INTER_AREA)], 0.5)[0]
+        found = detector().detect([cv2.resize(picture, (512, 512), interpolation=cv2.INTER_AREA)], 0.5)[0]
         assert len(found) >= 1
         left, top, right, bottom = found.largest_first().boxes[0]
         assert left < 256 < right and top < 300 < bottom

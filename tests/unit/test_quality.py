@@ -11,6 +11,7 @@ from prosopon.configs.settings import DetectionSettings
 from prosopon.models.evaluation.degradations import blurred, shrunk
 from prosopon.models.evaluation.embedded import Change
 from prosopon.models.faces.attributes.quality import WEIGHTS, QualityNet
+from prosopon.models.faces.detections import Detections, RGBImage
 from prosopon.models.load import load_detector
 from prosopon.models.pictures.crops import cut
 from prosopon.models.roles import FaceDetector
@@ -30,12 +31,18 @@ def detector() -> FaceDetector:
     return load_detector(model_settings(), DetectionSettings(), Compute())
 
 
+@cache
+def portraits() -> tuple[tuple[RGBImage, Detections], ...]:
+    """Twelve from a studio, with where their faces are."""
+    paths = islice(sorted(require(DATA / "london").glob("*_neutral.jpg")), 12)
+    pictures = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
+    return tuple((picture, detector().detect([picture], 0.5)[0]) for picture in pictures)
+
+
 def qualities(change: Change | None = None) -> np.ndarray:
-    """Of twelve studio portraits, each changed where its face was found before."""
+    """Of the portraits, each changed where its face was found before."""
     chips = []
-    for path in islice(sorted(require(DATA / "london").glob("*_neutral.jpg")), 12):
-        picture = np.asarray(Image.open(path).convert("RGB"))
-        face = detector().detect([picture], 0.5)[0]
+    for picture, face in portraits():
         seen = change(picture, face) if change else picture
         chips.append(cut(seen, face.boxes[0], face.landmarks[0], network().crop).pixels)
     return network().estimate(np.stack(chips))

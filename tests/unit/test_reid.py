@@ -2,19 +2,16 @@
 
 import csv
 
-import cv2
 import numpy as np
 import pytest
 
-from prosopon.configs.settings import DetectionSettings
-from prosopon.models.faces.centerface import CenterFace
 from prosopon.models.faces.face_embedding import FaceEmbedding
 from prosopon.models.faces.mobilefacenet import MobileFaceNet
 from prosopon.models.faces.retail_reidentification import RetailReidentification, Shared
 from prosopon.models.matching.vectors import normalize
-from prosopon.models.pictures.crops import cut
 from prosopon.models.roles import FaceEmbedder
 from prosopon.models.runtime.session import Compute
+from tests.faces import chip_of
 from tests.paths import DATA, require, smiling
 from tests.weights import weights
 
@@ -32,18 +29,11 @@ def embedder(request: pytest.FixtureRequest) -> FaceEmbedder:
     return made
 
 
-def chip_of(detector: CenterFace, path, crop) -> np.ndarray:
-    image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-    faces = detector.detect([image], 0.5)[0].largest_first()
-    return cut(image, faces.boxes[0], faces.landmarks[0], crop).pixels
-
-
 def test_a_smile_does_not_change_who_it_is(embedder: FaceEmbedder) -> None:
     folder = require(DATA / "london")
-    detector = CenterFace(weights("centerface").path, Compute(), DetectionSettings())
     people = sorted(folder.glob("*_neutral.jpg"))[:30]
-    neutral = np.stack([chip_of(detector, path, embedder.crop) for path in people])
-    smiles = np.stack([chip_of(detector, smiling(path), embedder.crop) for path in people])
+    neutral = np.stack([chip_of(path, embedder.crop) for path in people])
+    smiles = np.stack([chip_of(smiling(path), embedder.crop) for path in people])
     gallery, probes = (embedder.embed(chips) for chips in (neutral, smiles))
     gallery /= np.linalg.norm(gallery, axis=1, keepdims=True)
     probes /= np.linalg.norm(probes, axis=1, keepdims=True)
@@ -76,10 +66,9 @@ def test_two_women_of_one_race_are_not_nearer_than_strangers_at_large() -> None:
     folder = require(DATA / "fairface")
     with (folder / "labels.csv").open() as stream:
         rows = [row for row in csv.DictReader(stream) if row["race"] == "East Asian"]
-    detector = CenterFace(weights("centerface").path, Compute(), DetectionSettings())
     network = RetailReidentification(*weights("face-reidentification-retail-0095").paths, Compute())
     women = [folder / row["file"] for row in rows if row["gender"] == "Female"][:40]
-    chips = np.stack([chip_of(detector, path, network.crop) for path in women])
+    chips = np.stack([chip_of(path, network.crop) for path in women])
     apart = ~np.eye(len(women), dtype=bool)
     alone, served = normalize(network.raw(chips)), network.embed(chips)
     np.testing.assert_allclose(np.linalg.norm(served, axis=1), 1, atol=1e-5)

@@ -2,7 +2,9 @@
 
 import asyncio
 import inspect
+import runpy
 from typing import Any, get_type_hints
+from unittest.mock import patch
 
 import pytest
 
@@ -32,6 +34,11 @@ DEPLOYED: list[tuple[type, Any]] = [
 ]
 
 
+with patch("typing.TYPE_CHECKING", True):
+    NAMES = runpy.run_path(services.__file__)
+    """What the protocols' types are, which `services` itself imports for the type checker alone."""
+
+
 def alternatives(hint: Any) -> set[Any]:
     """Of a union its parts, without what a caller gets as an exception."""
     return (
@@ -50,7 +57,7 @@ def test_a_deployment_answers_what_its_protocol_says(service: type, deployment: 
     for name in named:
         promised, kept = getattr(service, name), getattr(deployment.func_or_class, name)
         assert list(inspect.signature(kept).parameters) == list(inspect.signature(promised).parameters), name
-        promise, answer = get_type_hints(promised), get_type_hints(kept)
+        promise, answer = get_type_hints(promised, NAMES), get_type_hints(kept)
         assert alternatives(answer.pop("return")) == alternatives(promise.pop("return")), name
         assert answer == promise, name
 

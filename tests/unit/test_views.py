@@ -296,7 +296,7 @@ def test_threads_share_a_search_of_several_blocks(coded: list[int], monkeypatch:
 def test_searching_codes_starts_no_threads(coded: list[int]) -> None:
     rng, view = np.random.default_rng(0), GalleryView(DIM)
     view.add(np.arange(3_000), np.arange(3_000), unit(rng, 3_000))
-    before = len(list(Path("/proc/self/task").iterdir()))
+    before = set(Path("/proc/self/task").iterdir())
     faiss.omp_set_num_threads(8)
     view.nearest_faces(unit(rng, 64), 5)
-    assert len(list(Path("/proc/self/task").iterdir())) == before
+    assert set(Path("/proc/self/task").iterdir()) <= before, "those of earlier tests may end meanwhile"
