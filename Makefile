@@ -16,7 +16,7 @@ endef
 # Where the environment says that nothing compiled is kept, each of a server's dozen processes would compile all anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: serve test bench soak lint format install clean
+.PHONY: serve test bench soak lint style types format install clean
 
 # The virtual environment is complete once the stamp is newer than what it was made from.
 $(VENV)/.serve: pyproject.toml
@@ -64,9 +64,13 @@ soak: $(VENV)/.test
 	$(BIN)/prosopon models pull
 	$(BIN)/python -m tests.soak --share $(SHARE)
 
-lint: $(VENV)/.test
+lint: style types
+
+style: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+types: $(VENV)/.test
 	$(BIN)/mypy
 
 format: $(VENV)/.test

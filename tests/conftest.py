@@ -71,6 +71,7 @@ def server(models_mirror: None) -> Iterator[Server]:
     """
     args = {
         "fetch": {"allow": ["127.0.0.1"], "seconds": 5},
+        "webhooks": {"first_pause_seconds": 1},
         # Conformance does not depend on how close an inversion comes.
         "generation": {"inversion_steps": 12},
         # Nor on how a face is made.

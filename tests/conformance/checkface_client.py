@@ -1,6 +1,9 @@
 """What tests of CheckFace look for in its answers."""
 
+import asyncio
 import time
+from collections.abc import Coroutine, Iterable
+from typing import Any
 
 import httpx
 
@@ -22,3 +25,20 @@ def settled(api: httpx.Client, seconds: float = 15) -> bool:
             return True
         time.sleep(0.2)
     return False
+
+
+async def refusals(asking: Iterable[Coroutine[Any, Any, httpx.Response]], least: int) -> list[httpx.Response]:
+    """The first so many answers, all of them 503; whoever still waits then hangs up."""
+    tasks = [asyncio.create_task(one) for one in asking]
+    refused: list[httpx.Response] = []
+    try:
+        for answered in asyncio.as_completed(tasks, timeout=60):
+            refused.append(await answered)
+            assert refused[-1].status_code == 503, "it takes far longer to be served"
+            if len(refused) == least:
+                break
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return refused

@@ -284,19 +284,24 @@ def test_killed_again_and_again_it_ends_as_if_nothing_had_been(
 
 
 def kill_ingestion(folder_of_all: Path, pictures: Sequence[Path], faces: int, kills: int) -> str:
-    """What was seen. Raises AssertionError where killed runs and an undisturbed one leave different faces."""
+    """What was seen. Raises AssertionError where killed runs and an undisturbed one leave different faces.
+
+    The first half of the kills hits runs without a cluster, as those of few pictures are; the others runs on one.
+    """
     folder, dice = folder_of_all / "pictures", random.Random(0)
     folder.mkdir()
     for picture in pictures:
         shutil.copy(picture, folder)
-    batches = {"ingestion": {"batch": 2}}
+    cluster = {"ingestion": {"batch": 2, "alone": 0}}
+    alone = {"ingestion": {"batch": 2, "alone": len(pictures)}}
     whole = folder_of_all / "undisturbed"
     began = time.monotonic()
-    assert ingest(whole, folder, "--config", str(with_settings(whole, batches))).status == 0
+    assert ingest(whole, folder, "--config", str(with_settings(whole, cluster))).status == 0
     usual = time.monotonic() - began
-    home = folder_of_all / "killed"
-    config, counts = with_settings(home, batches), []
+    home, counts = folder_of_all / "killed", list[int]()
     for kill in range(kills):
+        on_cluster = kill >= kills // 2
+        config = with_settings(home, cluster if on_cluster else alone)
         process = subprocess.Popen(
             command(home, folder, "--config", str(config)),
             stdout=subprocess.DEVNULL,
@@ -305,7 +310,7 @@ def kill_ingestion(folder_of_all: Path, pictures: Sequence[Path], faces: int, ki
             env=environment(home),
             start_new_session=True,
         )
-        if kill % 2:
+        if kill % 2 and on_cluster:
             time.sleep(dice.uniform(0, usual))
         else:  # while it writes
             deadline = time.monotonic() + 120

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -26,15 +27,23 @@ def renewals(outcomes: list[bool | Exception]) -> tuple[list[int], Callable[[], 
 def test_it_is_renewed_three_times_in_a_lease_until_the_work_ends() -> None:
     made, renew = renewals([True])
 
-    async def work() -> int:
-        async with renewed(renew, 0.3):
-            await asyncio.sleep(0.65)
-        ended = len(made)
-        await asyncio.sleep(0.3)
-        return ended
+    async def work() -> tuple[float, int]:
+        began, enough = time.monotonic(), asyncio.Event()
 
-    ended = asyncio.run(work())
-    assert 3 <= ended <= 6 and len(made) == ended
+        async def counted() -> bool:
+            if len(made) == 5:
+                enough.set()
+            return await renew()
+
+        async with renewed(counted, 0.3):
+            await enough.wait()
+        took, ended = time.monotonic() - began, len(made)
+        await asyncio.sleep(0.3)
+        return took, ended
+
+    took, ended = asyncio.run(asyncio.wait_for(work(), 60))
+    assert took > 0.55, "six times in two leases, and no more often"
+    assert len(made) == ended
 
 
 def test_a_renewal_that_fails_is_logged_and_the_next_may_succeed(caplog: pytest.LogCaptureFixture) -> None:

@@ -203,7 +203,7 @@ def test_what_never_ends_is_given_up_in_time(handler: Callable[..., Awaitable[No
     started = time.monotonic()
     with pytest.raises(Unreachable, match=r"within 0\.5 s"):
         asyncio.run(fetch(handler, seconds=0.5))
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30, "silence lasts a minute"
 
 
 def test_a_resolver_that_hangs_is_given_up_in_time() -> None:
