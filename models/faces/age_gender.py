@@ -20,9 +20,9 @@ SUMMARY = "Prosopon's own network for age and gender"
 BANDS = ((0, 2), (3, 9), (10, 19), (20, 29), (30, 39), (40, 49), (50, 59), (60, 69), (70, 80))
 """FairFace's bands of age: first and last year. The last, "more than 70", has no end; `YEARS` ends at 80."""
 
-# Where CenterFace finds eyes, nose and mouth corners in FairFace's aligned chips, shrunk to 96 pixels: the median, made
-# symmetric, so that a mirrored chip is one too.
-CROP = CropSpec(96, ((30.78, 43.58), (64.22, 43.58), (47.5, 62.33), (33.96, 77.48), (61.04, 77.48)))
+# Where CenterFace finds eyes, nose and mouth corners in FairFace's aligned chips, shrunk to 112 pixels: the median,
+# made symmetric, so that a mirrored chip is one too.
+CROP = CropSpec(112, ((35.99, 50.93), (75.01, 50.93), (55.5, 72.8), (39.7, 90.48), (71.3, 90.48)))
 
 _BAND_OF_YEAR = np.array([[low <= year <= high for year in range(len(YEARS))] for low, high in BANDS])
 _YEARS_OF_BANDS = (_BAND_OF_YEAR / _BAND_OF_YEAR.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -34,10 +34,10 @@ def years_of(bands: Float32) -> Float32:
 
 
 class AgeGenderNetwork:
-    """ONNX: ``(N, 3, 96, 96)`` float32 RGB, 0..255, to ``(N, 11)`` probabilities: female, male; `BANDS`."""
+    """ONNX: ``(N, 3, 112, 112)`` float32 RGB, 0..255, to ``(N, 11)`` probabilities: female, male; `BANDS`."""
 
     crop = CROP
-    preprocessing = 1
+    preprocessing = 2
 
     def __init__(self, path: Path, compute: Compute) -> None:
         self.name = "prosopon-age-gender"
@@ -45,7 +45,7 @@ class AgeGenderNetwork:
         self._session = create_session(path, compute)
 
     def outputs(self, chips: Chips) -> Float32:
-        """chips ``(N, 96, 96, 3)`` uint8 RGB, cut as `crop` says, to ``(N, 11)`` float32 probabilities."""
+        """chips ``(N, 112, 112, 3)`` uint8 RGB, cut as `crop` says, to ``(N, 11)`` float32 probabilities."""
         if not len(chips):
             return np.empty((0, 2 + len(BANDS)), np.float32)
         return run(self._session, np.ascontiguousarray(chips.transpose(0, 3, 1, 2), np.float32))[0]

@@ -111,8 +111,8 @@ def transfer(
     # The shading of dark skin is stronger against its mean than that of fair skin.
     contrast = np.clip(1 - 0.5 * brighter, 0.5, 1.0).astype(np.float32)
     gloss = _gloss(source, given, source_skin, target, wanted, target_skin)
-    pale = balance(target, source, face.opened, float(np.exp(brighter.mean())))
-    return Tone(given, wanted, contrast, np.zeros_like(wanted), pale, face.pale, gloss)
+    balance = _balance(target, source, face.opened, float(np.exp(brighter.mean())))
+    return Tone(given, wanted, contrast, np.zeros_like(wanted), balance, face.pale, gloss)
 
 
 def _gloss(
@@ -165,13 +165,13 @@ def _shading(far: Float32, near: Float32, skin: Float32) -> float:
     return float(np.sqrt((log**2 * skin).sum() / max(float(skin.sum()), 1e-3)))
 
 
-def balance(target: Float32, source: Float32, part: Float32, brighter: float) -> Float32:
-    """``(3,)``: what makes the brightest of the source's eyes, or teeth, as bright as that of the target's.
+def _balance(target: Float32, source: Float32, eyes: Float32, brighter: float) -> Float32:
+    """``(3,)``: what makes the brightest of the source's eyes as bright as that of the target's.
 
-    part: ``(H, W)``, above 0.5 where these are; brighter: how many times as bright the target's skin is. Eyes that are
-    much darker than it says are narrow, shaded or behind dark glasses: teeth are not.
+    brighter: how many times as bright the target's skin is. Eyes that are much darker than it says are narrow, shaded
+    or behind dark glasses: teeth are not.
     """
-    chosen = part > 0.5
+    chosen = eyes > 0.5
     if chosen.sum() < 12:
         return np.ones(3, np.float32)
     there, here = (np.percentile(picture[chosen], 80, axis=0) + _DARK for picture in (target, source))

@@ -15,7 +15,7 @@ _RIDGE, _NEAR = 0.07, 0.05
 """Half the width of the widest line, and how far one may be from where it was seen, in distances between the eyes."""
 _LIDS, _PAINTED = 0.14, 0.5
 """How far lids and their paint reach around an eye, and how much of what is seen there is believed."""
-_MASS, _FADES = 0.05, 0.06
+_MASS, _FADES = 0.05, 0.03
 """Half the width from which hair is more than strands, and how far into a forehead it ends."""
 _HALVES = (
     (*range(9), *range(17, 22), 27, 30, 51, 57, *range(68, 73)),

@@ -101,6 +101,14 @@ class RetailTrunk(nn.Module):
         return torch.cat([self.pool(maps).flatten(1), maps.mean((2, 3))], dim=1)
 
 
+def resized(kernel: Tensor, cells: int) -> Tensor:
+    """A kernel ``(N, 1, K, K)`` that pools a whole map, for maps of another size: ``(N, 1, cells, cells)``."""
+    side = kernel.shape[-1]
+    if side == cells:
+        return kernel
+    return F.interpolate(kernel, (cells, cells), mode="bilinear", antialias=True) * (side / cells) ** 2
+
+
 @torch.no_grad()
 def start(network: RetailTrunk, graph: onnx.ModelProto) -> None:
     """Fill the trunk from face-reidentification-retail-0095 as ONNX, as `models.convert.openvino_ir` writes it.
@@ -118,10 +126,8 @@ def start(network: RetailTrunk, graph: onnx.ModelProto) -> None:
     # The last convolution is the embedding's, which is left out.
     for convolution, node in zip(convolutions, nodes[:-1], strict=True):
         kernel = torch.from_numpy(tensors[node.input[1]].copy())
-        if convolution is network.pool and kernel.shape != convolution.weight.shape:
-            cells = convolution.weight.shape[-1]
-            ratio = (kernel.shape[-1] / cells) ** 2
-            kernel = F.interpolate(kernel, (cells, cells), mode="bilinear", antialias=True) * ratio
+        if convolution is network.pool:
+            kernel = resized(kernel, convolution.weight.shape[-1])
         convolution.weight.copy_(kernel)
         assert convolution.bias is not None
         convolution.bias.copy_(torch.from_numpy(biases[node.output[0]].reshape(-1).copy()))

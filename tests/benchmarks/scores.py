@@ -9,8 +9,7 @@ pictures of one person differ is learnt from every fifth of the chips and worse 
 on all pairs of `data/fairface` (its validation part), and on the other people of `data/london`, also on worse copies of
 their smiling picture.
 
-FairFace says nothing of who is who, and some people are in it twice. A pair of whom both other embedders are certain is
-therefore counted apart.
+Of who is in `data/fairface` twice, as far as it is known (`prosopon.models.evaluation.sets`), one picture is taken.
 """
 
 import argparse
@@ -27,10 +26,10 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from prosopon.models.evaluation.sets import fairface as fairface_set
 from prosopon.models.faces.detections import Detections, Float32, RGBImage
 from prosopon.models.matching.scores import (
     BANDS,
-    CERTAIN,
     PARTS,
     SPACES,
     FaceSpace,
@@ -137,7 +136,8 @@ def main() -> None:
     models = {name: embedder(name) for name in arguments.embedders}
     if arguments.write:
         write(find, models)
-    fairface = list(portraits(sorted((DATA / "fairface").glob("*.jpg")), find))
+    one_each = {portrait.person: portrait.path for portrait in fairface_set(DATA).portraits}
+    fairface = list(portraits(sorted(one_each.values()), find))
     neutral, smiling = (list(portraits(london(look, 1), find)) for look in ("neutral", "smiling"))
     worse = degraded(smiling, find)
     place = {path.name[:3]: number for number, (path, _, _) in enumerate(neutral)}
@@ -148,27 +148,19 @@ def main() -> None:
     def vectors(name: str, found: Found) -> Float32:
         return spaces[name].project(embed(found, models[name]))
 
-    impostors_of, near, enrolled = {}, {}, {}
-    for name in models:
-        enrolled[name] = vectors(name, neutral)
-        impostors_of[name] = pair_distances(spaces[name], vectors(name, fairface))
-        near[name] = spaces[name].curve.score(impostors_of[name]) >= CERTAIN
     shown = Table(title="Share of pairs at or above a score")
     for column in ("embedder", "pairs", "number", *(str(least) for least, _ in BANDS)):
         shown.add_column(column)
     for name in models:
-        others: list[NDArray[np.bool_]] = [near[other] for other in models if other != name]
-        twice = np.logical_and.reduce(others)
-        impostors = impostors_of[name]
-        matrix = spaces[name].all_distances(enrolled[name], vectors(name, smiling))
+        enrolled = vectors(name, neutral)
+        matrix = spaces[name].all_distances(enrolled, vectors(name, smiling))
         rows = {
-            "two people, FairFace": impostors,
-            f"... without {twice.sum()} certain to the others": impostors[~twice],
+            "two people, FairFace": pair_distances(spaces[name], vectors(name, fairface)),
             "two people, London": matrix[~np.eye(len(matrix), dtype=bool)],
             "one person, London": np.diag(matrix),
         }
         for kind, found in worse.items():
-            own = enrolled[name][[place[path.name[:3]] for path, _, _ in found]]
+            own = enrolled[[place[path.name[:3]] for path, _, _ in found]]
             rows[f"... {kind}"] = np.diag(spaces[name].all_distances(vectors(name, found), own))
         for title, between in rows.items():
             shown.add_row(name, title, str(len(between)), *shares(spaces[name].curve, between))

@@ -14,8 +14,8 @@ from prosopon.models.faces.age_gender import BANDS, CROP
 from prosopon.models.pictures.crops import cut
 from prosopon.models.runtime.session import Compute, create_session, run
 from prosopon.models.training.age_gender import augment, network, train
-from prosopon.models.training.age_gender.finish import calibrate, mean_of
-from prosopon.models.training.age_gender.network import AgeGenderNet, Calibrated
+from prosopon.models.training.age_gender.finish import calibrate
+from prosopon.models.training.age_gender.network import AgeGenderNet, Calibrated, mean_of
 from prosopon.models.training.retail_trunk import start
 from tests.weights import weights
 
@@ -25,7 +25,7 @@ def picture(side: int = 128) -> np.ndarray:
     return cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC)
 
 
-LANDMARKS = np.asarray(CROP.template, np.float32) * 1.2 + (6, 3)
+LANDMARKS = np.asarray(CROP.template, np.float32) * 1.03 + (6, 3)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_a_mirrored_chip_is_the_mirror_image() -> None:
 def test_varied_chips_keep_shape_and_differ() -> None:
     rng = np.random.default_rng(1)
     several = [augment.varied(rng, picture(), LANDMARKS, i % 2 == 1) for i in range(40)]
-    assert all(chip.shape == (96, 96, 3) and chip.dtype == np.uint8 for chip in several)
+    assert all(chip.shape == (CROP.size, CROP.size, 3) and chip.dtype == np.uint8 for chip in several)
     assert len({chip.tobytes() for chip in several}) == 40
 
 
@@ -76,7 +76,7 @@ def test_it_starts_as_the_trunk_of_the_network_that_it_is_made_of(
 def test_a_checkpoint_holds_all_that_start_sets(started: AgeGenderNet) -> None:
     again = AgeGenderNet().eval()
     again.load_state_dict(started.state_dict())
-    chips = torch.from_numpy(picture(96).transpose(2, 0, 1)[None].astype(np.float32))
+    chips = torch.from_numpy(picture(CROP.size).transpose(2, 0, 1)[None].astype(np.float32))
     with torch.inference_mode():
         maps = started.lower(chips)
         assert torch.equal(again.lower(chips), maps) and torch.equal(
@@ -90,12 +90,44 @@ def test_half_precision_answers_as_the_network_and_is_small(started: AgeGenderNe
     calibrated = Calibrated(started, (1.5, 0.8), torch.linspace(-0.5, 0.5, 2 + len(BANDS))).eval()
     data = network.to_onnx(calibrated)
     assert len(data) < 2_500_000
-    chips = np.stack([picture(96), picture(96)[::-1]]).transpose(0, 3, 1, 2).astype(np.float32)
+    chips = np.stack([picture(CROP.size), picture(CROP.size)[::-1]]).transpose(0, 3, 1, 2).astype(np.float32)
     found = run(create_session(data, Compute()), chips)[0]
     with torch.inference_mode():
         np.testing.assert_allclose(found, calibrated(torch.from_numpy(chips)).numpy(), atol=5e-3)
     np.testing.assert_allclose(found[:, :2].sum(axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(found[:, 2:].sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_run_at_another_size_of_chips_can_be_gone_on_with(started: AgeGenderNet, tmp_path: Path) -> None:
+    """A map that is the same everywhere is pooled to the same, whatever its size."""
+    stored = {f"module.{name}": value for name, value in started.state_dict().items()}
+    stored["module.pool.weight"] = torch.rand(512, 1, 6, 6)
+    torch.save({"average": {"n_averaged": torch.tensor(3), **stored}}, tmp_path / "run.pt")
+    found = train.averaged(tmp_path / "run.pt")
+    even = torch.ones(1, 512, CROP.size // 16, CROP.size // 16)
+    pooled = found.pool(even)[0, :, 0, 0] - found.pool.bias
+    torch.testing.assert_close(pooled, stored["module.pool.weight"].sum(dim=(1, 2, 3)), rtol=0.05, atol=0.5)
+
+
+def test_batches_are_of_chips_that_are_not_held_out_and_differ_every_time(
+    started: AgeGenderNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "HELD_OUT", 3)
+    monkeypatch.setattr(train, "BATCH", 2)
+    np.save(tmp_path / "chips.npy", np.stack([picture()] * 5))
+    np.savez(tmp_path / "labels.npz", landmarks=np.stack([LANDMARKS] * 5))
+    stream = train.Stream(tmp_path, started, np.random.default_rng(0))
+    batches = iter(stream)
+    (first, rows), (second, others) = next(batches), next(batches)
+    assert sorted(rows.tolist()) == sorted(others.tolist()) == [3, 4]
+    assert not torch.equal(first, second)
+    held_out = torch.cat(list(stream.held_out()))
+    served = torch.from_numpy(augment.plain(picture(), LANDMARKS).transpose(2, 0, 1)[None].astype(np.float32))
+    with torch.inference_mode():
+        expected = started.lower(served)[0]
+    assert len(held_out) == 3
+    for maps in held_out:
+        torch.testing.assert_close(maps, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_the_mean_of_runs_lies_between_them(started: AgeGenderNet) -> None:

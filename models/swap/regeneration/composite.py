@@ -51,11 +51,8 @@ def put_back(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Floa
 
     plain = (1 - features.features) * (alpha > 0.02)
     gain = _gain(small, drawn, target_skin * plain, drawn_skin * plain, unit)
-    for group in (*geometry.EYES, geometry.MOUTH):
-        part = skin.inside(points, (group,), region.small)
-        own = light.balance(small, drawn, part * (1 - stays), float(gray(gain).mean()))
-        # Whites and teeth have the colour of the light, not of the skin.
-        gain = np.asarray(gain + part[..., None] * (own - gain), np.float32)
+    # Whites and teeth have the colour of the light, not of the skin.
+    gain = np.asarray(gain + features.pale[..., None] * (gray(gain)[..., None] - gain), np.float32)
 
     def lit(picture: Float32, gains: Float32) -> Float32:
         return np.asarray((np.maximum(picture, 0) + _DARK) * gains - _DARK, np.float32)

@@ -9,7 +9,6 @@ The gender's and the age's logits are each divided by a temperature and shifted,
 likelihood of the held-out labels is least (Guo et al. 2017, vector scaling with one temperature).
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from prosopon.models.runtime.session import Compute, create_session, run
 from prosopon.models.training.age_gender.augment import plain
-from prosopon.models.training.age_gender.network import AgeGenderNet, Calibrated, to_onnx
+from prosopon.models.training.age_gender.network import Calibrated, mean_of, to_onnx
 from prosopon.models.training.age_gender.prepare import HELD_OUT
 from prosopon.models.training.age_gender.train import averaged
 
@@ -43,16 +42,6 @@ def calibrate(logits: Tensor, truth: Tensor) -> tuple[float, Tensor]:
 
     optimizer.step(closure)  # type: ignore[arg-type]
     return float(1 / inverse.detach()), (shifts - shifts.mean()).detach()
-
-
-def mean_of(networks: Sequence[AgeGenderNet]) -> AgeGenderNet:
-    """A network whose weights are the means of those of several, which start alike."""
-    found = AgeGenderNet()
-    found.load_state_dict(networks[0].state_dict())
-    for name, value in found.state_dict().items():
-        if isinstance(value, Tensor):
-            value.copy_(torch.stack([network.state_dict()[name] for network in networks]).mean(dim=0))
-    return found.eval()
 
 
 def main(

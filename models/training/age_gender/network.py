@@ -1,5 +1,7 @@
 """The network that tells age and gender: the trunk of face-reidentification-retail-0095, and a linear layer."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -8,14 +10,14 @@ from prosopon.models.convert.onnx_export import export, halved
 from prosopon.models.faces.age_gender import BANDS, CROP
 from prosopon.models.training.retail_trunk import WIDTH, RetailTrunk
 
-KEPT = 10
-"""Stages of the trunk that stay as they are: the maps behind them are computed once."""
+KEPT = 6
+"""Stages of the trunk that stay as they are: nothing is stored for going back through them."""
 FEATURES = 2 * WIDTH
 CLASSES = 2 + len(BANDS)
 
 
 class AgeGenderNet(RetailTrunk):
-    """``(N, 3, 96, 96)`` float32 RGB, 0..255, to logits ``(N, 11)``: female, male; `BANDS`."""
+    """``(N, 3, 112, 112)`` float32 RGB, 0..255, to logits ``(N, 11)``: female, male; `BANDS`."""
 
     mean: Tensor
     deviation: Tensor
@@ -29,7 +31,7 @@ class AgeGenderNet(RetailTrunk):
         self.register_buffer("deviation", torch.ones(FEATURES))
 
     def lower(self, chips: Tensor) -> Tensor:
-        """Chips to the maps behind the stages that are kept, ``(N, 128, 12, 12)``."""
+        """Chips to the maps behind the stages that are kept, ``(N, 64, 28, 28)``."""
         return self.maps(chips, last=KEPT)
 
     def features(self, maps: Tensor) -> Tensor:
@@ -50,6 +52,27 @@ class AgeGenderNet(RetailTrunk):
             found = torch.cat([self.features(part) for part in maps.split(100)])
         self.mean.copy_(found.mean(dim=0))
         self.deviation.copy_(found.std(dim=0) + 1e-2)
+
+
+def mean_of(networks: Sequence[AgeGenderNet]) -> AgeGenderNet:
+    """A network whose weights are the means of those of several, which start alike."""
+    found = AgeGenderNet()
+    found.load_state_dict(networks[0].state_dict())
+    for name, value in found.state_dict().items():
+        if isinstance(value, Tensor):
+            value.copy_(torch.stack([network.state_dict()[name] for network in networks]).mean(dim=0))
+    return found.eval()
+
+
+class Lower(nn.Module):
+    """The stages that are kept, as a network."""
+
+    def __init__(self, network: AgeGenderNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, chips: Tensor) -> Tensor:
+        return self.network.lower(chips)
 
 
 class Calibrated(nn.Module):

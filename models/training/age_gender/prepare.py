@@ -1,14 +1,12 @@
-"""What training reads, computed once: labels, what two teachers' probes answer, and the maps of the trunk's lower half.
+"""What training reads, computed once: labels, and what two teachers' probes answer.
 
     python -m prosopon.models.training.embedding.teachers ... --out /tmp/embedding
     python -m prosopon.models.training.age_gender.prepare --teachers /tmp/embedding --labels fairface_chips.csv \\
-        --retail face-reidentification-retail-0095.onnx --out /tmp/ages
+        --out /tmp/ages
 
 `embedding.teachers` has looked at every chip with MobileFaceNet and with face-reidentification-retail-0095.
 Probes, perceptrons with one hidden layer on the features of both, learn age and gender from three quarters of the
-chips at a time and answer for the quarter that they have not seen: `soft.npy`. `maps-V.npy` holds, in half precision,
-the maps of the stages that training leaves as they are, for as many variants of every chip as are asked for, every
-other one mirrored; what is held out is not varied. An interrupted run goes on. Chips that the teachers have not seen
+chips at a time and answer for the quarter that they have not seen: `soft.npy`. Chips that the teachers have not seen
 yet have no soft answer.
 """
 
@@ -16,21 +14,15 @@ import csv
 from pathlib import Path
 from typing import Annotated
 
-import cv2
 import numpy as np
-import onnx
 import torch
 import torch.nn.functional as F
 import typer
 from torch import Tensor, nn
 
-from prosopon.models.convert.onnx_export import export
 from prosopon.models.faces.age_gender import BANDS
 from prosopon.models.faces.detections import Float32
-from prosopon.models.runtime.session import Compute, create_session, run
-from prosopon.models.training.age_gender.augment import SIZE, plain, varied
-from prosopon.models.training.age_gender.network import CLASSES, AgeGenderNet
-from prosopon.models.training.retail_trunk import start
+from prosopon.models.training.age_gender.network import CLASSES
 
 HELD_OUT = 3000
 """The first rows: never trained on."""
@@ -94,50 +86,12 @@ def teachers_features(folder: Path, rows: np.ndarray) -> Tensor:
     return torch.from_numpy(standard).half()
 
 
-def write_maps(network: AgeGenderNet, out: Path, variant: int) -> None:
-    """`maps-V.npy`, 32 rows at a time; `maps-V.txt` tells how many are there."""
-    chips, labels = np.load(out / "chips.npy", mmap_mode="r"), np.load(out / "labels.npz")
-    landmarks = labels["landmarks"]
-    session = create_session(
-        export(Lower(network), torch.zeros(2, 3, SIZE, SIZE), "chips", "maps"), Compute()
-    )
-    path, done = out / f"maps-{variant}.npy", out / f"maps-{variant}.txt"
-    shape = (len(chips), 128, SIZE // 8, SIZE // 8)
-    fresh = not path.exists()
-    maps = np.lib.format.open_memmap(path, "w+" if fresh else "r+", *((np.float16, shape) if fresh else ()))
-    for first in range(int(done.read_text()) if done.exists() else 0, len(chips), 32):
-        batch = []
-        for row in range(first, min(first + 32, len(chips))):
-            rng, mirrored = np.random.default_rng([variant, row]), variant % 2 == 1
-            if row < HELD_OUT:
-                batch.append(plain(chips[row], landmarks[row], mirrored))
-            else:
-                batch.append(varied(rng, chips[row], landmarks[row], mirrored))
-        pictures = np.ascontiguousarray(np.stack(batch).transpose(0, 3, 1, 2), np.float32)
-        maps[first : first + len(batch)] = run(session, pictures)[0]
-        done.write_text(str(first + len(batch)))
-
-
-class Lower(nn.Module):
-    """The stages that are kept, as a network."""
-
-    def __init__(self, network: AgeGenderNet) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, chips: Tensor) -> Tensor:
-        return self.network.lower(chips)
-
-
 def main(
     teachers: Annotated[Path, typer.Option(help="Folder that models.training.embedding.teachers wrote")],
     labels: Annotated[Path, typer.Option(help="Age, gender and race of FairFace's chips, CSV")],
-    retail: Annotated[Path, typer.Option(help="face-reidentification-retail-0095 as ONNX")],
     out: Annotated[Path, typer.Option(help="Folder for the arrays")],
-    variants: Annotated[int, typer.Option(help="Of every chip")] = 3,
 ) -> None:
     torch.set_num_threads(1)
-    cv2.setNumThreads(1)
     torch.manual_seed(0)
     out.mkdir(parents=True, exist_ok=True)
     files = (teachers / "files.txt").read_text().split("\n")
@@ -165,10 +119,6 @@ def main(
         f"probes, held out: gender {(soft[held_out, :2].argmax(axis=1) == male[held_out]).mean():.4f}, "
         f"band {(soft[held_out, 2:].argmax(axis=1) == band[held_out]).mean():.4f}"
     )
-    network = AgeGenderNet().eval()
-    start(network, onnx.load(retail))
-    for variant in range(variants):
-        write_maps(network, out, variant)
 
 
 if __name__ == "__main__":

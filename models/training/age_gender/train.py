@@ -1,4 +1,4 @@
-"""Training the upper half of the network on what `prepare` wrote, for as long as it is given.
+"""Training the upper stages of the network on what `prepare` wrote, for as long as it is given.
 
     python -m prosopon.models.training.age_gender.train --data /tmp/ages --run /tmp/ages/run.pt --minutes 35 \\
         --retail face-reidentification-retail-0095.onnx
@@ -6,9 +6,9 @@
 The targets are mixed of the labels, softened towards neighbouring bands, and of the probes' answers. The loss of ages
 also compares cumulative distributions (Hou et al. 2017, squared earth mover's distance), since bands have an order. A
 group of race and sex weighs as the probes err in it, so that none is given up for another; children and rare bands
-weigh more, too. Maps get holes and are mixed in pairs (Zhang et al. 2018, mixup). The rate falls to nearly nothing with
-the time; an interrupted run goes on with what it has left. `--after` starts where an earlier run ended, for which a
-smaller `--rate` is enough.
+weigh more, too. Maps are mixed in pairs (Zhang et al. 2018, mixup). The rate falls to nearly nothing with the time; an
+interrupted run goes on with what it has left. `--after` starts where earlier runs ended, for which a smaller `--rate`
+is enough.
 """
 
 import math
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import cv2
 import numpy as np
 import onnx
 import torch
@@ -26,16 +27,19 @@ import typer
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from prosopon.models.convert.onnx_export import export
 from prosopon.models.faces.age_gender import BANDS
-from prosopon.models.training.age_gender.network import KEPT, AgeGenderNet
+from prosopon.models.faces.detections import RGBImage
+from prosopon.models.runtime.session import Compute, create_session
+from prosopon.models.runtime.session import run as infer
+from prosopon.models.training.age_gender.augment import SIZE, plain, varied
+from prosopon.models.training.age_gender.network import KEPT, AgeGenderNet, Lower, mean_of
 from prosopon.models.training.age_gender.prepare import HELD_OUT
-from prosopon.models.training.retail_trunk import start
+from prosopon.models.training.retail_trunk import resized, start
 
 BATCH = 64
-RUN = 16
-"""Rows that are read together: they lie together in the file."""
 WARM_UP = 60
-RATE, HEAD_RATE = 2.5e-4, 8.0
+RATE, HEAD_RATE = 2.5e-4, 4.0
 """Of the trunk; of the head, how many times that."""
 GENDER_OF_BANDS = torch.tensor([2.0, 1.4, 1, 1, 1, 1, 1, 1.1, 1.5])
 """Weights of the loss of gender: where faces tell it least."""
@@ -111,52 +115,59 @@ def loss(logits: Tensor, targets: Targets) -> Tensor:
     return (1.3 * gender * targets.weights[:, 0] + (age + 0.5 * apart) * targets.weights[:, 1]).mean()
 
 
-def as_batch(maps: np.ndarray) -> Tensor:
-    return torch.from_numpy(maps).float().to(memory_format=torch.channels_last)
+class Stream:
+    """Batches of what the kept stages make of chips. Every time a chip is varied anew."""
+
+    def __init__(self, data: Path, network: AgeGenderNet, rng: np.random.Generator) -> None:
+        self._chips, self._rng = np.load(data / "chips.npy", mmap_mode="r"), rng
+        self._landmarks = np.load(data / "labels.npz")["landmarks"]
+        kept = export(Lower(network).eval(), torch.zeros(2, 3, SIZE, SIZE), "chips", "maps")
+        self._lower = create_session(kept, Compute())
+
+    def held_out(self) -> Iterator[Tensor]:
+        """Maps of the first `HELD_OUT` chips, as serving cuts them."""
+        for first in range(0, HELD_OUT, BATCH):
+            rows = range(first, min(first + BATCH, HELD_OUT))
+            yield self._maps([plain(self._chips[row], self._landmarks[row]) for row in rows])
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Maps of the others with the numbers of their rows, without end."""
+        while True:
+            order = HELD_OUT + self._rng.permutation(len(self._chips) - HELD_OUT)
+            for rows in order[: len(order) // BATCH * BATCH].reshape(-1, BATCH):
+                mirrored = self._rng.random(BATCH) < 0.5
+                chips = [
+                    varied(self._rng, self._chips[row], self._landmarks[row], bool(flip))
+                    for row, flip in zip(rows, mirrored, strict=True)
+                ]
+                yield self._maps(chips), torch.from_numpy(rows)
+
+    def _maps(self, chips: list[RGBImage]) -> Tensor:
+        pictures = np.ascontiguousarray(np.stack(chips).transpose(0, 3, 1, 2), np.float32)
+        return torch.from_numpy(infer(self._lower, pictures)[0]).to(memory_format=torch.channels_last)
 
 
-def batches(data: Path, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """Maps of all variants with the numbers of their rows, without end."""
-    variants = [np.load(path, mmap_mode="r") for path in sorted(data.glob("maps-*.npy"))]
-    jobs = [(maps, first) for maps in variants for first in range(HELD_OUT, len(maps) - RUN + 1, RUN)]
-    while True:
-        order = rng.permutation(len(jobs))
-        for few in order[: len(order) // 32 * 32].reshape(-1, 32):
-            rows = np.concatenate([np.arange(jobs[i][1], jobs[i][1] + RUN) for i in few])
-            maps = np.concatenate([jobs[i][0][jobs[i][1] : jobs[i][1] + RUN] for i in few])
-            for part in rng.permutation(len(rows)).reshape(-1, BATCH):
-                yield as_batch(maps[part]), torch.from_numpy(rows[part])
+def averaged(path: Path) -> AgeGenderNet:
+    """The network that a run ended with: the moving average of its weights.
 
-
-def with_holes(maps: Tensor, rng: np.random.Generator) -> Tensor:
-    """In half of the batches, half of the maps lose a square of 4x4 cells."""
-    if rng.random() < 0.5:
-        return maps
-    kept = torch.ones(len(maps), 1, *maps.shape[2:])
-    for row in range(len(maps)):
-        if rng.random() < 0.5:
-            y, x = rng.integers(-1, maps.shape[-1] - 1, 2)
-            kept[row, :, max(y, 0) : y + 4, max(x, 0) : x + 4] = 0
-    return maps * kept
-
-
-def averaged(run: Path) -> AgeGenderNet:
-    """The network that a run ended with: the moving average of its weights."""
+    That of a run at another size of chips is fitted to this one.
+    """
+    stored = torch.load(path)["average"]
+    weights = {name.removeprefix("module."): value for name, value in stored.items() if name != "n_averaged"}
+    weights["pool.weight"] = resized(weights["pool.weight"], SIZE // 16)
     network = AgeGenderNet()
-    average = AveragedModel(network)
-    average.load_state_dict(torch.load(run)["average"])
-    network.load_state_dict(average.module.state_dict())
+    network.load_state_dict(weights)
     return network.eval()
 
 
 @torch.inference_mode()
-def judged(average: AveragedModel, data: Path) -> str:
+def judged(average: AveragedModel, data: Path, stream: Stream) -> str:
     """How it answers for what is held out."""
     network = average.module
     assert isinstance(network, AgeGenderNet)
-    labels, maps = np.load(data / "labels.npz"), np.load(data / "maps-0.npy", mmap_mode="r")
+    labels = np.load(data / "labels.npz")
     network.eval()
-    logits = torch.cat([network.upper(as_batch(maps[i : i + 100])) for i in range(0, HELD_OUT, 100)])
+    logits = torch.cat([network.upper(maps) for maps in stream.held_out()])
     male, band, group = (labels[name][:HELD_OUT] for name in ("male", "band", "group"))
     right = logits[:, :2].argmax(dim=1).numpy() == male
     worst = min(right[group == number].mean() for number in np.unique(group))
@@ -173,10 +184,14 @@ def main(
     retail: Annotated[Path, typer.Option(help="face-reidentification-retail-0095 as ONNX")],
     run: Annotated[Path, typer.Option(help="The checkpoint, read where it is there")],
     minutes: Annotated[float, typer.Option(help="Of wall time, all runs with this checkpoint together")] = 35,
-    after: Annotated[Path | None, typer.Option(help="The checkpoint of an earlier run to start from")] = None,
+    after: Annotated[
+        list[Path] | None,
+        typer.Option(help="Checkpoints of earlier runs, from the mean of whose weights to start"),
+    ] = None,
     rate: Annotated[float, typer.Option(help="The highest of the trunk")] = RATE,
 ) -> None:
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     network = AgeGenderNet()
@@ -186,16 +201,17 @@ def main(
     trained = [*network.trunk[KEPT:].parameters(), *network.pool.parameters()]
     for parameter in trained:
         parameter.requires_grad_(True)
-    first = np.load(data / "maps-0.npy", mmap_mode="r")[HELD_OUT : HELD_OUT + 1000]
-    network.standardise(as_batch(first))
-    if after is not None:
-        network.load_state_dict(averaged(after).state_dict())
+    stream = Stream(data, network, rng)
+    batches = iter(stream)
+    network.standardise(torch.cat([next(batches)[0] for _ in range(16)]))
+    if after:
+        network.load_state_dict(mean_of([averaged(checkpoint) for checkpoint in after]).state_dict())
     groups = [
         {"params": trained, "lr": rate},
         {"params": list(network.head.parameters()), "lr": HEAD_RATE * rate, "weight_decay": 0.1},
     ]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.02, betas=(0.9, 0.99))
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.997))
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.998))
     step, spent = 0, 0.0
     if run.exists():
         stored = torch.load(run)
@@ -203,7 +219,7 @@ def main(
         average.load_state_dict(stored["average"])
         optimizer.load_state_dict(stored["optimizer"])
         step, spent = stored["step"], stored["spent"]
-    targets, stream, losses = Targets.of(data), batches(data, rng), list[float]()
+    targets, losses = Targets.of(data), list[float]()
     began = time.monotonic() - spent
 
     def keep() -> None:
@@ -219,9 +235,9 @@ def main(
 
     while (part := (time.monotonic() - began) / (60 * minutes)) < 1:
         network.train()
-        maps, rows = next(stream)
-        maps, wanted = with_holes(maps, rng), targets.at(rows)
-        if rng.random() < 0.5:
+        maps, rows = next(batches)
+        wanted = targets.at(rows)
+        if rng.random() < 0.4:
             share, other = float(rng.beta(0.3, 0.3)), torch.randperm(len(maps))
             maps, wanted = share * maps + (1 - share) * maps[other], wanted.mixed(share, other)
         found = loss(network.upper(maps, dropout=0.3), wanted)
@@ -239,9 +255,9 @@ def main(
             print(f"step {step}, {part * minutes:.1f} min: loss {np.mean(losses):.4f}", flush=True)
             losses.clear()
         if step % 300 == 0:
-            print(judged(average, data), flush=True)
+            print(judged(average, data, stream), flush=True)
             keep()
-    print(judged(average, data), flush=True)
+    print(judged(average, data, stream), flush=True)
     keep()
 
 
