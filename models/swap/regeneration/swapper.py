@@ -48,11 +48,10 @@ _BETTER = 0.03
 """By how much it must like another picture more than the one that keeps to what the made face and the source's agree
 in, which looks most like a photograph."""
 _LED = 0.25
-"""By how much more it likes a face as it was made, where it led the search, than others do: twelve faces finished in all
-ways, and chosen without this, were by another judge 0.41 like the source, with it 0.48."""
+"""By how much more it likes a face as it was made, where it led the search, than others do: twelve faces finished in
+all ways, and chosen without this, were by another judge 0.41 like the source, with it 0.48."""
 _HELD_OUT = FaceEmbedding.name
-"""It leads the search where nothing else does: it is then too kind to what was made, by less once the source's own face
-lies over that."""
+"""It leads the search where nothing else is here."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
