@@ -10,19 +10,15 @@ import numpy as np
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.inversion.ffhq_alignment import mapped
 from prosopon.models.swap import geometry
-from prosopon.models.swap.filters import blur, disc
+from prosopon.models.swap.filters import blur
 from prosopon.models.swap.types import FaceGeometry, Replacement, SourceFace
 from prosopon.models.swap.warp import WarpSwapper
 
 _WIDE, _NEAR, _FINE = 0.4, 0.08, 0.05
 """In distances between the eyes: what is coarser than the first is light and stays the made face's; how far around a
 pixel, and from which fineness on, the two faces are compared."""
-_APART, _APART_IN_FEATURES = 25.0, 70.0
-"""Levels of 255 by which they differ where little of the source is taken: its glasses, hair, shadows. Eyes, nose and
-mouth are who somebody is: of these more is taken."""
-_FEATURES = ((*geometry.EYES[0], *geometry.EYES[1], *range(27, 36)), geometry.LIPS)
-_AROUND = 0.08
-"""How far these reach beyond their points, in distances between the eyes, and over which distance they end."""
+_APART = 25.0
+"""Levels of 255 by which they differ where little of the source is taken: its glasses, hair, shadows."""
 
 
 def moved(face: FaceGeometry, matrix: Float32) -> FaceGeometry:
@@ -44,9 +40,6 @@ def with_likeness(made: RGBImage, face: FaceGeometry, source: SourceFace) -> tup
     base = made.astype(np.float32)
     difference = over.astype(np.float32) - base
     apart = np.abs(blur(difference, _FINE * unit)).mean(axis=2).astype(np.float32)
-    features = cv2.dilate(geometry.hulls(face.dense, _FEATURES, made.shape[:2]), disc(_AROUND * unit))
-    share = blur(features.astype(np.float32) / np.float32(255), _AROUND * unit)
-    most = _APART + share * (_APART_IN_FEATURES - _APART)
-    agreed = np.exp(-((blur(apart, _NEAR * unit) / most) ** 2))[..., None]
+    agreed = np.exp(-((blur(apart, _NEAR * unit) / _APART) ** 2))[..., None]
     detail = difference - blur(difference, _WIDE * unit)
     return cv2.convertScaleAbs(np.maximum(base + detail * agreed, 0)), over
