@@ -5,8 +5,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prosopon.models.faces.detections import Float32
-from prosopon.models.swap import geometry, mask
+from prosopon.models.swap import geometry
 from prosopon.models.swap.filters import blur, disc, gray, spread
+from prosopon.models.swap.mask import BEARD
 
 Bits = NDArray[np.bool_]
 
@@ -37,24 +38,24 @@ _SLANTED = 0.5
 def forehead(points: Float32, size: tuple[int, int]) -> tuple[Bits, Bits]:
     """``(H, W)`` each: from the brows to the hairline, and the brows with what is around them. points: ``(82, 2)``."""
     unit = geometry.interocular(points)
+    arc = (*geometry.FOREHEAD_ARC, *geometry.BROWS[0], *geometry.BROWS[1])
     brows = cv2.dilate(geometry.hulls(points, geometry.BROWS, size), disc(_BROW * unit))
-    return mask.forehead(points, size), brows > 0
+    return geometry.hulls(points, (arc,), size) > 0, brows > 0
 
 
-def hair(
-    chip: Float32, found: Bits, inside: Bits, points: Float32, above: Bits, brows: Bits
-) -> tuple[Bits, Bits]:
+def hair(chip: Float32, found: Bits, inside: Bits, points: Float32) -> tuple[Bits, Bits]:
     """``(H, W)`` each: where hair, or something else of its size, hangs into the forehead or a cheek, with its edge and
     its shade; and its strands beyond these.
 
     chip: ``(H, W, 3)`` float32 RGB 0..255; found: ``(H, W)``, what a segmenter sees before the face; inside: the face;
-    points: ``(82, 2)`` vertices of it; above, brows: as `forehead` says. What lies over eyes, nose and mouth is not
-    looked at, nor where beards grow.
+    points: ``(82, 2)`` vertices of it. What lies over eyes, nose and mouth is not looked at, nor where beards
+    grow.
     """
     unit, size = geometry.interocular(points), found.shape
+    above, brows = forehead(points, size)
     features = cv2.dilate(geometry.hulls(points, (range(17, 68),), size), disc(_INNER * unit)) > 0
     outer = (above | (inside & ~features)) & ~brows
-    bare = outer & ~(geometry.hulls(points, (mask.BEARD,), size) > 0)
+    bare = outer & ~(geometry.hulls(points, (BEARD,), size) > 0)
     # A face's outline is not known to a hair's breadth.
     deep = above | ~_grown(~inside, _RIM * unit)
     mass = np.where(inside, _opened(found, _MASS * unit) & bare & deep, above)

@@ -6,7 +6,7 @@ from prosopon.models.faces.detections import Float32
 from prosopon.models.swap import geometry
 from prosopon.models.swap.filters import smoothstep
 
-_LARGEST_SHIFT = 0.06
+_LARGEST_SHIFT = 0.18
 """In distances between the eyes."""
 _TURNED, _FRONTAL = 50.0, 25.0
 """Degrees of yaw between which proportions stop being comparable."""

@@ -112,7 +112,7 @@ def paste(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Float32
     front = mask.with_lines(segmenter().find(frame, target.dense).on(region), small, points)
     target_skin = skin.likelihood(small, points, features.features) * (1 - front)
     drawn_skin = skin.likelihood(drawn, points, features.features)
-    alpha = soft * (1 - mask.stays(front, np.zeros_like(front), small, points))
+    alpha = soft * (1 - mask.stays(front, np.zeros_like(front), small, unit))
     bare = 1 - features.features
     offset = light.seam(small, drawn, target_skin * drawn_skin * bare, alpha, unit)
 

@@ -17,8 +17,6 @@ _FAR, _NEAR = 0.4, 0.10
 _MOST = 40.0
 """Difference of colours at a seam, of 255, beyond which it is not one of light."""
 _LEAST_GLOSS = 0.7
-_SMEARS = 0.7
-"""Which part of its shading much darker skin loses."""
 _WHITE = 265.0
 """Where highlights end, a little above white: they fade into it instead of being cut."""
 
@@ -90,11 +88,9 @@ def transfer(
     # Where the source is modelled by a harder light than the target, its shading is softened.
     ours, theirs = _shading(given, given_near, source_skin), _shading(wanted, wanted_near, target_skin)
     softened = float(np.clip((theirs + 0.02) / (ours + 0.02), 0.2, 1.0))
-    # The tints of its shades and highlights go where they come from much darker skin, and most of these themselves:
-    # what is shine and shade there is a smear here.
+    # The tints of its shades and highlights go where they come from much darker skin.
     fairer = float(np.log((wanted.mean() + _DARK) / (given.mean() + _DARK)))
     coloured = 1 - float(smoothstep(0.2, 0.6, fairer))
-    softened *= 1 - _SMEARS * float(smoothstep(0.2, 0.7, fairer))
     light = ((gray(given) + _DARK) / (gray(given_near) + _DARK))[..., None]
     tint = (given + _DARK) / (given_near + _DARK) / light
     harder = light ** np.float32(softened) * tint ** np.float32(coloured)

@@ -2,7 +2,6 @@
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from prosopon.models.faces.detections import Float32
 from prosopon.models.swap import geometry
@@ -13,10 +12,6 @@ _OPEN_MOUTH = 0.05
 """Distance between the inner lips, in distances between the eyes, from which a mouth shows its inside."""
 _RIDGE, _NEAR = 0.07, 0.05
 """Half the width of the widest line, and how far one may be from where it was seen, in distances between the eyes."""
-_LIDS, _PAINTED = 0.14, 0.5
-"""How far lids and their paint reach around an eye, and how much of what is seen there is believed."""
-_MASS, _FADES = 0.05, 0.03
-"""Half the width from which hair is more than strands, and how far into a forehead it ends."""
 _HALVES = (
     (*range(9), *range(17, 22), 27, 30, 51, 57, *range(68, 73)),
     (*range(8, 17), *range(22, 27), 27, 30, 51, 57, *range(72, 77)),
@@ -80,51 +75,35 @@ def face_mask(points: Float32, place: Float32, inside: Float32) -> Float32:
     return rim * smoothstep(-1.26, -0.85, place[..., 1])
 
 
-def forehead(points: Float32, size: tuple[int, ...]) -> NDArray[np.bool_]:
-    """``(H, W)``: from the brows to the hairline. points: ``(82, 2)``."""
-    arc = (*geometry.FOREHEAD_ARC, *geometry.BROWS[0], *geometry.BROWS[1])
-    return np.asarray(geometry.hulls(points, (arc,), (size[0], size[1])) > 0)
-
-
-def with_lines(front: Float32, picture: Float32, points: Float32, headgear: bool = False) -> Float32:
+def with_lines(front: Float32, picture: Float32, points: Float32) -> Float32:
     """What lies before a face, its lines as sharp and as whole as the picture shows them.
 
     front: ``(H, W)`` 0..1, coarse: it tells where a frame or a strand is; picture: ``(H, W, 3)`` float32 RGB 0..255,
     whose narrow dark and bright ridges there tell its shape; points: ``(82, 2)`` vertices of the face in them. Where
     beards and brows grow, every line is theirs; on the far side of a face that is turned away, the network is not
-    believed; around eyes without frames, where there are shadow and lashes, half as much. headgear: whether it is
-    believed on all of the forehead: rather some skin is taken for a cap than half a cap for skin.
+    believed.
     """
     light, unit, shape = gray(picture), geometry.interocular(points), front.shape[:2]
     frames = framed(front, points)
-    above = forehead(points, shape) & headgear
     for half, share in zip(_HALVES, geometry.visible_share(points).tolist(), strict=True):
         far = cv2.dilate(geometry.hulls(points, (half,), shape), disc(0.3 * unit))
         doubt = (1 - smoothstep(0.4, 0.65, share)) / np.float32(255)
-        front = np.asarray(front * (1 - doubt * far * (frames == 0) * ~above), np.float32)
-    lids = cv2.dilate(geometry.hulls(points, geometry.EYES, shape), disc(_LIDS * unit)) > 0
-    front_there = np.where(lids & (frames == 0), _PAINTED * front, front * np.maximum(frames, 1))
+        front = np.asarray(front * (1 - doubt * far * (frames == 0)), np.float32)
     hairy = np.asarray(geometry.hulls(points, (BEARD, *geometry.BROWS), shape), np.float32)
     size = disc(_RIDGE * unit)
     dark = np.asarray(cv2.morphologyEx(light, cv2.MORPH_BLACKHAT, size), np.float32)
     bright = np.asarray(cv2.morphologyEx(light, cv2.MORPH_TOPHAT, size), np.float32)
-    near = np.asarray(cv2.dilate(front_there, disc(_NEAR * unit)), np.float32)
+    near = np.asarray(cv2.dilate(front * np.maximum(frames, 1), disc(_NEAR * unit)), np.float32)
     lines = smoothstep(10, 30, np.maximum(dark, bright)) * smoothstep(0.2, 0.45, near)
     return np.asarray(np.maximum(front, lines * (1 - blur(hairy / np.float32(255), 0.04 * unit))), np.float32)
 
 
-def stays(front: Float32, left: Float32, guide: Float32, points: Float32) -> Float32:
+def stays(front: Float32, left: Float32, guide: Float32, unit: float) -> Float32:
     """``(H, W)`` float32: 1 where the target's own pixel stays: something lies over its face, or over the source's.
-    Below its hair the target's skin ends softly, as the hair does.
 
     front: of the target, with its lines; left: what the source's face does not show, `uncover.Uncovered.left`; guide:
-    ``(H, W, 3)`` float32 RGB 0..255, whose edges are those of what lies before it; points: ``(82, 2)`` vertices in it.
+    ``(H, W, 3)`` float32 RGB 0..255, whose edges are those of what lies before it.
     """
-    unit = geometry.interocular(points)
     sharp = guided(gray(guide) / np.float32(255), front, max(1, round(0.04 * unit)), 1e-3)
     hidden = np.asarray(cv2.dilate(left, disc(0.04 * unit)), np.float32)
-    over = np.maximum(smoothstep(0.2, 0.7, sharp), smoothstep(0.25, 0.75, blur(hidden, 0.03 * unit)))
-    mass = cv2.morphologyEx((over > 0.5).astype(np.uint8), cv2.MORPH_OPEN, disc(_MASS * unit))
-    away = np.minimum(cv2.distanceTransform(1 - mass, cv2.DIST_L2, 5), unit) / np.float32(max(unit, 1e-6))
-    high = blur(forehead(points, over.shape).astype(np.float32), 0.05 * unit)
-    return np.asarray(np.maximum(over, high * smoothstep(_FADES, 0.0, away)), np.float32)
+    return np.maximum(smoothstep(0.2, 0.7, sharp), smoothstep(0.25, 0.75, blur(hidden, 0.03 * unit)))

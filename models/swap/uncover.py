@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.swap import geometry
 from prosopon.models.swap.filters import blur, disc, gray, smoothstep, spread
-from prosopon.models.swap.fringe import Bits, forehead, hair
+from prosopon.models.swap.fringe import forehead, hair
 from prosopon.models.swap.mask import with_lines
 from prosopon.models.swap.occlusion import CROP, Front, segmenter
 from prosopon.models.swap.types import SourceFace
@@ -43,8 +43,8 @@ _FRONTAL = 0.6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Uncovered:
-    """picture: ``(H, W, 3)`` uint8 RGB, the face filled in where something lay before it; left: of the same shape, or
-    None where nothing was covered: in its first channel, 0 to 255, what could not be filled.
+    """picture: ``(H, W, 3)`` uint8 RGB, the face filled in where something lay before it; left: of the same shape, 0 to
+    255, or None where nothing was covered: what could not be filled, what was covered at all, and nothing.
     """
 
     picture: RGBImage
@@ -78,9 +78,8 @@ def uncovered(picture: RGBImage, dense: Float32, front: Front) -> Uncovered:
     wide = np.asarray(cv2.resize(front.chip, size, interpolation=cv2.INTER_CUBIC), np.float32)
     flags = cv2.INTER_AREA if zoom * factor < 1 else cv2.INTER_LINEAR
     chip = np.asarray(cv2.warpAffine(picture, matrix, size, flags=flags), np.float32)
-    wide = with_lines(wide, chip, points, headgear=True)
-    above, brows = forehead(points, size)
-    fringe, strands = hair(chip, wide > 0.4, inside > 0.5, points, above, brows)
+    wide = with_lines(wide, chip, points)
+    fringe, strands = hair(chip, wide > 0.4, inside > 0.5, points)
     solid = cv2.dilate((wide > 0.4).astype(np.float32), disc(_WITHIN * unit))
     solid = np.where(fringe | strands, np.float32(1), solid)
     soft = blur(solid, 0.015 * unit)
@@ -88,25 +87,19 @@ def uncovered(picture: RGBImage, dense: Float32, front: Front) -> Uncovered:
     covered = np.asarray(np.maximum(soft, np.clip(wide, 0, 1)) * near, np.float32)
     if float(covered.sum()) < _LEAST * float(inside.sum()):
         return Uncovered(picture, None)
-    filled, left = _filled(chip, covered, fringe, inside, points, above, brows)
+    filled, left = _filled(chip, covered, fringe, inside, points, unit)
     return _put_back(picture, filled, covered, left, matrix)
 
 
 def _filled(
-    chip: Float32,
-    covered: Float32,
-    fringe: Bits,
-    inside: Float32,
-    points: Float32,
-    above: Bits,
-    brows: Bits,
+    chip: Float32, covered: Float32, fringe: NDArray[np.bool_], inside: Float32, points: Float32, unit: float
 ) -> tuple[Float32, Float32]:
     """The chip with what is covered filled in, and ``(S, S)`` 0..1 what could not be.
 
     fringe: ``(S, S)``, hair and its edge, which no half tells the other: a forehead is filled with its skin, a cheek
-    not at all; above, brows: as `fringe.forehead` says.
+    not at all.
     """
-    size, unit = chip.shape[:2], geometry.interocular(points)
+    size = chip.shape[:2]
     mask = (covered > 0.4).astype(np.uint8)
 
     def opened(parts: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -115,6 +108,7 @@ def _filled(
 
     thick = np.minimum(mask, cv2.dilate(opened(mask), disc(0.04 * unit)) | fringe)
     free = (1 - np.maximum(covered, 1 - inside)).astype(np.float32)
+    above, brows = forehead(points, size)
     filled = spread(chip, free * free, 0.05 * unit)
     hairy = fringe & above
     if hairy.any():
@@ -188,4 +182,5 @@ def _put_back(
     blended = part + weight[..., None] * (fresh - part)
     part[:] = np.clip(blended + 0.5, 0, 255).astype(np.uint8)
     hidden[y1:y2, x1:x2, 0] = np.clip(rest * 255 + 0.5, 0, 255).astype(np.uint8)
+    hidden[y1:y2, x1:x2, 1] = np.clip(weight * 255 + 0.5, 0, 255).astype(np.uint8)
     return Uncovered(picture, hidden)

@@ -23,7 +23,7 @@ _SMALLEST_FACE = 2.0
 
 class WarpSwapper:
     name = "warp"
-    fingerprint = "warp-8"
+    fingerprint = "warp-7"
 
     def swap(self, frame: RGBImage, replacements: Sequence[Replacement]) -> RGBImage:
         """As `FaceSwapper.swap`."""
@@ -59,13 +59,13 @@ def _replace(frame: RGBImage, replacement: Replacement) -> None:
     way = maps(region.to_small(moved), target_surface, source_surface, coarse, region.small)
     features = skin.parts(points, region.small)
     face = render(coarse.picture, way.direct, way.mirrored, way.share)
-    left = _left(bare, replacement.source, source_surface, way, unit)
+    left, filled = _left(bare, replacement.source, source_surface, way, unit)
     left = left * (1 - skin.parts(own, region.small).brows)  # Nobody has two pairs of brows.
     target_skin = skin.likelihood(small, points, features.features) * (1 - front)
-    source_skin = skin.likelihood(face, points, features.features) * (1 - left)
+    source_skin = skin.likelihood(face, points, features.features) * (1 - np.maximum(left, filled))
 
     soft = mask.face_mask(points, way.place, way.within(coarse.picture))
-    stays = mask.stays(front, left, small, points)
+    stays = mask.stays(front, left, small, unit)
     kept = mask.kept_eyes(target[:68], source[:68])
     if mouth:
         kept.append(mouth)
@@ -78,13 +78,16 @@ def _replace(frame: RGBImage, replacement: Replacement) -> None:
     _paint(frame, region, replacement, source_surface, way, coarse, tone, alpha)
 
 
-def _left(bare: Uncovered, face: SourceFace, source: Float32, way: Maps, unit: float) -> Float32:
-    """``(H, W)`` 0..1: where the source's face shows something else that could not be filled in."""
+def _left(
+    bare: Uncovered, face: SourceFace, source: Float32, way: Maps, unit: float
+) -> tuple[Float32, Float32]:
+    """``(H, W)`` 0..1: where the source's face shows something else that could not be filled in, and something else."""
     if bare.left is None:
-        return np.zeros(way.share.shape, np.float32)
+        nothing = np.zeros(way.share.shape, np.float32)
+        return nothing, nothing
     seen = texture(replace(face, picture=bare.left), source, unit)
-    shown = render(seen.picture, way.direct, way.mirrored, way.share)[..., 0]
-    return np.asarray(np.clip(shown / 255, 0, 1), np.float32)
+    shown = np.clip(render(seen.picture, way.direct, way.mirrored, way.share) / 255, 0, 1).astype(np.float32)
+    return shown[..., 0], shown[..., 1]
 
 
 def _paint(

@@ -11,7 +11,7 @@ from prosopon.models.faces.detections import RGBImage
 from prosopon.models.runtime.session import Compute, create_session, run
 from prosopon.models.swap.frames import framed
 from prosopon.models.swap.geometry import interocular, with_forehead
-from prosopon.models.swap.mask import stays, with_lines
+from prosopon.models.swap.mask import stays
 from prosopon.models.swap.occlusion import CROP, segmenter
 from prosopon.models.swap.types import FaceGeometry, Replacement, SourceFace
 from prosopon.models.swap.uncover import bared
@@ -209,35 +209,6 @@ def test_frames_that_are_worn_in_photographs_are_filled_in(name: str) -> None:
     assert ridges(bare, face)[frame].mean() < 0.4 * ridges(picture, face)[frame].mean()
 
 
-CAPS = ["fairface/1636.jpg", "fairface/676.jpg"]
-"""Turned faces under a cap, and a hat."""
-
-
-@pytest.mark.parametrize("name", CAPS)
-def test_a_cap_is_taken_off_both_halves_of_a_turned_face(name: str) -> None:
-    require(DATA / name)
-    picture, face = portrait(name)
-    bare = bared(SourceFace(picture, face)).picture
-    for x in (-0.35, 0.35):
-        place = [(x - 0.12, -1.0), (x + 0.12, -1.0), (x + 0.12, -0.85), (x - 0.12, -0.85)]
-        cap = polygon(face, place, picture.shape)
-        changed = np.abs(bare.astype(int) - picture).max(axis=2)[cap] > 4
-        assert changed.mean() > 0.8
-
-
-def test_paint_on_lids_is_no_frame_and_a_line_on_a_forehead_is_one() -> None:
-    """The segmenter may half believe in either, and both stand out from the skin."""
-    picture, face = portrait(BARE[0])
-    points = with_forehead(face.dense)
-    lids = polygon(face, [(0.35, -0.16), (0.65, -0.16), (0.65, -0.1), (0.35, -0.1)], picture.shape)
-    high = polygon(face, [(0.35, -0.66), (0.65, -0.66), (0.65, -0.6), (0.35, -0.6)], picture.shape)
-    painted = picture.astype(np.float32)
-    painted[lids | high] = (90, 170, 230)
-    seen = (lids | high) * np.float32(0.42)
-    found = with_lines(seen, painted, points)
-    assert found[lids].max() < 0.5 < np.median(found[high])
-
-
 @pytest.mark.parametrize("name", BARE)
 def test_no_frame_is_seen_where_no_glasses_are_worn(name: str) -> None:
     picture, face = portrait(name)
@@ -271,29 +242,10 @@ def test_what_lies_before_either_face_keeps_the_targets_pixels() -> None:
     guide = np.full((40, 40, 3), 128, np.float32)
     half = nothing.copy()
     half[:, :20] = 1
-    points = with_forehead(portrait(PORTRAITS[0])[1].dense)
-    points = (points - points.min(axis=0)) * np.float32(15 / interocular(points)) + 40  # Elsewhere.
-    assert stays(nothing, nothing, guide, points).max() == 0
-    assert stays(all_, nothing, guide, points).min() == stays(nothing, all_, guide, points).min() == 1
-    assert stays(half, nothing, guide, points)[:, :16].min() > 0.9
-    assert stays(half, nothing, guide, points)[:, 24:].max() < 0.1
-
-
-def test_below_the_hair_skin_ends_softly_and_beside_a_strand_it_does_not() -> None:
-    picture, face = portrait(PORTRAITS[0])
-    points = with_forehead(face.dense)
-    hair = polygon(face, [(-0.9, -1.6), (0.9, -1.6), (0.9, -0.9), (-0.9, -0.9)], picture.shape)
-    strand = polygon(face, [(0.2, -0.8), (0.24, -0.8), (0.24, -0.4), (0.2, -0.4)], picture.shape)
-    guide = np.where((hair | strand)[..., None], np.float32(30), np.float32(170)) + np.zeros(3, np.float32)
-    front = (hair | strand).astype(np.float32)
-    found = stays(front, np.zeros_like(front), guide, points)
-    down = [
-        polygon(face, [(-0.3, y), (0.1, y), (0.1, y + 0.02), (-0.3, y + 0.02)], front.shape)
-        for y in (-0.9, -0.7)
-    ]
-    assert 0.2 < found[down[0]].mean() < 0.98 and found[down[1]].mean() < 0.05
-    beside = polygon(face, [(0.3, -0.65), (0.34, -0.65), (0.34, -0.45), (0.3, -0.45)], front.shape)
-    assert found[strand].mean() > 0.5 and found[beside].mean() < 0.05
+    assert stays(nothing, nothing, guide, 15.0).max() == 0
+    assert stays(all_, nothing, guide, 15.0).min() == stays(nothing, all_, guide, 15.0).min() == 1
+    assert stays(half, nothing, guide, 15.0)[:, :16].min() > 0.9
+    assert stays(half, nothing, guide, 15.0)[:, 24:].max() < 0.1
 
 
 @cache

@@ -17,7 +17,7 @@ from prosopon.models.inversion.identity import load_identities
 from prosopon.models.load import load_mapper, regenerates
 from prosopon.models.pictures.crops import similarity_transform
 from prosopon.models.runtime.session import Compute
-from prosopon.models.swap.geometry import MOUTH, interocular, with_forehead
+from prosopon.models.swap.geometry import interocular
 from prosopon.models.swap.regeneration import swapper, views
 from prosopon.models.swap.regeneration.composite import put_back
 from prosopon.models.swap.regeneration.likeness import moved, with_likeness
@@ -26,7 +26,6 @@ from prosopon.models.swap.regeneration.networks import load_mesh, seen
 from prosopon.models.swap.regeneration.scene import scene
 from prosopon.models.swap.regeneration.search import Plan, search
 from prosopon.models.swap.regeneration.swapper import RegenerateSwapper
-from prosopon.models.swap.skin import inside
 from prosopon.models.swap.types import OutOfTime, Replacement, SourceFace
 from prosopon.models.swap.verdict import Gate, Verdict, judged
 from tests.faces import around, face_near, faces_of, portrait, read
@@ -96,22 +95,6 @@ def test_one_network_of_identity_is_enough_and_counts_as_much_as_two(leader: str
     assert regenerates(settings)
     (alone,) = load_identities(settings, CPU)
     assert (alone.name, alone.share) == (leader, 2.0)
-
-
-def test_teeth_have_the_light_of_the_picture_and_not_what_changes_the_skin() -> None:
-    """A face whose skin was made far too red, and its teeth not: they do not turn to blue where the skin is mended."""
-    picture, face = portrait("compreface_samples/011_3.jpg")
-    chip, matrix = ffhq_chip(picture, face.dense, 512), ffhq_matrix(face.dense, 512)
-    points = moved(face, matrix).dense
-    teeth = inside(with_forehead(points), (MOUTH,), (512, 512))[..., None]
-    red = np.clip(chip * np.float32([1.25, 0.75, 0.6]), 0, 255)
-    made = (chip * teeth + red * (1 - teeth)).astype(np.uint8)
-    result = picture.copy()
-    put_back(result, face, made, matrix)
-    there = inside(with_forehead(face.dense), (MOUTH,), picture.shape[:2]) > 0.9
-    bright = there & (picture.min(axis=2) > np.percentile(picture[there].min(axis=1), 70))
-    tints = [part[bright].mean(axis=0) / part[bright].mean() for part in (picture, result)]
-    assert np.abs(tints[0] - tints[1]).max() < 0.08
 
 
 def test_the_sources_own_skin_is_laid_over_where_the_two_faces_agree() -> None:

@@ -5,7 +5,7 @@ import numpy as np
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.inversion.ffhq_alignment import mapped
 from prosopon.models.swap import geometry, light, mask, skin
-from prosopon.models.swap.filters import gray, spread
+from prosopon.models.swap.filters import spread
 from prosopon.models.swap.occlusion import segmenter
 from prosopon.models.swap.paint import Window, paint
 from prosopon.models.swap.region import region_around, sampled
@@ -15,8 +15,6 @@ from prosopon.models.swap.uncover import uncovered
 _FAR = 0.45
 """Over which part of the distance between the eyes light is averaged."""
 _DARK = 12.0
-_ONE_TINT = 0.8
-"""How far colours are those of the whole face: light changes from place to place more than its colour does."""
 _LEAST_GAIN, _MOST_GAIN = 0.55, 1.8
 
 
@@ -46,13 +44,11 @@ def put_back(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Floa
     front = mask.with_lines(segmenter().find(frame, target.dense).on(region), small, points)
     target_skin = skin.likelihood(small, points, features.features) * (1 - front)
     drawn_skin = skin.likelihood(drawn, points, features.features) * (1 - foreign)
-    stays = mask.stays(front, foreign, small, points)
+    stays = mask.stays(front, foreign, small, unit)
     alpha = (mask.face_mask(points, place, inside.astype(np.float32)) * (1 - stays)).astype(np.float32)
 
     plain = (1 - features.features) * (alpha > 0.02)
     gain = _gain(small, drawn, target_skin * plain, drawn_skin * plain, unit)
-    # Whites and teeth have the colour of the light, not of the skin.
-    gain = np.asarray(gain + features.pale[..., None] * (gray(gain)[..., None] - gain), np.float32)
 
     def lit(picture: Float32, gains: Float32) -> Float32:
         return np.asarray((np.maximum(picture, 0) + _DARK) * gains - _DARK, np.float32)
@@ -72,11 +68,4 @@ def put_back(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Floa
 def _gain(target: Float32, face: Float32, target_skin: Float32, skin_: Float32, unit: float) -> Float32:
     """``(H, W, 3)``: what gives the face's bare skin the local mean of the target's."""
     wanted, given = spread(target, target_skin, _FAR * unit), spread(face, skin_, _FAR * unit)
-    gain = (wanted + _DARK) / (given + _DARK)
-    light = gray(gain)[..., None]
-    tint = gain / light
-    weights = (target_skin * skin_)[..., None]
-    whole = (tint * weights).sum(axis=(0, 1)) / np.maximum(weights.sum(), 1e-3)
-    return np.asarray(
-        np.clip(light * (tint + _ONE_TINT * (whole - tint)), _LEAST_GAIN, _MOST_GAIN), np.float32
-    )
+    return np.asarray(np.clip((wanted + _DARK) / (given + _DARK), _LEAST_GAIN, _MOST_GAIN), np.float32)

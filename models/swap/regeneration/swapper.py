@@ -44,10 +44,11 @@ _STARTS = (0.0, 0.6)
 picture's."""
 _LIKE = 0.3
 """By the cosine of the network that is held out, from which no further search is made."""
-_BETTER, _FLATTERED = 0.1, 0.2
-"""By how much it must like all of the source's face laid over the made one, or the made one alone, more than the one
-that keeps to what the two agree in, which looks most like a photograph. Eyes of a source that lie in shadow are black
-holes when they are laid over; and it likes a made face more than other networks do."""
+_BETTER = 0.03
+"""By how much it must like another picture more than the one that keeps to what the made face and the source's agree
+in, which looks most like a photograph."""
+_BETTER_IF_LED, _FLATTERED = 0.1, 0.15
+"""Where it has led the search itself: the same, and by how much more than others it likes the face as it was made."""
 _HELD_OUT = FaceEmbedding.name
 """It leads the search where nothing else is here."""
 
@@ -155,7 +156,9 @@ class RegenerateSwapper:
         faces = (likely, made, over)
         seen_as = [embedding(self._held_out, one, face) for one in faces]
         scores = [float(one @ looks[0]) for one in seen_as]
-        best = int(np.argmax(np.subtract(scores, (0.0, _FLATTERED, _BETTER))))
+        led = self._identities[0].name == _HELD_OUT
+        handicaps = (-_BETTER_IF_LED, _FLATTERED, 0.0) if led else (-_BETTER, 0.0, 0.0)
+        best = int(np.argmax(np.subtract(scores, handicaps)))
         return Made(faces[best], scores[best], float(seen_as[best] @ looks[1]))
 
     @torch.no_grad()
