@@ -147,9 +147,8 @@ def steady(track: Track, rate: float) -> dict[int, FaceGeometry]:
 
 def _smoothed(values: NDArray[np.floating[Any]], length: float) -> NDArray[np.floating[Any]]:
     """Columns over frames; length: of the filter, in frames."""
-    from scipy.signal import (
-        savgol_filter,
-    )  # Takes half a second to import, of every process that knows of swaps.
+    # Half a second of the start of every process that knows of swaps.
+    from scipy.signal import savgol_filter
 
     window = min(2 * round((length - 1) / 2) + 1, len(values) - 1 + len(values) % 2)
     return np.asarray(savgol_filter(values, window, 2, axis=0)) if window > 3 else values.copy()
