@@ -288,6 +288,7 @@ def main() -> None:
                 row.append(tile(np.asarray(Image.open(asked.before / file)), target))
             row.append(tile(result, target))
             if asked.keep:
+                asked.keep.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(result).save(asked.keep / file)
             print(
                 f"{swapper.name:10} {picture_name:24} <- {face_name:24} face {outcome.to_face:5.2f} "

@@ -47,7 +47,7 @@ _LIKE = 0.3
 _BETTER = 0.03
 """By how much it must like another picture more than the one that keeps to what the made face and the source's agree
 in, which looks most like a photograph."""
-_BETTER_IF_LED, _FLATTERED = 0.1, 0.15
+_BETTER_IF_LED, _FLATTERED = 0.1, 0.25
 """Where it has led the search itself: the same, and by how much more than others it likes the face as it was made."""
 _HELD_OUT = FaceEmbedding.name
 """It leads the search where nothing else is here."""
