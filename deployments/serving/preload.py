@@ -18,4 +18,4 @@ finally:
     del sys.modules["pandas"]
     gc.freeze()
     gc.enable()
-keep_inside()
+keep_inside()  # This package asked for it already, before Ray Serve was here.

@@ -257,8 +257,11 @@ def main() -> None:
     )
     asked = parser.parse_args()
     cv2.setNumThreads(1)
+    if asked.keep:
+        asked.keep.mkdir(parents=True, exist_ok=True)
     model = judge()
-    models = machine(Path(tempfile.mkdtemp()), asked.led_by)
+    folder = tempfile.TemporaryDirectory()
+    models = machine(Path(folder.name), asked.led_by)
     loaders, swappers = methods(models, asked.seconds, asked.threads), dict[str, FaceSwapper]()
     outcomes: dict[str, list[Outcome]] = {name: [] for name in asked.methods}
     held: dict[str, float] = {}  # Each is loaded when its turn comes, the lightest first.
@@ -288,7 +291,6 @@ def main() -> None:
                 row.append(tile(np.asarray(Image.open(asked.before / file)), target))
             row.append(tile(result, target))
             if asked.keep:
-                asked.keep.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(result).save(asked.keep / file)
             print(
                 f"{swapper.name:10} {picture_name:24} <- {face_name:24} face {outcome.to_face:5.2f} "

@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Iterable
 from typing import Any
 
 import httpx
+import pytest
 
 
 def error_of(answer: httpx.Response, status: int) -> str:
@@ -25,6 +26,13 @@ def settled(api: httpx.Client, seconds: float = 15) -> bool:
             return True
         time.sleep(0.2)
     return False
+
+
+async def leave(asking: asyncio.Task[httpx.Response]) -> None:
+    """Close the connection of a request that waits for its answer."""
+    assert asking.cancel(), "it was answered already"
+    with pytest.raises(asyncio.CancelledError):
+        await asking
 
 
 async def refusals(asking: Iterable[Coroutine[Any, Any, httpx.Response]], least: int) -> list[httpx.Response]:

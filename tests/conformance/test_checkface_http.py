@@ -10,7 +10,7 @@ import pytest
 
 from prosopon.configs.settings import Settings
 from tests.benchmarks.serving import Server
-from tests.conformance.checkface_client import refusals, settled
+from tests.conformance.checkface_client import leave, refusals, settled
 
 FACE = "/api/face/?value=example&dim=50"
 FILM = "/api/mp4/?from_value=example&to_value=yeet&dim=64&num_frames=8"
@@ -151,13 +151,6 @@ async def made(client: httpx.AsyncClient, path: str) -> None:
             return
         await asyncio.sleep(0.05)
     raise AssertionError("no picture was made")
-
-
-async def leave(asking: asyncio.Task[httpx.Response]) -> None:
-    """Close the connection of a request that waits for its answer."""
-    assert asking.cancel(), "it was answered already"
-    with pytest.raises(asyncio.CancelledError):
-        await asking
 
 
 def test_when_the_client_leaves_the_work_stops(server: Server, api: httpx.Client) -> None:

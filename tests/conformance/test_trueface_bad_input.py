@@ -11,7 +11,7 @@ import pytest
 from prosopon.configs.settings import StateSettings
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.galleries.enrollments import gallery_of
-from prosopon.deployments.state.schema import enrollments
+from prosopon.deployments.state.schema import enrollments, faces
 from tests.conformance.client import keys_of
 from tests.conformance.trueface_client import (
     TruefaceClient,
@@ -62,18 +62,22 @@ def faceless() -> Path:
 
 
 @pytest.fixture(scope="module")
-def people(server: Served) -> Iterator[Callable[[], int]]:
-    """How many the tenant has enrolled."""
+def people(server: Served) -> Iterator[Callable[[], object]]:
+    """Whom the tenant has enrolled, and with which faces: all that is on record of them."""
     records = Records(StateSettings(home=server.home).database)
     with records.write() as db:
         tenant = records.ensure_tenant(db, TENANT)
     gallery = gallery_of(records, tenant)
+    recorded = [
+        table.select().where(table.c.gallery_id == gallery).order_by(table.c.id)
+        for table in (enrollments, faces)
+    ]
 
-    def count() -> int:
+    def read() -> object:
         with records.read() as db:
-            return len(db.execute(enrollments.select().where(enrollments.c.gallery_id == gallery)).all())
+            return [db.execute(rows).all() for rows in recorded]
 
-    yield count
+    yield read
     records.close()
 
 
@@ -89,7 +93,7 @@ def still_matched(client: TruefaceClient, enrolled: str, london: list[Path]) -> 
 
 @pytest.fixture(autouse=True)
 def nothing_changed(
-    client: TruefaceClient, enrolled: str, collection: str, people: Callable[[], int]
+    client: TruefaceClient, enrolled: str, collection: str, people: Callable[[], object]
 ) -> Iterator[None]:
     def state() -> object:
         described = [
