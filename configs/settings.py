@@ -572,6 +572,8 @@ class Settings(_Strict):
         for api in self.apis:
             for role in _ROLES[api]:
                 roles.update(dict.fromkeys(faces if role == _FACES else [role]))
+        if self.serves("aifaceswap") and self.swap.method in ("best", "regenerate"):
+            roles.update(dict.fromkeys(_REGENERATING))
         return tuple(roles)
 
 
@@ -586,3 +588,5 @@ _ROLES: dict[Api, tuple[Role, ...]] = {
     "checkface": ("mapper", "generator", "detector", "embedder", "landmarks"),
     "aifaceswap": ("detector", "landmarks", "swapper"),
 }
+_REGENERATING: tuple[Role, ...] = ("mapper", "generator", "embedder")
+"""What a face that is put in is made anew with."""

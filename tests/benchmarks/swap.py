@@ -300,6 +300,9 @@ def main() -> None:
                 flush=True,
             )
         rows.append(np.hstack(row))
+    print(f"\nrefused before: {refused}")
+    if not rows:
+        return
     for name, all_of in outcomes.items():
         nearer = sum(outcome.to_face > outcome.to_picture for outcome in all_of)
         print(
@@ -311,7 +314,6 @@ def main() -> None:
             f"median {median(o.seconds for o in all_of):.1f} s a swap on {asked.threads} threads, "
             f"{median(o.cpu for o in all_of):.1f} s of CPU; {held[name]:.0f} MB after the first"
         )
-    print(f"\nrefused before: {refused}")
     print(f"memory, at most: {memory():.0f} MB")
     plain = asked.pairs == "known" and asked.methods == ["warp"]
     path = ROOT / "docs" / ("aifaceswap_swaps.jpg" if plain else f"aifaceswap_{asked.pairs}.jpg")

@@ -84,6 +84,13 @@ def test_the_laptop_needs_two_cores() -> None:
     assert sum(one.num_cpus * one.max_replicas for one in resources(settings_of("serve_config.yaml"))) <= 2
 
 
+def test_swaps_alone_bring_what_makes_faces_anew() -> None:
+    alone = Settings.model_validate({"apis": ["aifaceswap"]})
+    assert {"mapper", "generator", "embedder"} < set(alone.roles(()))
+    warped = Settings.model_validate({"apis": ["aifaceswap"], "swap": {"method": "warp"}})
+    assert set(warped.roles(())) == {"detector", "landmarks", "swapper"}
+
+
 def test_the_gpu_box_packs_several_replicas_on_one_card() -> None:
     deployments = resources(settings_of("configs/gpu.yaml"))
     shares = [one for one in deployments if one.num_gpus]
