@@ -138,12 +138,14 @@ class SwapSettings(_Strict):
     method: Literal["best", "regenerate", "warp", "inswapper"] = "best"
     """`warp` lays the face's own pixels over the other's, in a moment; `regenerate` makes the new face with the face
     generator, in some 10 seconds of two cores and 1.5 GB of memory; `inswapper` is InsightFace's network, where the
-    role swapper has it. `best` is inswapper there, else regenerate for one face of some size in a picture as long as
-    no crowd waits, and warp for all others."""
+    role swapper has it. `best` is inswapper there, else regenerate for faces of some size as long as no crowd waits,
+    and warp for all others."""
+    most_regenerated: Annotated[int, Field(ge=1)] = 3
+    """Faces of one picture up to which each is made anew, one after the other; of more, all are warped."""
     crowd: Annotated[int, Field(ge=1)] = 20
     """Tasks open at once above which `best` is warp for all: they would wait for minutes."""
     retry: bool = True
-    """Whether one face whose result fails by `warp` or `inswapper` is made again by `regenerate`, where its models are
+    """Whether a face whose result fails by `warp` or `inswapper` is made again by `regenerate`, where its models are
     here, before the task fails; that takes 2 GB of memory from then on."""
     seconds: Annotated[float, Field(gt=0)] = 30
     """How long one face may be made anew."""

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from prosopon.models.faces.attributes.declaration import ModelCard
     from prosopon.models.faces.detections import Float32, PictureFormat, RGBImage
     from prosopon.models.generation.latents import Mixture
-    from prosopon.models.swap.face_swap import FoundFaces, NoSwap, SwappedPicture
+    from prosopon.models.swap.face_swap import FoundFaces, SwappedPicture
+    from prosopon.models.swap.types import NoSwap
 
 
 class DescribesModels(Protocol):

@@ -36,11 +36,11 @@ from prosopon.models.pictures.decoding import ImageError
 from prosopon.models.swap.face_swap import (
     FaceSwap,
     FoundFaces,
-    NoSwap,
     SwappedPicture,
     face_names,
     film_points,
 )
+from prosopon.models.swap.types import NoSwap
 
 logger = logging.getLogger("ray.serve")
 

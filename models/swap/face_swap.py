@@ -1,10 +1,9 @@
 """detect -> swap on whole files: what a swap worker runs, and what its speed is measured against."""
 
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from math import ceil
 
@@ -14,14 +13,7 @@ import numpy as np
 from prosopon.configs.settings import DetectionSettings, FilmLimits, ImageLimits, ModelSettings, SwapSettings
 from prosopon.models.faces.detections import Detections, Float32, RGBImage
 from prosopon.models.faces.landmarks import MESH
-from prosopon.models.load import (
-    load_detector,
-    load_landmarks,
-    load_regenerator,
-    load_swap_judge,
-    load_swapper,
-    regenerates,
-)
+from prosopon.models.load import load_detector, load_landmarks, load_swap_judge
 from prosopon.models.pictures.decoding import ImageError, check, decode, decode_picture
 from prosopon.models.pictures.film import Film
 from prosopon.models.pictures.film_headers import FilmHeader, read_film
@@ -30,17 +22,9 @@ from prosopon.models.roles import FaceDetector, FaceEmbedder, LandmarkPredictor
 from prosopon.models.runtime.session import Compute
 from prosopon.models.swap.films import Progress, Seen, follow, replace_faces, steady_targets, typical
 from prosopon.models.swap.geometry import interocular
-from prosopon.models.swap.types import (
-    FaceGeometry,
-    FaceSwapper,
-    OutOfTime,
-    Replacement,
-    SourceFace,
-    face_geometries,
-)
+from prosopon.models.swap.methods import Loaders, Methods, loaders
+from prosopon.models.swap.types import FaceGeometry, NoSwap, Replacement, SourceFace, face_geometries
 from prosopon.models.swap.verdict import Gate, Verdict, embedding, judged
-from prosopon.models.swap.warp import WarpSwapper
-from prosopon.models.weights.registry import UnknownModel
 
 _LANDMARKS = "mediapipe-face-mesh"
 """Where the pack has other landmarks."""
@@ -52,16 +36,8 @@ _ENCODINGS: dict[str, tuple[str, str, list[int]]] = {
 }
 _MAX_SIDE = {"webp": 16383, "jpg": 65500}
 _OF_SOURCE = {"image/jpeg": "jpg", "image/webp": "webp"}
-_ONE_FACE = frozenset({"regenerate"})
-"""Methods that take too long for several faces and for films."""
-_WORTH = 24.0
-"""Distance between the eyes in pixels, below which a face shows nothing that a generator could make better."""
 _OPENING = 50
 """Frames of a film in which faces are looked for that are to be counted."""
-
-
-class NoSwap(ValueError):
-    """The pictures are whole, but the swap asked for cannot be made. The message is fit for the client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +68,15 @@ class FaceSwap:
         self,
         detector: FaceDetector,
         landmarks: LandmarkPredictor,
-        swappers: Mapping[str, Callable[[], FaceSwapper]],
+        swappers: Loaders,
         judge: FaceEmbedder,
         detection: DetectionSettings,
         limits: ImageLimits,
         settings: SwapSettings,
     ) -> None:
-        """swappers: what loads each method, the preferred first; pictures of several faces and films are left to those
-        that are quick. judge: by which results are accepted."""
+        """swappers: what loads each method, as `Methods` has them. judge: by which results are accepted."""
         self._detector, self._landmarks, self._judge = detector, landmarks, judge
-        self.methods = tuple(swappers)
-        self._quick = tuple(method for method in self.methods if method not in _ONE_FACE)
-        self._swappers, self._loaded = swappers, {self._quick[0]: swappers[self._quick[0]]()}
-        self._loading = threading.Lock()
+        self.methods = Methods(swappers, settings, self._judged)
         self._gate = Gate(settings)
         self._threshold, self._limits, self._settings = detection.score_threshold, limits, settings
 
@@ -124,7 +96,7 @@ class FaceSwap:
             landmarks = load_landmarks(models.model_copy(update={"overrides": overrides}), compute)
         detector = load_detector(models, detection, compute)
         judge = load_swap_judge(models, compute)
-        swappers = _swappers(models, settings, compute)
+        swappers = loaders(models, settings, compute)
         return cls(detector, landmarks, swappers, judge, detection, limits, settings)
 
     def faces(self, picture: bytes) -> FoundFaces:
@@ -174,8 +146,9 @@ class FaceSwap:
         for replacement, name in zip(replacements, names, strict=True):
             if why := self._gate.impossible(frame, replacement):
                 raise NoSwap(f"{name} {why}")
-        made, method, similarity = self._made(frame, replacements, names, hurried)
-        return SwappedPicture(*self._encode(original.repainted(made), picture), similarity, method)
+        made = self.methods.make(frame, replacements, names, hurried)
+        file = self._encode(original.repainted(made.picture), picture)
+        return SwappedPicture(*file, made.similarity, made.method)
 
     def _film(
         self,
@@ -194,9 +167,9 @@ class FaceSwap:
         faults: list[list[str]] = [[] for _ in sources]
 
         def judge(seen: Seen) -> None:
-            verdict = self._verdict(seen.frame, seen.replacement, seen.result)
-            similarities[seen.index].append(verdict.similarity if verdict else 0.0)
-            faults[seen.index].append(self._fault(seen.replacement, verdict))
+            similarity, fault = self._judged(seen.frame, seen.replacement, seen.result)
+            similarities[seen.index].append(similarity)
+            faults[seen.index].append(fault)
 
         with (
             _naming("source_image"),
@@ -205,7 +178,7 @@ class FaceSwap:
             tracks, transparent = follow(film, self._look, self._embed, progress)
             check_range(indices or (0,), len(tracks.first))
             targets = steady_targets(film, tracks, indices)
-            swapper = self._swapper(self._quick[0])
+            swapper = self.methods.quick
             made = replace_faces(film, targets, sources, swapper, judge, transparent, progress)
         for name, found in zip(names, faults, strict=True):
             # A face may pass through shadow or out of the picture.
@@ -221,42 +194,13 @@ class FaceSwap:
     def _embed(self, frame: RGBImage, face: FaceGeometry) -> Float32:
         return embedding(self._judge, frame, face)
 
-    def _made(
-        self,
-        frame: RGBImage,
-        replacements: Sequence[Replacement],
-        names: Sequence[str],
-        hurried: Callable[[], bool],
-    ) -> tuple[RGBImage, str, float]:
-        """The picture, by the first of the swappers whose result passes, with its name and similarity."""
-        faults: list[str] = []
-        quick = len(replacements) > 1
-        # Asked only where `best` has something slow to leave out.
-        if not quick and self._settings.method == "best" and self.methods != self._quick:
-            quick = interocular(replacements[0].target.dense) < _WORTH or hurried()
-        for method in self._quick if quick else self.methods:
-            swapper = self._swapper(method)
-            try:
-                result = swapper.swap(frame, replacements)
-            except OutOfTime:
-                faults = [f"{names[0]}: it could not be made in time"]
-                continue
-            verdicts = [self._verdict(frame, replacement, result) for replacement in replacements]
-            faults = [
-                f"{name}: {fault}"
-                for name, verdict, replacement in zip(names, verdicts, replacements, strict=True)
-                if (fault := self._fault(replacement, verdict))
-            ]
-            if not faults:
-                similarity = min(verdict.similarity for verdict in verdicts if verdict)
-                return result, swapper.name, max(0.0, similarity)
-        raise NoSwap("; ".join(faults))
-
-    def _fault(self, replacement: Replacement, verdict: Verdict | None) -> str:
-        """Empty where the result is fit to be delivered."""
+    def _judged(self, frame: RGBImage, replacement: Replacement, result: RGBImage) -> tuple[float, str]:
+        """As `Judge`."""
+        verdict = self._verdict(frame, replacement, result)
+        similarity = max(0.0, verdict.similarity) if verdict else 0.0
         if interocular(replacement.target.dense) < self._settings.least_eyes:
-            return ""  # The smallest faces are unlike themselves too.
-        return verdict.fault(self._settings) if verdict else "no face is left in the result"
+            return similarity, ""  # The smallest faces are unlike themselves too.
+        return similarity, verdict.fault(self._settings) if verdict else "no face is left in the result"
 
     def _verdict(self, frame: RGBImage, replacement: Replacement, result: RGBImage) -> Verdict | None:
         found = self._detect(result)
@@ -265,12 +209,6 @@ class FaceSwap:
         nearest = np.abs(found.boxes - replacement.target.box).sum(axis=1).argmin()
         face = face_geometries(result, found.take(np.array([nearest])), self._landmarks)[0]
         return judged(self._judge, frame, replacement, result, face)
-
-    def _swapper(self, method: str) -> FaceSwapper:
-        with self._loading:
-            if method not in self._loaded:
-                self._loaded[method] = self._swappers[method]()
-            return self._loaded[method]
 
     def _targets(self, frame: RGBImage, indices: Sequence[int] | None) -> Sequence[FaceGeometry]:
         found = self._detect(frame)
@@ -301,30 +239,6 @@ class FaceSwap:
             wanted = "png"  # The format holds no longer side.
         suffix, media_type, options = _ENCODINGS[wanted]
         return picture.encoded(suffix, options), media_type, suffix
-
-
-def _swappers(
-    models: ModelSettings, settings: SwapSettings, compute: Compute
-) -> dict[str, Callable[[], FaceSwapper]]:
-    """What `swap.method` stands for, and what else is tried. Raises `UnknownModel` where the role swapper has another
-    network."""
-    wanted = settings.method
-    quick: dict[str, Callable[[], FaceSwapper]] = {"warp": WarpSwapper}
-    if wanted in ("best", "inswapper"):
-        swapper = load_swapper(models, compute)
-        if not isinstance(swapper, WarpSwapper):
-            wanted, quick = "inswapper", {"inswapper": lambda: swapper}
-        elif wanted == "inswapper":
-            raise UnknownModel(
-                "swap.method inswapper: set models.overrides.swapper or a pack of InsightFace's"
-            )
-    searching = replace(compute, threads=max(settings.threads, compute.threads))
-    slow: dict[str, Callable[[], FaceSwapper]] = {
-        "regenerate": lambda: load_regenerator(models, searching, settings.seconds)
-    }
-    if wanted == "regenerate" or (wanted == "best" and regenerates(models)):
-        return {**slow, **quick}
-    return {**quick, **slow} if settings.retry and regenerates(models) else quick
 
 
 @contextmanager

@@ -59,6 +59,10 @@ class Replacement:
     source: SourceFace
 
 
+class NoSwap(ValueError):
+    """The pictures are whole, but the swap asked for cannot be made. The message is fit for the client."""
+
+
 class OutOfTime(RuntimeError):
     """A face cannot be made in the time there is."""
 

@@ -19,7 +19,8 @@ from prosopon.deployments.state.jobs.task_types import NewTask, TaskRecord
 from prosopon.deployments.state.jobs.tasks import TaskStore
 from prosopon.deployments.state.keys import Key, KeyStore
 from prosopon.deployments.web.client import Fetched, WebClient
-from prosopon.models.swap.face_swap import FoundFaces, NoSwap, SwappedPicture
+from prosopon.models.swap.face_swap import FoundFaces, SwappedPicture
+from prosopon.models.swap.types import NoSwap
 
 _MAX_FETCHES = 32
 

@@ -44,7 +44,7 @@ from prosopon.models.faces.attributes.embedding import EMBEDDING
 from prosopon.models.faces.detections import FilmFormat, Float32, PictureFormat, RGBImage
 from prosopon.models.generation.latents import Latent, LatentError, Mixture, Part, latent_of_seed, seed_of
 from prosopon.models.pictures.decoding import ImageError
-from prosopon.models.swap.face_swap import NoSwap
+from prosopon.models.swap.types import NoSwap
 from prosopon.pipelines.graphs.application import Graphs
 from prosopon.pipelines.graphs.face_analysis import Face, Picture
 from prosopon.pipelines.graphs.face_search import SearchHit

@@ -19,9 +19,9 @@ import numpy as np
 from prosopon.configs.settings import DetectionSettings, ImageLimits, SwapSettings
 from prosopon.models.faces.detections import RGBImage
 from prosopon.models.runtime.session import Compute
-from prosopon.models.swap.face_swap import FaceSwap, NoSwap
+from prosopon.models.swap.face_swap import FaceSwap
 from prosopon.models.swap.geometry import interocular
-from prosopon.models.swap.types import FaceGeometry
+from prosopon.models.swap.types import FaceGeometry, NoSwap
 from tests.faces import faces_of, read
 from tests.paths import DATA
 from tests.weights import model_settings

@@ -1,7 +1,7 @@
 """Swapping whole files with the real models: which face is replaced, what comes out, and what cannot be done."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from prosopon.configs.settings import DetectionSettings, ImageLimits, SwapSettin
 from prosopon.models.load import UnknownModel, load_detector, load_landmarks, load_swap_judge
 from prosopon.models.pictures.decoding import ImageError
 from prosopon.models.runtime.session import Compute
-from prosopon.models.swap.face_swap import FaceSwap, NoSwap
-from prosopon.models.swap.types import FaceSwapper, OutOfTime
+from prosopon.models.swap.face_swap import FaceSwap
+from prosopon.models.swap.types import FaceSwapper, NoSwap, OutOfTime, Replacement
 from prosopon.models.swap.warp import WarpSwapper
 from tests.weights import model_settings, weights
 
@@ -230,11 +230,68 @@ def test_where_every_method_fails_the_task_does_and_says_why(london: list[Path],
         judging(idle=Idle, again=Idle).swap(london[0].read_bytes(), [face], None)
 
 
-def test_of_several_faces_only_quick_methods_are_asked(group: bytes, face: bytes) -> None:
+def test_of_many_faces_only_quick_methods_are_asked(group: bytes, face: bytes) -> None:
     def never() -> FaceSwapper:
-        raise AssertionError("it takes half a minute for each")
+        raise AssertionError("it takes ten seconds for each")
 
-    assert judging(regenerate=never, warp=WarpSwapper).swap(group, [face, face], [4, 1]).method == "warp"
+    swapping = judging(regenerate=never, warp=WarpSwapper)
+    assert swapping.swap(group, [face] * 4, [4, 1, 2, 5]).method == "warp"
+    with pytest.raises(AssertionError, match="ten seconds"):
+        swapping.swap(group, [face] * 3, [4, 1, 2])
+
+
+class Watched(WarpSwapper):
+    """How many faces it was asked for, each time."""
+
+    name = "regenerate"
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def swap(self, frame: np.ndarray, replacements: Sequence[Replacement]) -> np.ndarray:
+        self.asked.append(len(replacements))
+        return super().swap(frame, replacements)
+
+
+def changed(result: bytes, picture: bytes, box: Sequence[int]) -> float:
+    """The share of a box's pixels that are others."""
+    x1, y1, x2, y2 = box
+    return float((pixels(result) != pixels(picture))[y1:y2, x1:x2].any(axis=2).mean())
+
+
+def test_large_faces_are_made_anew_one_by_one_and_small_ones_warped(london: list[Path], face: bytes) -> None:
+    with Image.open(london[0]) as one, Image.open(london[1]) as other:
+        small = other.resize((other.width // 8, other.height // 8), Image.Resampling.BOX)
+        both = Image.new("RGB", (2 * one.width + small.width, one.height), "white")
+        for x, part in ((0, one), (one.width, other), (2 * one.width, small)):
+            both.paste(part, (x, 0))
+    picture, anew = _file(both), Watched()
+    result = judging(regenerate=lambda: anew, warp=WarpSwapper).swap(picture, [face] * 3, [0, 1, 2])
+    assert anew.asked == [1, 1]
+    assert result.method == "regenerate and warp"
+    boxes = judging(warp=WarpSwapper).faces(picture).boxes
+    assert all(changed(result.data, picture, box) > 0.3 for box in boxes) and len(boxes) == 3
+
+
+def test_of_several_faces_only_those_that_fail_are_made_by_the_next_method(group: bytes, face: bytes) -> None:
+    class Partly(WarpSwapper):
+        """Leaves every face but the first as it is."""
+
+        name = "partly"
+
+        def swap(self, frame: np.ndarray, replacements: Sequence[Replacement]) -> np.ndarray:
+            return super().swap(frame, replacements[:1])
+
+    next_one = Watched()
+    next_one.name = "next"
+    result = judging(partly=Partly, next=lambda: next_one).swap(group, [face, face], [4, 1])
+    assert (next_one.asked, result.method) == ([1], "partly and next")
+    boxes = judging(warp=WarpSwapper).faces(group).boxes
+    assert min(changed(result.data, group, boxes[index]) for index in (4, 1)) > 0.3
+    with pytest.raises(
+        NoSwap, match=r"^face_image number 2: the result is not like the face that was put in$"
+    ):
+        judging(partly=Partly, again=Idle).swap(group, [face, face], [4, 1])
 
 
 def test_best_makes_large_faces_anew_where_nobody_waits(london: list[Path], face: bytes) -> None:
@@ -264,12 +321,12 @@ def test_nobody_counts_who_waits_where_there_is_nothing_slow_to_leave_out(
 
 
 def test_the_method_of_the_settings_is_the_one_that_serves() -> None:
-    assert face_swap(SwapSettings(method="warp", retry=False)).methods == ("warp",)
+    assert face_swap(SwapSettings(method="warp", retry=False)).methods.names == ("warp",)
     for name in ("face-reidentification-retail-0095", "mobilestylegan-mapper", "mobilestylegan-generator"):
         weights(name)
-    assert face_swap(SwapSettings(method="best")).methods == ("regenerate", "warp")
+    assert face_swap(SwapSettings(method="best")).methods.names == ("regenerate", "warp")
     assert SwapSettings().method == "best"
-    assert face_swap(SwapSettings(method="warp")).methods == ("warp", "regenerate")
-    assert face_swap(SwapSettings(method="regenerate", retry=False)).methods == ("regenerate", "warp")
+    assert face_swap(SwapSettings(method="warp")).methods.names == ("warp", "regenerate")
+    assert face_swap(SwapSettings(method="regenerate", retry=False)).methods.names == ("regenerate", "warp")
     with pytest.raises(UnknownModel, match="inswapper"):
         face_swap(SwapSettings(method="inswapper"))

@@ -12,9 +12,9 @@ from prosopon.models.faces.detections import RGBImage
 from prosopon.models.pictures.film import Film
 from prosopon.models.pictures.film_headers import read_film
 from prosopon.models.runtime.session import Compute
-from prosopon.models.swap.face_swap import FaceSwap, NoSwap, check_source, film_points
+from prosopon.models.swap.face_swap import FaceSwap, check_source, film_points
 from prosopon.models.swap.tracks import Track, Tracks, steady
-from prosopon.models.swap.types import FaceGeometry
+from prosopon.models.swap.types import FaceGeometry, NoSwap
 from tests.faces import faces_of, portrait, read
 from tests.support.films import animation, heard, moved, mp4, shown
 from tests.weights import model_settings, weights

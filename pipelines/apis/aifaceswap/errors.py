@@ -21,7 +21,7 @@ from prosopon.deployments.state.errors import (
 )
 from prosopon.deployments.web.client import WebError
 from prosopon.models.pictures.decoding import ImageError, RejectionReason
-from prosopon.models.swap.face_swap import NoSwap
+from prosopon.models.swap.types import NoSwap
 from prosopon.pipelines.apis.aifaceswap.fields import FieldError
 from prosopon.pipelines.apis.aifaceswap.wire import Failure
 from prosopon.pipelines.http.application import INTERNAL
