@@ -16,6 +16,8 @@ _FAR, _NEAR = 0.4, 0.10
 """Distances, in distances between the eyes, over which light and the shading of cheeks and nose are averaged."""
 _MOST = 40.0
 """Difference of colours at a seam, of 255, beyond which it is not one of light."""
+_SEAM, _LEAST = 0.5, 0.1
+"""How far a seam reaches, in distances between the eyes, and the share of it below which it is believed less."""
 _LEAST_GLOSS = 0.7
 _WHITE = 265.0
 """Where highlights end, a little above white: they fade into it instead of being cut."""
@@ -189,15 +191,10 @@ def close_seam(
 def seam(target: Float32, face: Float32, skin: Float32, mask: Float32, unit: float) -> Float32:
     """``(H, W, 3)`` float32, to be added to a face so that it meets the target at the mask's border.
 
-    Only where both show skin. The correction dies out towards the middle of the face, as a membrane that is fixed
-    at the seam would.
+    Only where both show skin. The correction dies out slowly towards the middle of the face: one that follows the
+    border closely draws the old face's outline, and costs likeness.
     """
     differs = np.asarray(np.clip(target - face, -_MOST, _MOST), np.float32)
     band = 4 * mask * (1 - mask) * skin
-    offset = np.zeros_like(differs)
-    for sigma, floor in ((0.30, 0.10), (0.12, 0.05)):
-        near = np.maximum(blur(band, sigma * unit), 0)[..., None]
-        correction = np.asarray(blur(differs * band[..., None], sigma * unit) / (near + floor), np.float32)
-        offset += correction
-        differs = differs - correction
-    return offset
+    near = np.maximum(blur(band, _SEAM * unit), 0)[..., None]
+    return np.asarray(blur(differs * band[..., None], _SEAM * unit) / (near + _LEAST), np.float32)
