@@ -12,10 +12,12 @@ from prosopon.models.swap.region import region_around, sampled
 from prosopon.models.swap.types import FaceGeometry
 from prosopon.models.swap.uncover import uncovered
 
-_FAR = 0.45
+_FAR = 0.7
 """Over which part of the distance between the eyes light is averaged."""
 _DARK = 12.0
 _LEAST_GAIN, _MOST_GAIN = 0.55, 1.8
+_EYES, _TINT = 12, 0.15
+"""Pixels of eyes that tell the colour of light, and by how much it may differ from the made face's."""
 
 
 def put_back(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Float32) -> None:
@@ -50,10 +52,13 @@ def put_back(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Floa
     plain = (1 - features.features) * (alpha > 0.02)
     gain = _gain(small, drawn, target_skin * plain, drawn_skin * plain, unit)
 
+    gain += features.pale[..., None] * (_pale_gain(gain, small, drawn, features.opened * (1 - stays)) - gain)
+
     def lit(picture: Float32, gains: Float32) -> Float32:
         return np.asarray((np.maximum(picture, 0) + _DARK) * gains - _DARK, np.float32)
 
     offset = light.seam(small, lit(drawn, gain), target_skin * drawn_skin * plain, alpha, unit)
+    offset *= 1 - features.pale[..., None]
 
     def rendered(window: Window, scale: float) -> Float32:
         picture = lit(
@@ -69,3 +74,18 @@ def _gain(target: Float32, face: Float32, target_skin: Float32, skin_: Float32, 
     """``(H, W, 3)``: what gives the face's bare skin the local mean of the target's."""
     wanted, given = spread(target, target_skin, _FAR * unit), spread(face, skin_, _FAR * unit)
     return np.asarray(np.clip((wanted + _DARK) / (given + _DARK), _LEAST_GAIN, _MOST_GAIN), np.float32)
+
+
+def _pale_gain(gain: Float32, target: Float32, face: Float32, eyes: Float32) -> Float32:
+    """``(H, W, 3)``: skin's gain as whites of eyes and teeth take it: as bright, but in the colour of the light.
+
+    What makes yellow skin paler would turn them blue. eyes: ``(H, W)`` 0..1, the target's as far as they are seen.
+    """
+    bright: Float32 = gain.mean(axis=2, keepdims=True)
+    chosen = eyes > 0.5
+    if chosen.sum() < _EYES:
+        return bright
+    there, here = (np.percentile(picture[chosen], 80, axis=0) + _DARK for picture in (target, face))
+    tint = there / here
+    # Light is never as coloured as the single pixels of an eye.
+    return np.asarray(bright * np.clip(0.5 + 0.5 * tint / tint.mean(), 1 - _TINT, 1 + _TINT), np.float32)
