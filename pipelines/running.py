@@ -6,7 +6,7 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -92,6 +92,27 @@ def stay_on_loopback(stay: bool = True) -> None:
     else:
         os.environ.pop(ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, None)
     ray_constants.ENABLE_RAY_CLUSTER = not stay
+
+
+@contextlib.contextmanager
+def lean(dashboard: bool = False) -> Iterator[None]:
+    """Let Ray start no more processes beside a node than are used here. Around `ray.init`.
+
+    Ray (2.60, `node.py`) always has one that sends drivers what workers print, which no driver here asks for, one that
+    asks for more machines, and one for its dashboard, if only to report what it is used for. dashboard: whether there
+    is one, which shows what the second knows.
+    """
+    from ray._private.node import Node
+
+    unused = ("start_log_monitor", *(() if dashboard else ("start_monitor", "start_api_server")))
+    usual = {name: getattr(Node, name) for name in unused}
+    for name in unused:
+        setattr(Node, name, lambda node, **_: None)
+    try:
+        yield
+    finally:
+        for name, start in usual.items():
+            setattr(Node, name, start)
 
 
 def announce(home: Path) -> None:

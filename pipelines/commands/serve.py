@@ -116,21 +116,22 @@ def _start_ray(home: Path, dashboard: bool) -> str | None:
     """Start Ray on this machine and say in the home where it is. What to show of its dashboard, where there is one."""
     import ray
 
-    from prosopon.pipelines.running import LOOPBACK, announce, job, keep_last_logs, token_file
+    from prosopon.pipelines.running import LOOPBACK, announce, job, keep_last_logs, lean, token_file
 
     for attempts_left in (1, 0):
         try:
-            joined = ray.init(
-                address="local",
-                namespace="serve",
-                job_config=job(),
-                _node_ip_address=LOOPBACK,  # Ray's own ports listen where the node is: here, for nobody else.
-                include_dashboard=dashboard,
-                dashboard_host="127.0.0.1",
-                object_store_memory=_OBJECT_STORE_BYTES,
-                log_to_driver=False,
-                logging_level="warning",
-            )
+            with lean(dashboard):
+                joined = ray.init(
+                    address="local",
+                    namespace="serve",
+                    job_config=job(),
+                    _node_ip_address=LOOPBACK,  # Ray's own ports listen where the node is: here, for nobody else.
+                    include_dashboard=dashboard,
+                    dashboard_host="127.0.0.1",
+                    object_store_memory=_OBJECT_STORE_BYTES,
+                    log_to_driver=False,
+                    logging_level="warning",
+                )
             break
         except Exception as error:  # Ray raises a bare Exception where its node is not up after 30 s.
             ray.shutdown()
@@ -235,10 +236,6 @@ def ray_environment(http: "HttpSettings | None" = None, host: str = "127.0.0.1")
         # HAProxy, on the same machine, knows of a leaving ingress replica within a second.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",
         "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "2000",
-        # What replicas print is in their logs; to look ten times a second for more to send to a driver that does not
-        # ask for it takes a per cent of a core.
-        "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
-        "LOG_NAME_UPDATE_INTERVAL_S": "86400",
         **ALLOCATION,
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "prosopon.pipelines.http.front_door.middlewares",
         "PROSOPON_HTTP": http.model_dump_json(),

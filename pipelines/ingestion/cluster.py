@@ -14,6 +14,7 @@ from prosopon.pipelines.running import (
     guard,
     job,
     join,
+    lean,
     stay_on_loopback,
 )
 
@@ -74,15 +75,16 @@ def start(settings: Settings) -> Cluster:
     stay_on_loopback()
     for left in reversed(range(_STARTS)):
         try:
-            ray.init(
-                address="local",
-                _node_ip_address=LOOPBACK,
-                job_config=job(),
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level="error",
-                object_store_memory=_OBJECT_STORE_BYTES,
-            )
+            with lean():
+                ray.init(
+                    address="local",
+                    _node_ip_address=LOOPBACK,
+                    job_config=job(),
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level="error",
+                    object_store_memory=_OBJECT_STORE_BYTES,
+                )
             break
         except Exception as error:  # Ray waits 30 seconds and has no class of its own for that.
             ray.shutdown()

@@ -103,6 +103,13 @@ def test_no_process_of_the_server_takes_a_core_from_its_models(server: Server) -
     assert policies == {os.SCHED_BATCH}
 
 
+def test_ray_starts_no_process_that_nobody_asks_for(server: Server) -> None:
+    commands = [Path(f"/proc/{pid}/cmdline").read_text() for pid in server.pids()]
+    assert any("raylet" in command for command in commands)
+    for name in ("log_monitor.py", "monitor.py", "dashboard/dashboard.py"):
+        assert not any(name in command for command in commands), name
+
+
 def test_metrics_are_for_administrators(server: Server) -> None:
     url = f"{server.url}/metrics"
     assert httpx.get(url).status_code == 401
