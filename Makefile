@@ -38,7 +38,7 @@ serve: $(VENV)/.serve
 	$(BIN)/prosopon serve serve_config.yaml
 
 # Tests whose server follows a load, or is killed under one.
-UNDER_LOAD := $(patsubst %,tests/integration/test_%.py,elasticity facecheck_restart kills milvus_server readiness scaling)
+UNDER_LOAD := $(patsubst %,tests/integration/test_%.py,elasticity facecheck_restart kills milvus_server scaling)
 
 # Two streams side by side, each with one server at most: half of a server's time is waiting, for a start or for what
 # follows a load. With a third stream tests of servers fail for want of a core where there are two.

@@ -78,7 +78,11 @@ def server(models_mirror: None) -> Iterator[Server]:
         "swap": {"method": "warp"},
         # Every picture that is asked about masks goes to a replica of its own, and waits there for others.
         "detection": {"colocated": ["embedder", "landmarks", "age", "gender", "liveness", "quality"]},
-        "deployments": {"mask": {"batch_wait_ms": 1}},
+        "deployments": {
+            "mask": {"batch_wait_ms": 1},
+            # `test_trueface_settings` sees that they agree.
+            "identifier": {"num_cpus": 0.01, "min_replicas": 2, "max_replicas": 2},
+        },
     }
     with serving(args) as running:
         yield running

@@ -63,12 +63,13 @@ class Server:
         return httpx.Client(base_url=self.url, timeout=60)
 
     def pids(self) -> list[int]:
-        """The process group: everything that this server started."""
-        listing = subprocess.run(
-            ["ps", "-eo", "pid=,sid="], capture_output=True, text=True, check=True
-        ).stdout
-        rows = [tuple(map(int, line.split())) for line in listing.splitlines()]
-        return [pid for pid, session in rows if session == self.process.pid]
+        """The session: everything that this server started."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(ProcessLookupError):
+                if os.getsid(int(process.name)) == self.process.pid:
+                    found.append(int(process.name))
+        return found
 
     def processor_seconds(self) -> dict[str, float]:
         """What each process has used so far: replicas by their deployment, the others by what they are."""

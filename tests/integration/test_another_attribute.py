@@ -20,6 +20,7 @@ from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.keys import KeyStore
 from prosopon.models.pictures.crops import cut
 from prosopon.pipelines.app import application
+from prosopon.pipelines.running import lean
 from tests.benchmarks.serving import free_port
 from tests.faces import detector
 from tests.unit import test_face_models
@@ -28,8 +29,9 @@ from tests.unit.test_face_models import CHIP, TABLE, darker, mouth_net
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-def _serve(settings: Settings, port: int, says: Connection) -> None:
-    """In a process of its own: serve with the tests' table, say which deployments there are, and end when told to."""
+def _serve(port: int, told: Connection) -> None:
+    """In a process of its own: serve with the tests' table under the settings that are sent, one after the other, and
+    answer which deployments there are; None ends it."""
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"):
         os.environ.pop(name, None)  # Of a server that this process' parent joined.
     # As `prosopon serve`: a busy machine takes its time, and Ray's workers would have to wait for everybody else.
@@ -40,12 +42,13 @@ def _serve(settings: Settings, port: int, says: Connection) -> None:
     }
     # What the test declares is in no package: its processes get it by value.
     cloudpickle.register_pickle_by_value(test_face_models)
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, namespace="serve")
+    with lean():
+        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, namespace="serve")
     try:
         serve.start(http_options={"host": "127.0.0.1", "port": port})
-        serve.run(application(settings, TABLE), name="prosopon", route_prefix="/")
-        says.send(set(serve.status().applications["prosopon"].deployments))
-        says.recv()
+        while settings := told.recv():
+            serve.run(application(settings, TABLE), name="prosopon", route_prefix="/")
+            told.send(set(serve.status().applications["prosopon"].deployments))
     finally:
         ray.shutdown()  # All its processes at once: Serve alone would drain its ingress for half a minute.
 
@@ -56,14 +59,33 @@ class Serving:
     deployments: set[str]
 
 
-@pytest.fixture(scope="module", params=["apart", "in the detector's replica"])
-def serving(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, models_mirror: None
-) -> Iterator[Serving]:
-    """A server of CompreFace alone, with two roles more than the project declares; one network serves both.
+@pytest.fixture(scope="module")
+def server(models_mirror: None) -> Iterator[tuple[str, Connection]]:
+    """The URL of what will serve, and whom to send settings.
 
     A process knows one Ray alone, and that of the tests may have joined others: so the server has its own.
     """
+    port, spawn = free_port(), multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe()
+    process = spawn.Process(target=_serve, args=(port, there))
+    process.start()
+    there.close()
+    try:
+        yield f"http://127.0.0.1:{port}", here
+        here.send(None)
+    finally:
+        here.close()
+        process.join(60)
+        process.kill()
+
+
+@pytest.fixture(scope="module", params=["apart", "in the detector's replica"])
+def serving(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    server: tuple[str, Connection],
+) -> Iterator[Serving]:
+    """A server of CompreFace alone, with two roles more than the project declares; one network serves both."""
     home = tmp_path_factory.mktemp("home")
     weights = str(mouth_net(home / "mouth.onnx"))
     settings = Settings.model_validate(
@@ -75,22 +97,12 @@ def serving(
             "deployments": {"expression": {"num_cpus": 0.05, "max_batch_size": 4}},
         }
     )
-    port, spawn = free_port(), multiprocessing.get_context("spawn")
-    here, there = spawn.Pipe()
-    server = spawn.Process(target=_serve, args=(settings, port, there))
-    server.start()
-    there.close()
-    try:
-        deployments = here.recv()  # EOFError: it ended, and said why.
-        _, secret = KeyStore(Records(settings.state.database)).create("test", ("detection",))
-        headers = {"x-api-key": secret}
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as http:
-            yield Serving(http, deployments)
-        here.send("end")
-    finally:
-        here.close()
-        server.join(60)
-        server.kill()
+    url, there = server
+    there.send(settings)
+    deployments = there.recv()  # EOFError: it ended, and said why.
+    _, secret = KeyStore(Records(settings.state.database)).create("test", ("detection",))
+    with httpx.Client(base_url=url, headers={"x-api-key": secret}, timeout=60) as http:
+        yield Serving(http, deployments)
 
 
 def test_it_is_served_under_its_name(serving: Serving, london: list[Path]) -> None:

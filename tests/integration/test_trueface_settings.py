@@ -1,48 +1,46 @@
 """Trueface under other settings than the laptop's: with what is committed alone, and with two identifiers."""
 
-import contextlib
 import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from prosopon.configs.settings import ModelSettings
-from tests.benchmarks.serving import Server, serving
+from prosopon.configs.settings import ModelSettings, Settings
+from prosopon.pipelines.commands.serve import prepare
+from tests.benchmarks.serving import Server
 from tests.conformance.trueface_client import TruefaceClient, b64, new_trueface_client
 from tests.paths import smiling
+from tests.support.in_process import InProcess, Served, in_process
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Its weights are those that the other server has, but for MiniFASNet; no source can be reached."""
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
+    """With the weights that the other server has, but for MiniFASNet; no source can be reached."""
     directory = tmp_path_factory.mktemp("models")
     for folder in ModelSettings().directory.iterdir():
         if folder.name != "minifasnet":
             (directory / folder.name).symlink_to(folder)
-    identifiers = {"min_replicas": 2, "max_replicas": 2}
-    args = {
-        "apis": ["trueface"],
-        "models": {"directory": str(directory), "mirror": None},
-        "deployments": {"identifier": identifiers},
-    }
-    with contextlib.ExitStack() as stack:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("ALL_PROXY", "http://127.0.0.1:9")  # HTTPS_PROXY would stop gRPC as well
-            running = stack.enter_context(serving(args))
-        yield running
+    home = tmp_path_factory.mktemp("home")
+    args: dict[str, Any] = {"apis": ["trueface"], "models": {"directory": str(directory), "mirror": None}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALL_PROXY", "http://127.0.0.1:9")  # HTTPS_PROXY would stop gRPC as well
+        prepare(Settings.model_validate({**args, "state": {"home": str(home)}}))
+        with in_process(home, args) as running:
+            yield running
 
 
-@pytest.fixture
-def client(server: Server) -> TruefaceClient:
+def client_of(server: Served) -> TruefaceClient:
     return new_trueface_client(server, tenant=f"tenant-{uuid.uuid4()}")
 
 
-def test_spoof_detection_works_with_what_is_committed(client: TruefaceClient, london: list[Path]) -> None:
+def test_spoof_detection_works_with_what_is_committed(committed: InProcess, london: list[Path]) -> None:
+    client = client_of(committed)
     for answer in (
         client.post_picture("/spdetect", london[0]),
         client.post("/spdetect", {"img": b64(london[0])}),
@@ -51,7 +49,8 @@ def test_spoof_detection_works_with_what_is_committed(client: TruefaceClient, lo
         assert answer.headers["X-Liveness-Model"] == "prosopon-liveness"
 
 
-def test_everything_else_works(client: TruefaceClient, london: list[Path]) -> None:
+def test_everything_else_works(committed: InProcess, london: list[Path]) -> None:
+    client = client_of(committed)
     assert len(client.post_picture("/facedetect", london[0]).json()["data"]["faces"]) == 1
     enrollment = client.enroll(london[0], name="Ann")
     matched = client.post("/match", {"img": b64(smiling(london[0])), "id": enrollment}).json()["data"]
@@ -62,9 +61,10 @@ def test_everything_else_works(client: TruefaceClient, london: list[Path]) -> No
 
 
 def test_two_identifiers_agree_while_a_collection_is_trained_again_and_again(
-    client: TruefaceClient, london: list[Path]
+    server: Server, london: list[Path]
 ) -> None:
     """Who has been identified once is identified ever after, by whichever replica answers."""
+    client = client_of(server)
     people = [client.enroll(picture) for picture in london[:4]]
     collection = client.collection(people[0])
     client.wait_for_classifier(collection)

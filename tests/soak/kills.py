@@ -61,7 +61,7 @@ def replicas(server: Server) -> dict[int, str]:
         except OSError:
             continue
         if title.startswith("ray::ServeReplica"):
-            found[pid] = title.split("\0")[0].rsplit(":", 1)[1]
+            found[pid] = title.split("\0")[0].rsplit(":", 1)[1].partition(".")[0]
     return found
 
 
