@@ -45,13 +45,17 @@ def names(count: int) -> list[str]:
     return [f"person {number}" for number in range(count)]
 
 
-def calibrated(rng: np.random.Generator) -> SimilarityCurve:
-    """The curve of this space, by its own strangers."""
+@pytest.fixture(scope="module")
+def curve() -> SimilarityCurve:
+    """Of this space, by its own strangers."""
+    rng = np.random.default_rng(100)
     return fit_curve(np.linalg.norm(people(rng, 400_000) - people(rng, 400_000), axis=1).astype(np.float32))
 
 
-def test_everybody_is_identified_and_strangers_are_not(rng: np.random.Generator) -> None:
-    enrolled, curve = people(rng, 50), calibrated(rng)
+def test_everybody_is_identified_and_strangers_are_not(
+    rng: np.random.Generator, curve: SimilarityCurve
+) -> None:
+    enrolled = people(rng, 50)
     for strangers in (None, people(rng, 300)):
         classifier = fit(names(50), enrolled, curve, strangers)
         for number, person in enumerate(enrolled):
@@ -88,9 +92,10 @@ def test_lookalikes_lower_confidence_enrolled_or_not(rng: np.random.Generator) -
     assert confidence(twin) < confidence(people(rng, 1)[0]) < alone
 
 
-def test_as_many_strangers_pass_however_many_are_enrolled(rng: np.random.Generator) -> None:
-    curve = calibrated(rng)
-    strangers = people(rng, 4000)
+def test_as_many_strangers_pass_however_many_are_enrolled(
+    rng: np.random.Generator, curve: SimilarityCurve
+) -> None:
+    strangers = people(rng, 2000)
     for size in (1, 8, 60, 500):
         passed = []
         for _ in range(5):
@@ -106,8 +111,10 @@ def studio(rng: np.random.Generator, count: int) -> Float32:
     return normalize((rng.standard_normal((count, DIM)) + shared).astype(np.float32))
 
 
-def test_strangers_of_the_studio_of_those_enrolled_do_not_pass(rng: np.random.Generator) -> None:
-    curve, strangers = calibrated(rng), studio(rng, 4000)
+def test_strangers_of_the_studio_of_those_enrolled_do_not_pass(
+    rng: np.random.Generator, curve: SimilarityCurve
+) -> None:
+    strangers = studio(rng, 2000)
     for size in (7, 60):
         enrolled = studio(rng, size)
         corrected = fit(names(size), enrolled, curve)
@@ -118,17 +125,19 @@ def test_strangers_of_the_studio_of_those_enrolled_do_not_pass(rng: np.random.Ge
         assert (odds.argmax(axis=1) == np.arange(size)).all() and odds.max(axis=1).min() > 2
 
 
-def test_two_people_say_nothing_about_a_studio(rng: np.random.Generator) -> None:
-    curve, strangers = calibrated(rng), studio(rng, 100)
+def test_two_people_say_nothing_about_a_studio(rng: np.random.Generator, curve: SimilarityCurve) -> None:
+    strangers = studio(rng, 100)
     for size in (1, 2):
         enrolled = studio(rng, size)
         corrected, without = (fit(names(size), enrolled, each) for each in (curve, replace(curve, mean=None)))
         np.testing.assert_array_equal(corrected.log_odds(strangers), without.log_odds(strangers))
 
 
-def test_who_is_enrolled_under_two_names_is_found_under_both(rng: np.random.Generator) -> None:
+def test_who_is_enrolled_under_two_names_is_found_under_both(
+    rng: np.random.Generator, curve: SimilarityCurve
+) -> None:
     """One person's second enrolment is the others' nearest picture: it must not count as a studio."""
-    ann, curve = people(rng, 1)[0], calibrated(rng)
+    ann = people(rng, 1)[0]
     enrolled = np.stack([ann, again(rng, ann), *people(rng, 2)])
     odds = fit(names(4), enrolled, curve).log_odds(again(rng, ann)[np.newaxis])[0]
     assert odds[:2].min() > -1 and odds[2:].max() < -5
