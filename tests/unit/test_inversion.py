@@ -74,10 +74,11 @@ def test_the_budget_is_kept(inverter: FaceInverter, picture: RGBImage) -> None:
     target = inverter.target(picture)
     inverter.invert([target], Schedule(FOR_EVER, steps=3))
     assert inverter.refine.steps == 3
-    started = time.monotonic()
+    began = time.process_time()
     inverter.invert([target], Schedule(seconds=0.5, steps=10_000, least_steps=2))
     assert 2 <= inverter.refine.steps < 10_000
-    assert time.monotonic() - started < 15, "half a second, and a step that was begun, on a busy machine"
+    used = time.process_time() - began
+    assert used < 15, f"half a second, and a step that was begun, took {used:.1f} s of processor time"
 
 
 def test_at_least_some_steps_are_taken_however_slow_they_are(

@@ -3,14 +3,15 @@
 import asyncio
 import datetime
 import ssl
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from httpcore import AnyIOBackend
 
 from prosopon.configs.settings import FetchSettings
 from prosopon.deployments.web.client import (
@@ -119,11 +120,20 @@ def test_names_that_resolve_to_addresses_that_are_not_public_are_refused(address
     assert address not in message, "the client learns nothing about the network inside"
 
 
-def test_of_several_addresses_only_the_permitted_are_connected_to() -> None:
-    both = names(both_example="10.255.255.1 127.0.0.1")
-    started = time.monotonic()
+def test_of_several_addresses_only_the_permitted_are_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    both, connect, connected = (
+        names(both_example="10.255.255.1 127.0.0.1"),
+        AnyIOBackend.connect_tcp,
+        list[str](),
+    )
+
+    async def connect_tcp(self: AnyIOBackend, host: str, *args: Any) -> Any:
+        connected.append(host)
+        return await connect(self, host, *args)
+
+    monkeypatch.setattr(AnyIOBackend, "connect_tcp", connect_tcp)
     assert asyncio.run(fetch(answer(b"x"), host="both.example", resolver=both)).data == b"x"
-    assert time.monotonic() - started < 2
+    assert connected == ["127.0.0.1"]
 
 
 def test_a_name_that_resolves_differently_the_next_moment_is_connected_to_where_it_was_judged() -> None:
@@ -195,20 +205,18 @@ async def dribble_headers(request: Request, writer: asyncio.StreamWriter) -> Non
 
 
 async def silence(request: Request, writer: asyncio.StreamWriter) -> None:
-    await asyncio.sleep(60)
+    await asyncio.Event().wait()
 
 
 @pytest.mark.parametrize("handler", [dribble, dribble_headers, silence])
 def test_what_never_ends_is_given_up_in_time(handler: Callable[..., Awaitable[None]]) -> None:
-    started = time.monotonic()
     with pytest.raises(Unreachable, match=r"within 0\.5 s"):
         asyncio.run(fetch(handler, seconds=0.5))
-    assert time.monotonic() - started < 30, "silence lasts a minute"
 
 
 def test_a_resolver_that_hangs_is_given_up_in_time() -> None:
     async def hang(host: str, port: int) -> list[str]:
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
         return []
 
     with pytest.raises(Unreachable):
