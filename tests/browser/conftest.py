@@ -26,8 +26,8 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="package")
-def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return folder_of_shots(tmp_path_factory)
+def shots() -> Path | None:
+    return folder_of_shots()
 
 
 @pytest.fixture(scope="package")
@@ -52,7 +52,7 @@ def index(tmp_path_factory: pytest.TempPathFactory, london: list[Path], monitori
 
 
 @pytest.fixture
-def open_console(chromium: Any, shots: Path, request: pytest.FixtureRequest) -> Iterator[OpenConsole]:
+def open_console(chromium: Any, shots: Path | None, request: pytest.FixtureRequest) -> Iterator[OpenConsole]:
     """Opens consoles of the session's server, or of the one given as `at`; they are checked when the test is over."""
     with ExitStack() as stack:
 

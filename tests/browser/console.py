@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.support.in_process import Listening
 
 DESKTOP = {"width": 1280, "height": 900}
@@ -30,7 +28,7 @@ class Console:
 
     page: Any
     server: Listening
-    shots: Path
+    shots: Path | None
     expected: set[int] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 
@@ -89,9 +87,10 @@ class Console:
             self.page.wait_for_timeout(50)
 
     def shot(self, name: str) -> None:
-        self.page.evaluate("scrollTo(0, 0)")
-        self.page.wait_for_timeout(250)  # for what fades in
-        self.page.screenshot(path=self.shots / f"{name}.png", full_page=True)
+        if self.shots:
+            self.page.evaluate("scrollTo(0, 0)")
+            self.page.wait_for_timeout(250)  # for what fades in
+            self.page.screenshot(path=self.shots / f"{name}.png", full_page=True)
 
     def curl(self) -> str:
         text: str = self.page.get_by_role("region", name="The last call").inner_text()
@@ -103,7 +102,7 @@ class Console:
 
 
 @contextmanager
-def console(browser: Any, server: Listening, shots: Path, **context: Any) -> Iterator[Console]:
+def console(browser: Any, server: Listening, shots: Path | None, **context: Any) -> Iterator[Console]:
     """A console in a window of its own. context: of Playwright, such as `viewport` or `color_scheme`."""
     opened = browser.new_context(**{"viewport": DESKTOP, **context})
     opened.set_default_timeout(_PATIENCE)
@@ -116,9 +115,10 @@ def console(browser: Any, server: Listening, shots: Path, **context: Any) -> Ite
         opened.close()
 
 
-def folder_of_shots(factory: pytest.TempPathFactory) -> Path:
-    """Where screenshots go: the folder named by PROSOPON_SCREENSHOTS, or a temporary one."""
+def folder_of_shots() -> Path | None:
+    """Where screenshots go: the folder named by PROSOPON_SCREENSHOTS; without one none are taken."""
     named = os.environ.get("PROSOPON_SCREENSHOTS")
-    folder = Path(named) if named else factory.mktemp("console")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    if not named:
+        return None
+    Path(named).mkdir(parents=True, exist_ok=True)
+    return Path(named)
