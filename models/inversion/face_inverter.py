@@ -10,7 +10,7 @@ import torch
 from prosopon.configs.settings import DetectionSettings, ModelSettings
 from prosopon.models.faces.detections import Detections, Float32, RGBImage
 from prosopon.models.faces.landmarks import five_points, has_ibug, ibug
-from prosopon.models.generation.differentiable import load_differentiable
+from prosopon.models.generation.differentiable import load_differentiable, quicker_precision
 from prosopon.models.inversion.encoder import SIDE as ENCODER_SIDE
 from prosopon.models.inversion.encoder import WEIGHTS, load_encoder
 from prosopon.models.inversion.ffhq_alignment import FIVE_POINTS, ffhq_chip, ffhq_matrix, mapped
@@ -50,7 +50,8 @@ class FaceInverter:
         self._threshold = detection.score_threshold
         landmarks = load_landmarks(models, compute) if available(models, "landmarks") else None
         self._landmarks = landmarks if landmarks and has_ibug(landmarks.count) else None
-        self._generator = load_differentiable(resolve(models, "generator"), self._device)
+        precision = quicker_precision(self._device)
+        self._generator = load_differentiable(resolve(models, "generator"), self._device, precision)
         self.prior = LatentPrior.of(load_mapper(models, compute))
         identity = load_identity(models, self._device, identities)
         self.refine = Refinement(self._generator, self.prior, identity, self._device)

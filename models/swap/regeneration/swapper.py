@@ -13,7 +13,7 @@ from torch import Tensor
 from prosopon.configs.settings import ModelSettings
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.faces.face_embedding import FaceEmbedding
-from prosopon.models.generation.differentiable import load_differentiable
+from prosopon.models.generation.differentiable import load_differentiable, quicker_precision
 from prosopon.models.inversion.encoder import GROUPS, load_encoder
 from prosopon.models.inversion.encoder import SIDE as ENCODER_SIDE
 from prosopon.models.inversion.ffhq_alignment import mapped
@@ -87,7 +87,7 @@ class RegenerateSwapper:
         self.plan, self._seed, self._weights = plan or Plan(), seed, Weights()
         generator = resolve(models, "generator")
         self._generator = load_differentiable(generator, self._device)
-        self._searched = load_differentiable(generator, self._device, torch.bfloat16)
+        self._searched = load_differentiable(generator, self._device, quicker_precision(self._device))
         self._prior = LatentPrior.of(mapper)
         self._identities = load_identities(models, self._device)
         self._torch_mesh = load_mesh(models, self._device)
