@@ -34,6 +34,8 @@ from tests.support.copied_galleries import Copied
 from tests.support.killed import KILLS, said_until_killed
 
 DIM = 16
+STEPS = 200
+"""Calls of every kind, in one order that chance has chosen."""
 Open = Callable[..., GalleryStore]
 
 
@@ -114,7 +116,7 @@ def test_any_sequence_of_calls_does_what_a_plain_model_does(open_store: Open, tm
         left = {subject for subject, _, _ in expected[gallery].values()}
         subjects[gallery] = [name for name in subjects[gallery] if name in left or name not in before]
 
-    for step in range(400):
+    for step in range(STEPS):
         gallery, name = pick.choice(galleries), pick.choice(names)
         faces = expected[gallery]
         action = pick.choice(
@@ -186,7 +188,7 @@ def test_any_sequence_of_calls_does_what_a_plain_model_does(open_store: Open, tm
             for image_id in of_subject:
                 del faces[image_id]
             subjects[gallery] = [subject for subject in subjects[gallery] if subject != cleared]
-        elif action == "reopen" and step % 8 == 0:
+        elif action == "reopen" and step % 5 == 0:
             store = open_store()
 
         for checked in galleries:
@@ -214,7 +216,7 @@ def test_any_sequence_of_calls_does_what_a_plain_model_does(open_store: Open, tm
                     list(best.values())[:3], abs=1e-5
                 )
                 assert [match.image_id for match in by_face] == [image_id for _, _, image_id in distances[:4]]
-    assert copied.answered > 400
+    assert copied.answered > STEPS
     settle(store)
     check_agreement(store)
     image_id, (_, embedding, data) = next(iter(expected[galleries[0]].items()))

@@ -68,7 +68,7 @@ def test_refinement_comes_closer_than_the_encoder_and_the_encoder_than_the_mean(
     target = inverter.target(picture)
     guess = inverter.guess([target])
     mean = np.repeat(inverter.prior.to_w(torch.zeros(1, 1, 512)).numpy(), STYLES, axis=1)
-    refined = inverter.invert([target], Schedule(FOR_EVER, steps=10, shares=((128, 1.0),)))
+    refined = inverter.invert([target], Schedule(FOR_EVER, steps=8, shares=((128, 1.0),)))
     assert refined.shape == (1, STYLES, 512) and refined.dtype == np.float32 and np.isfinite(refined).all()
     losses = [loss_of(inverter, target, w) for w in (mean, inverter.prior.to_w(guess).numpy(), refined)]
     assert losses[2] < 0.75 * losses[1] and losses[1] < 0.95 * losses[0], losses
@@ -88,7 +88,9 @@ def test_the_budget_is_kept(inverter: FaceInverter, picture: RGBImage) -> None:
 def test_at_least_some_steps_are_taken_however_slow_they_are(
     inverter: FaceInverter, picture: RGBImage
 ) -> None:
-    inverter.invert([inverter.target(picture)], Schedule(seconds=1e-6, steps=100, least_steps=4))
+    inverter.invert(
+        [inverter.target(picture)], Schedule(seconds=1e-6, steps=100, shares=((128, 1.0),), least_steps=4)
+    )
     assert inverter.refine.steps == 4
 
 
@@ -113,7 +115,7 @@ def test_a_batch_gives_each_face_its_own_styles(
     # In half precision a batch is rounded in other places than its parts are.
     exact = DifferentiableMobileStyleGan(*weights("mobilestylegan-generator").paths, torch.device("cpu"))
     monkeypatch.setattr(inverter.refine, "generator", exact)
-    schedule = Schedule(FOR_EVER, steps=3, shares=((128, 1.0),))
+    schedule = Schedule(FOR_EVER, steps=2, shares=((128, 1.0),))
     target, mirrored = inverter.target(picture), inverter.target(np.ascontiguousarray(picture[:, ::-1]))
     together = inverter.invert([target, mirrored], schedule)
     apart = np.abs(together[0] - together[1]).mean()

@@ -159,10 +159,10 @@ def test_the_examples_of_every_route_are_answered_as_documented(
     with running.connect() as client:
         client.headers.update(HEADERS[api](key))
         caller = Caller(client, key, london[0].read_bytes())
-        document, sent = documents[api], 0
+        document, sent, known = documents[api], 0, None
         for method, path, operation in operations(document):
             for kind, body in (bodies(document, operation) or {"": {}}).items():
-                known = PREPARE[api](caller)
+                known = known or PREPARE[api](caller)
                 options = _body(kind, body, known, caller)
                 if options is None:
                     continue
@@ -178,6 +178,8 @@ def test_the_examples_of_every_route_are_answered_as_documented(
                 media = answer.headers["content-type"].partition(";")[0]
                 assert {media, f"{media.partition('/')[0]}/*"} & set(documented), (method, path, media)
                 sent += 1
+                if method in ("PUT", "DELETE") or "delete" in path:
+                    known = None  # It may be gone, or have another name.
         assert sent >= len(list(operations(document)))
 
 
