@@ -24,6 +24,8 @@ MAX_MESSAGE_BYTES = 256 << 20
 
 HANDLE_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    # What a thread still has to say after this process has left would start a Ray of its own, and wait for Serve there.
+    "RAY_ENABLE_AUTO_CONNECT": "0",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     # That also leaves every node but the head without a proxy, where HAProxy does not do their work.
     "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import ray
+from ray.exceptions import RaySystemError
 
 from prosopon.pipelines.running import AlreadyServed, keep_last_logs, occupy
 
@@ -71,3 +73,10 @@ def test_of_rays_folders_those_of_this_start_and_the_last_are_kept(tmp_path: Pat
         keep_last_logs(home, session)
     assert [session.exists() for session in sessions] == [False, False, True, True]
     assert other.exists()
+
+
+def test_who_has_left_a_server_starts_no_ray_of_its_own() -> None:
+    assert not ray.is_initialized()
+    with pytest.raises(RaySystemError, match="not been started"):
+        ray.put(b"what a thread still had to say")
+    assert not ray.is_initialized()
