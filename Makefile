@@ -37,8 +37,10 @@ install: $(VENV)/.serve
 serve: $(VENV)/.serve
 	$(BIN)/prosopon serve serve_config.yaml
 
-# Tests whose server follows a load, or is killed under one.
-UNDER_LOAD := $(patsubst %,tests/integration/test_%.py,elasticity facecheck_restart kills milvus_server scaling)
+# Of the tests with servers of their own these come after those of the shared one, so that both streams end together:
+# whose server follows a load or is killed under one, and the longest of the others.
+AFTERWARDS := $(patsubst %,tests/integration/test_%.py,elasticity facecheck_restart kills milvus_server scaling \
+	another_attribute ingestion wheel)
 
 # Two streams side by side, each with one server at most: half of a server's time is waiting, for a start or for what
 # follows a load. With a third stream tests of servers fail for want of a core where there are two.
@@ -46,11 +48,11 @@ test: $(VENV)/.test
 	$(BIN)/prosopon models pull
 	@( \
 		nice -n 5 $(BIN)/pytest tests/unit tests/conformance --servers own; none=$$?; \
-		$(BIN)/pytest --ignore tests/unit --ignore tests/conformance $(UNDER_LOAD:%=--ignore %) --servers own; own=$$?; \
+		$(BIN)/pytest --ignore tests/unit --ignore tests/conformance $(AFTERWARDS:%=--ignore %) --servers own; own=$$?; \
 		test $$none = 0 -a $$own = 0 \
 	) >$(VENV)/beside.log 2>&1 & beside=$$!; \
 	$(BIN)/pytest --ignore tests/unit --servers shared; shared=$$?; \
-	$(BIN)/pytest $(UNDER_LOAD) --servers own; load=$$?; \
+	$(BIN)/pytest $(AFTERWARDS) --servers own; load=$$?; \
 	wait $$beside; beside=$$?; echo "Tests without a server, and with one of their own:"; cat $(VENV)/beside.log; \
 	test $$shared = 0 -a $$load = 0 -a $$beside = 0
 
