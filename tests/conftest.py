@@ -70,10 +70,10 @@ def server(models_mirror: None) -> Iterator[Server]:
     It may fetch pictures from, and call webhooks on, this machine's own address.
     """
     args = {
-        "fetch": {"allow": ["127.0.0.1"], "seconds": 5},
+        "fetch": {"allow": ["127.0.0.1"], "seconds": 3},
         "webhooks": {"first_pause_seconds": 1},
         # Conformance does not depend on how close an inversion comes.
-        "generation": {"inversion_steps": 6},
+        "generation": {"inversion_steps": 3},
         # Nor on how a face is made.
         "swap": {"method": "warp"},
         # Every picture that is asked about masks goes to a replica of its own, and waits there for others.

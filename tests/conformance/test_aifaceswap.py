@@ -18,7 +18,9 @@ import pytest
 import requests
 import schemathesis
 from PIL import Image
+from typer.testing import CliRunner
 
+from prosopon.pipelines.cli import app
 from tests.benchmarks.serving import Server
 from tests.conformance import openapi
 from tests.conformance.aifaceswap_client import BASE, Swapper, new_swapper
@@ -259,10 +261,21 @@ def test_the_command_line_shows_tasks_and_the_secret_of_webhooks(
     config = ["--config", str(server.home / "serve_config.yaml")]
 
     def prosopon(*arguments: str) -> str:
-        command = [sys.executable, "-m", "prosopon.pipelines.cli", *arguments, *config]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        ended = CliRunner().invoke(app, [*arguments, *config])
+        assert ended.exit_code == 0, ended.output
+        return ended.output
 
-    assert task_id in prosopon("tasks", "list", "--state", "succeeded")
+    command = [
+        sys.executable,
+        "-m",
+        "prosopon.pipelines.cli",
+        "tasks",
+        "list",
+        "--state",
+        "succeeded",
+        *config,
+    ]
+    assert task_id in subprocess.run(command, capture_output=True, text=True, check=True).stdout
     shown = prosopon("tasks", "show", task_id)
     assert "succeeded" in shown
     assert "1 attempts: delivered" in shown

@@ -37,7 +37,7 @@ def film(value: str, dim: int = 32, frames: int = 40) -> str:
 
 @pytest.mark.parametrize(
     "path",
-    ["/api/face/?value=cached&dim=1024", "/api/mp4/?from_value=cached&to_value=b&dim=64&num_frames=40"],
+    ["/api/face/?value=cached&dim=1024", "/api/mp4/?from_value=cached&to_value=b&dim=64&num_frames=8"],
 )
 def test_the_same_request_gives_the_same_bytes_from_a_cache(
     server: Server, api: httpx.Client, path: str
@@ -169,9 +169,9 @@ def test_when_the_client_leaves_the_work_stops(server: Server, api: httpx.Client
 
 
 def test_how_far_a_film_is(server: Server, api: httpx.Client) -> None:
-    path = film(f"followed-{uuid.uuid4()}", dim=64, frames=200)
+    path = film(f"followed-{uuid.uuid4()}", dim=64, frames=40)
     asked = path.replace("/mp4/", "/mp4/progress/")
-    absent = {"state": "absent", "made": 0, "pictures": 101}  # 200 frames there and back.
+    absent = {"state": "absent", "made": 0, "pictures": 21}  # 40 frames there and back.
     assert api.get(asked).json() == absent
 
     async def scenario() -> list[dict[str, Any]]:
@@ -186,14 +186,14 @@ def test_how_far_a_film_is(server: Server, api: httpx.Client) -> None:
 
     told = asyncio.run(scenario())
     counted = [one["made"] for one in told if one["state"] == "making"]
-    assert counted == sorted(counted) and len(set(counted)) > 2 and counted[-1] <= 101
-    assert api.get(asked).json() == {"state": "ready", "made": 101, "pictures": 101}
+    assert counted == sorted(counted) and len(set(counted)) > 2 and counted[-1] <= 21
+    assert api.get(asked).json() == {"state": "ready", "made": 21, "pictures": 21}
     assert api.get(asked.replace("/mp4/", "/gif/")).json() == absent, "another film"
     assert api.get(asked.replace("/mp4/", "/avi/")).status_code == 400
 
 
 def test_when_one_of_two_clients_leaves_the_other_gets_the_film(server: Server) -> None:
-    path = film(f"shared-{uuid.uuid4()}", dim=64, frames=200)
+    path = film(f"shared-{uuid.uuid4()}", dim=64, frames=60)
 
     async def scenario() -> None:
         async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
