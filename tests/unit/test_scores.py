@@ -277,6 +277,7 @@ def test_three_pictures_find_a_person_better_than_one() -> None:
         stacked = np.stack([shot[number] for shot in pictures])
         return bool(space.distances(space.probe(stacked), people).argmin() == number)
 
-    ones = sum(found(number, shots[:1]) for number in range(400))
-    threes = sum(found(number, shots) for number in range(400))
-    assert threes > ones + 40
+    asked = range(0, 400, 4)
+    ones = sum(found(number, shots[:1]) for number in asked)
+    threes = sum(found(number, shots) for number in asked)
+    assert threes > ones + len(asked) // 10
