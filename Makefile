@@ -44,6 +44,8 @@ AFTERWARDS := $(patsubst %,tests/integration/test_%.py,elasticity facecheck_rest
 
 # Two streams side by side, each with one server at most: half of a server's time is waiting, for a start or for what
 # follows a load. With a third stream tests of servers fail for want of a core where there are two.
+# As a server's processes have it: where two streams share the cores, threads of one sum wait for one another, and spin.
+test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.test
 	$(BIN)/prosopon models pull
 	@( \
