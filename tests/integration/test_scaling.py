@@ -71,7 +71,7 @@ def test_each_follows_its_work_up_and_down(server: Server, observer: Observer, l
             if load is not inversions or "Inverter" in observer.running()
         ]
         everybody = frozenset[str]().union(*(load.names for load in loads))
-        assert all_shrunk(observer, everybody)
+        at_rest(observer, everybody)  # What the clients have prepared is work too.
         grown = set[str]()
         stops = {load: threading.Event() for load in loads}
         threads = stack.enter_context(ThreadPoolExecutor(sum(load.clients for load in loads)))
@@ -92,13 +92,13 @@ def test_each_follows_its_work_up_and_down(server: Server, observer: Observer, l
         for client in under_way:
             client.result()
         assert grown == everybody
-    asyncio.run(elasticity.reached(observer, lambda now: all_shrunk(observer, everybody), 120))
-    assert all_shrunk(observer, everybody)
+    at_rest(observer, everybody)
 
 
-def all_shrunk(observer: Observer, names: Iterable[str]) -> bool:
-    now = observer.running()
-    return all(now[name] == 1 for name in names)
+def at_rest(observer: Observer, names: Iterable[str]) -> None:
+    """Each has a single replica, within two minutes."""
+    now, _ = asyncio.run(elasticity.reached(observer, lambda now: all(now[name] == 1 for name in names), 120))
+    assert {name: now[name] for name in names} == dict.fromkeys(names, 1)
 
 
 def swaps(server: Server, london: list[Path], stack: contextlib.ExitStack) -> Load:
