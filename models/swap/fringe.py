@@ -5,9 +5,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prosopon.models.faces.detections import Float32
-from prosopon.models.swap import geometry
+from prosopon.models.swap import geometry, mask
 from prosopon.models.swap.filters import blur, disc, gray, spread
-from prosopon.models.swap.mask import BEARD
 
 Bits = NDArray[np.bool_]
 
@@ -38,9 +37,8 @@ _SLANTED = 0.5
 def forehead(points: Float32, size: tuple[int, int]) -> tuple[Bits, Bits]:
     """``(H, W)`` each: from the brows to the hairline, and the brows with what is around them. points: ``(82, 2)``."""
     unit = geometry.interocular(points)
-    arc = (*geometry.FOREHEAD_ARC, *geometry.BROWS[0], *geometry.BROWS[1])
     brows = cv2.dilate(geometry.hulls(points, geometry.BROWS, size), disc(_BROW * unit))
-    return geometry.hulls(points, (arc,), size) > 0, brows > 0
+    return mask.forehead(points, size), brows > 0
 
 
 def hair(chip: Float32, found: Bits, inside: Bits, points: Float32) -> tuple[Bits, Bits]:
@@ -55,7 +53,7 @@ def hair(chip: Float32, found: Bits, inside: Bits, points: Float32) -> tuple[Bit
     above, brows = forehead(points, size)
     features = cv2.dilate(geometry.hulls(points, (range(17, 68),), size), disc(_INNER * unit)) > 0
     outer = (above | (inside & ~features)) & ~brows
-    bare = outer & ~(geometry.hulls(points, (BEARD,), size) > 0)
+    bare = outer & ~(geometry.hulls(points, (mask.BEARD,), size) > 0)
     # A face's outline is not known to a hair's breadth.
     deep = above | ~_grown(~inside, _RIM * unit)
     mass = np.where(inside, _opened(found, _MASS * unit) & bare & deep, above)

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from prosopon.models.faces.detections import Float32
 from prosopon.models.swap import geometry
@@ -12,6 +13,9 @@ _OPEN_MOUTH = 0.05
 """Distance between the inner lips, in distances between the eyes, from which a mouth shows its inside."""
 _RIDGE, _NEAR = 0.07, 0.05
 """Half the width of the widest line, and how far one may be from where it was seen, in distances between the eyes."""
+_TURNED, _PROFILE = (0.4, 0.65), (0.25, 0.4)
+"""How large the far half of a face must look, as `geometry.visible_share` says, for the network to be believed there,
+and on the forehead, where caps and scarves end."""
 _HALVES = (
     (*range(9), *range(17, 22), 27, 30, 51, 57, *range(68, 73)),
     (*range(8, 17), *range(22, 27), 27, 30, 51, 57, *range(72, 77)),
@@ -75,20 +79,27 @@ def face_mask(points: Float32, place: Float32, inside: Float32) -> Float32:
     return rim * smoothstep(-1.26, -0.85, place[..., 1])
 
 
+def forehead(points: Float32, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """``(H, W)``: from the brows to the hairline. points: ``(82, 2)``."""
+    arc = (*geometry.FOREHEAD_ARC, *geometry.BROWS[0], *geometry.BROWS[1])
+    return np.asarray(geometry.hulls(points, (arc,), (shape[0], shape[1])) > 0)
+
+
 def with_lines(front: Float32, picture: Float32, points: Float32) -> Float32:
     """What lies before a face, its lines as sharp and as whole as the picture shows them.
 
     front: ``(H, W)`` 0..1, coarse: it tells where a frame or a strand is; picture: ``(H, W, 3)`` float32 RGB 0..255,
     whose narrow dark and bright ridges there tell its shape; points: ``(82, 2)`` vertices of the face in them. Where
-    beards and brows grow, every line is theirs; on the far side of a face that is turned away, the network is not
-    believed.
+    beards and brows grow, every line is theirs; on the far side of a face that is turned away the network is not
+    believed, on its forehead only where it is hardly seen.
     """
     light, unit, shape = gray(picture), geometry.interocular(points), front.shape[:2]
     frames = framed(front, points)
+    above = forehead(points, shape)
     for half, share in zip(_HALVES, geometry.visible_share(points).tolist(), strict=True):
         far = cv2.dilate(geometry.hulls(points, (half,), shape), disc(0.3 * unit))
-        doubt = (1 - smoothstep(0.4, 0.65, share)) / np.float32(255)
-        front = np.asarray(front * (1 - doubt * far * (frames == 0)), np.float32)
+        doubt = 1 - np.where(above, smoothstep(*_PROFILE, share), smoothstep(*_TURNED, share))
+        front = np.asarray(front * (1 - doubt * (far / np.float32(255)) * (frames == 0)), np.float32)
     hairy = np.asarray(geometry.hulls(points, (BEARD, *geometry.BROWS), shape), np.float32)
     size = disc(_RIDGE * unit)
     dark = np.asarray(cv2.morphologyEx(light, cv2.MORPH_BLACKHAT, size), np.float32)
