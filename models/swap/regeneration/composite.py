@@ -1,12 +1,16 @@
 """Putting a face that was made in an aligned chip back into the frame: it alone, in the frame's light and grain."""
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 
 from prosopon.models.faces.detections import Float32, RGBImage
 from prosopon.models.inversion.ffhq_alignment import mapped
 from prosopon.models.swap import geometry, light, mask, skin
-from prosopon.models.swap.filters import spread
-from prosopon.models.swap.occlusion import segmenter
+from prosopon.models.swap.filters import disc, spread
+from prosopon.models.swap.frames import framed
+from prosopon.models.swap.occlusion import Front, segmenter
 from prosopon.models.swap.paint import Window, paint
 from prosopon.models.swap.region import region_around, sampled
 from prosopon.models.swap.types import FaceGeometry
@@ -15,6 +19,9 @@ from prosopon.models.swap.uncover import uncovered
 _FAR = 0.7
 """Over which part of the distance between the eyes light is averaged."""
 _DARK = 12.0
+_INNER, _HAIRLINE = 0.12, 0.05
+"""How far the features reach around their outlines, and how far apart two hairlines may be that are taken
+for one, in distances between the eyes."""
 _LEAST_GAIN, _MOST_GAIN = 0.55, 1.8
 _EYES, _TINT = 12, 0.15
 """Pixels of eyes that tell the colour of light, and by how much it may differ from the made face's."""
@@ -34,7 +41,8 @@ def put_back(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Floa
     unit = geometry.interocular(points)
     places = region.places(matrix)
     drawn_dense = mapped(target.dense, matrix)
-    bare = uncovered(face, drawn_dense, segmenter().find(face, drawn_dense))
+    own = segmenter().find(frame, target.dense)
+    bare = uncovered(face, drawn_dense, _seen(segmenter().find(face, drawn_dense), own, drawn_dense))
     face = bare.picture
     drawn = sampled(face, places)
     foreign = np.zeros(region.small, np.float32)
@@ -43,7 +51,7 @@ def put_back(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Floa
 
     place, inside = geometry.interpolate(points, geometry.mean_face()[:, :2], region.small)
     features = skin.parts(points, region.small)
-    front = mask.with_lines(segmenter().find(frame, target.dense).on(region), small, points)
+    front = mask.with_lines(own.on(region), small, points)
     target_skin = skin.likelihood(small, points, features.features) * (1 - front)
     drawn_skin = skin.likelihood(drawn, points, features.features) * (1 - foreign)
     stays = mask.stays(front, foreign, small, unit)
@@ -68,6 +76,20 @@ def put_back(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Floa
 
     zoom = float(np.sqrt(abs(np.linalg.det(matrix[:, :2].astype(np.float64)))))
     paint(frame, region, alpha, rendered, min(1.0, 1.25 * zoom))
+
+
+def _seen(made: Front, own: Front, dense: Float32) -> Front:
+    """What lies before the made face that is to be taken off: not what comes to lie behind the target's own hair, and
+    glasses, which sit well where they were drawn, only where the target wears its own.
+
+    Both are seen through the same crop. dense: ``(68, 2)`` points in the made face's pixels.
+    """
+    points = geometry.with_forehead(dense) @ made.matrix[:, :2].T + made.matrix[:, 2]
+    unit, size = geometry.interocular(points), made.chip.shape[:2]
+    features = cv2.dilate(geometry.hulls(points, (range(17, 68),), size), disc(_INNER * unit)) > 0
+    behind = cv2.dilate(own.chip, disc(_HAIRLINE * unit))
+    double = np.float32(framed(own.chip, points).any())
+    return replace(made, chip=np.where(features, double * made.chip, made.chip * (1 - behind)))
 
 
 def _gain(target: Float32, face: Float32, target_skin: Float32, skin_: Float32, unit: float) -> Float32:
