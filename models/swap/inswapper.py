@@ -109,7 +109,7 @@ def paste(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Float32
     border = np.minimum(places, size - 1 - places).min(axis=2)
     soft = mask.face_mask(points, place, inside.astype(np.float32)) * smoothstep(1.0, _FADE, border)
     features = skin.parts(points, region.small)
-    front = mask.with_lines(segmenter().find(frame, target.dense).on(region), small, points)
+    front = mask.before(segmenter().find(frame, target.dense).on(region), small, points)
     target_skin = skin.likelihood(small, points, features.features) * (1 - front)
     drawn_skin = skin.likelihood(drawn, points, features.features)
     alpha = soft * (1 - mask.stays(front, np.zeros_like(front), small, unit))

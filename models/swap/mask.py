@@ -16,6 +16,8 @@ _RIDGE, _NEAR = 0.07, 0.05
 _TURNED, _PROFILE = (0.4, 0.65), (0.25, 0.4)
 """How large the far half of a face must look, as `geometry.visible_share` says, for the network to be believed there,
 and on the forehead, where caps and scarves end."""
+_LENS, _DARK_LENS = (0.14, 0.35), 0.6
+"""How far around an eye a lens reaches at least and at most, and below which share of a cheek's light it is dark."""
 _HALVES = (
     (*range(9), *range(17, 22), 27, 30, 51, 57, *range(68, 73)),
     (*range(8, 17), *range(22, 27), 27, 30, 51, 57, *range(72, 77)),
@@ -107,6 +109,25 @@ def with_lines(front: Float32, picture: Float32, points: Float32) -> Float32:
     near = np.asarray(cv2.dilate(front * np.maximum(frames, 1), disc(_NEAR * unit)), np.float32)
     lines = smoothstep(10, 30, np.maximum(dark, bright)) * smoothstep(0.2, 0.45, near)
     return np.asarray(np.maximum(front, lines * (1 - blur(hairy / np.float32(255), 0.04 * unit))), np.float32)
+
+
+def before(front: Float32, picture: Float32, points: Float32) -> Float32:
+    """What lies before the face of a picture, as `with_lines` says, and the whole of lenses that no eye is seen through:
+    around both eyes all is much darker than the cheeks are."""
+    lined = with_lines(front, picture, points)
+    if not framed(front, points).any():
+        return lined
+    light, unit, shape = gray(picture), geometry.interocular(points), front.shape[:2]
+    lenses = np.zeros(shape, np.uint8)
+    for eye, cheek in zip(geometry.EYES, geometry.CHEEKS, strict=True):
+        hull = geometry.hulls(points, (eye,), shape)
+        around, near = (cv2.dilate(hull, disc(reach * unit)) > 0 for reach in _LENS)
+        dark = _DARK_LENS * float(np.median(light[geometry.hulls(points, (cheek,), shape) > 0]))
+        if not np.median(light[around & (hull == 0)]) < dark:
+            return lined
+        lenses |= ((light < dark) & near).astype(np.uint8)
+    closed = cv2.morphologyEx(lenses, cv2.MORPH_CLOSE, disc(0.1 * unit))
+    return np.asarray(np.maximum(lined, closed), np.float32)
 
 
 def stays(front: Float32, left: Float32, guide: Float32, unit: float) -> Float32:

@@ -49,7 +49,7 @@ def _replace(frame: RGBImage, replacement: Replacement) -> None:
         return
     coarse_front = segmenter().find(frame, replacement.target.dense).on(region)
     own = region.to_small(target)
-    front = mask.with_lines(coarse_front, small, own)
+    front = mask.before(coarse_front, small, own)
     bare = bared(replacement.source)
     replacement = replace(replacement, source=replace(replacement.source, picture=bare.picture))
     target_surface = surface.with_hairline(replacement.target.mesh)

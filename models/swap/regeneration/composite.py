@@ -51,7 +51,7 @@ def put_back(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Floa
 
     place, inside = geometry.interpolate(points, geometry.mean_face()[:, :2], region.small)
     features = skin.parts(points, region.small)
-    front = mask.with_lines(own.on(region), small, points)
+    front = mask.before(own.on(region), small, points)
     target_skin = skin.likelihood(small, points, features.features) * (1 - front)
     drawn_skin = skin.likelihood(drawn, points, features.features) * (1 - foreign)
     stays = mask.stays(front, foreign, small, unit)
