@@ -16,6 +16,8 @@ _RIDGE, _NEAR = 0.07, 0.05
 _TURNED, _PROFILE = (0.4, 0.65), (0.25, 0.4)
 """How large the far half of a face must look, as `geometry.visible_share` says, for the network to be believed there,
 and on the forehead, where caps and scarves end."""
+_LIDS, _PAINT = 0.14, (0.5, 0.8)
+"""How far lids and their paint reach around an eye, and from how surely something is seen there that it is believed."""
 _LENS, _DARK_LENS = (0.14, 0.35), 0.6
 """How far around an eye a lens reaches at least and at most, and below which share of a cheek's light it is dark."""
 _HALVES = (
@@ -93,7 +95,7 @@ def with_lines(front: Float32, picture: Float32, points: Float32) -> Float32:
     front: ``(H, W)`` 0..1, coarse: it tells where a frame or a strand is; picture: ``(H, W, 3)`` float32 RGB 0..255,
     whose narrow dark and bright ridges there tell its shape; points: ``(82, 2)`` vertices of the face in them. Where
     beards and brows grow, every line is theirs; on the far side of a face that is turned away the network is not
-    believed, on its forehead only where it is hardly seen.
+    believed, on its forehead only where it is hardly seen; on lids it is where it is sure, since they are painted.
     """
     light, unit, shape = gray(picture), geometry.interocular(points), front.shape[:2]
     frames = framed(front, points)
@@ -106,6 +108,8 @@ def with_lines(front: Float32, picture: Float32, points: Float32) -> Float32:
     size = disc(_RIDGE * unit)
     dark = np.asarray(cv2.morphologyEx(light, cv2.MORPH_BLACKHAT, size), np.float32)
     bright = np.asarray(cv2.morphologyEx(light, cv2.MORPH_TOPHAT, size), np.float32)
+    lids = cv2.dilate(geometry.hulls(points, geometry.EYES, shape), disc(_LIDS * unit)) > 0
+    front = np.where(lids & (frames == 0), front * smoothstep(*_PAINT, front), front).astype(np.float32)
     near = np.asarray(cv2.dilate(front * np.maximum(frames, 1), disc(_NEAR * unit)), np.float32)
     lines = smoothstep(10, 30, np.maximum(dark, bright)) * smoothstep(0.2, 0.45, near)
     return np.asarray(np.maximum(front, lines * (1 - blur(hairy / np.float32(255), 0.04 * unit))), np.float32)
