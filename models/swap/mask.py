@@ -116,8 +116,8 @@ def with_lines(front: Float32, picture: Float32, points: Float32) -> Float32:
 
 
 def before(front: Float32, picture: Float32, points: Float32) -> Float32:
-    """What lies before the face of a picture, as `with_lines` says, and the whole of lenses that no eye is seen through:
-    around both eyes all is much darker than the cheeks are."""
+    """What lies before the face of a picture, as `with_lines` says, and the whole of lenses that no eye is seen
+    through: around both eyes all is much darker than the cheeks are."""
     lined = with_lines(front, picture, points)
     if not framed(front, points).any():
         return lined

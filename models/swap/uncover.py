@@ -20,6 +20,8 @@ _FINEST = 4
 """Pixels of the raster, along each side, for one of the segmenter's."""
 _WITHIN = 0.03
 """Distance, in distances between the eyes, by which what is covered is widened: an edge shows both sides."""
+_BESIDE = 0.18
+"""How far around what is seen of something it is taken off, where the rest of it is hidden."""
 _THIN = 0.11
 """Width, in distances between the eyes, up to which a thing is a line: a frame, a strand."""
 _LIGHT = 0.25
@@ -64,8 +66,12 @@ def bared(source: SourceFace) -> Uncovered:
     return found
 
 
-def uncovered(picture: RGBImage, dense: Float32, front: Front) -> Uncovered:
-    """Lines are filled from both their sides, larger things from the face's other half where that is free."""
+def uncovered(picture: RGBImage, dense: Float32, front: Front, hidden: Float32 | None = None) -> Uncovered:
+    """Lines are filled from both their sides, larger things from the face's other half where that is free.
+
+    hidden: as the front's chip, 1 where something else will come to lie before the face: only what is before it
+    beside that is taken off, and what is near.
+    """
     zoom = float(np.hypot(*front.matrix[0, :2]))
     factor = int(np.clip(np.ceil(1 / max(zoom, 1e-6)), 1, _FINEST))
     side = factor * CROP.size
@@ -80,6 +86,11 @@ def uncovered(picture: RGBImage, dense: Float32, front: Front) -> Uncovered:
     chip = np.asarray(cv2.warpAffine(picture, matrix, size, flags=flags), np.float32)
     wide = with_lines(wide, chip, points)
     fringe, strands = hair(chip, wide > 0.4, inside > 0.5, points)
+    if hidden is not None:
+        free = cv2.resize(hidden, size, interpolation=cv2.INTER_LINEAR) < 0.5
+        seen = (((wide > 0.4) | strands) & free & (inside > 0.5)).astype(np.uint8)
+        beside = cv2.dilate(seen, disc(_BESIDE * unit)) > 0
+        wide, fringe, strands = wide * beside, fringe & beside, strands & beside
     solid = cv2.dilate((wide > 0.4).astype(np.float32), disc(_WITHIN * unit))
     solid = np.where(fringe | strands, np.float32(1), solid)
     soft = blur(solid, 0.015 * unit)

@@ -23,7 +23,7 @@ _SMALLEST_FACE = 2.0
 
 class WarpSwapper:
     name = "warp"
-    fingerprint = "warp-7"
+    fingerprint = "warp-8"
 
     def swap(self, frame: RGBImage, replacements: Sequence[Replacement]) -> RGBImage:
         """As `FaceSwapper.swap`."""

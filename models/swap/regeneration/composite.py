@@ -14,13 +14,13 @@ from prosopon.models.swap.occlusion import Front, segmenter
 from prosopon.models.swap.paint import Window, paint
 from prosopon.models.swap.region import region_around, sampled
 from prosopon.models.swap.types import FaceGeometry
-from prosopon.models.swap.uncover import uncovered
+from prosopon.models.swap.uncover import Uncovered, uncovered
 
 _FAR = 0.7
 """Over which part of the distance between the eyes light is averaged."""
 _DARK = 12.0
-_INNER, _HAIRLINE = 0.12, 0.05
-"""How far the features reach around their outlines, and how far apart two hairlines may be that are taken
+_INNER, _LIDS, _HAIRLINE = 0.12, 0.06, 0.05
+"""How far the features and the eyes reach around their outlines, and how far apart two hairlines may be that are taken
 for one, in distances between the eyes."""
 _LEAST_GAIN, _MOST_GAIN = 0.55, 1.8
 _EYES, _TINT = 12, 0.15
@@ -42,7 +42,7 @@ def put_back(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Floa
     places = region.places(matrix)
     drawn_dense = mapped(target.dense, matrix)
     own = segmenter().find(frame, target.dense)
-    bare = uncovered(face, drawn_dense, _seen(segmenter().find(face, drawn_dense), own, drawn_dense))
+    bare = _bared(face, drawn_dense, own)
     face = bare.picture
     drawn = sampled(face, places)
     foreign = np.zeros(region.small, np.float32)
@@ -78,18 +78,20 @@ def put_back(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Floa
     paint(frame, region, alpha, rendered, min(1.0, 1.25 * zoom))
 
 
-def _seen(made: Front, own: Front, dense: Float32) -> Front:
-    """What lies before the made face that is to be taken off: not what comes to lie behind the target's own hair, and
-    glasses, which sit well where they were drawn, only where the target wears its own.
+def _bared(face: RGBImage, dense: Float32, own: Front) -> Uncovered:
+    """The made face without what lies before it, but with its eyes and with glasses, which sit well where they were
+    drawn, unless the target wears its own.
 
-    Both are seen through the same crop. dense: ``(68, 2)`` points in the made face's pixels.
+    own: what lies before the target's face, seen through the same crop; dense: ``(68, 2)`` points in the face's pixels.
     """
+    made = segmenter().find(face, dense)
     points = geometry.with_forehead(dense) @ made.matrix[:, :2].T + made.matrix[:, 2]
     unit, size = geometry.interocular(points), made.chip.shape[:2]
-    features = cv2.dilate(geometry.hulls(points, (range(17, 68),), size), disc(_INNER * unit)) > 0
-    behind = cv2.dilate(own.chip, disc(_HAIRLINE * unit))
-    double = np.float32(framed(own.chip, points).any())
-    return replace(made, chip=np.where(features, double * made.chip, made.chip * (1 - behind)))
+    glasses = framed(made.chip, points).any() and not framed(own.chip, points).any()
+    features, grown = ((range(17, 68),), _INNER) if glasses else (geometry.EYES, _LIDS)
+    kept = cv2.dilate(geometry.hulls(points, features, size), disc(grown * unit)) > 0
+    hidden = cv2.dilate(own.chip, disc(_HAIRLINE * unit))
+    return uncovered(face, dense, replace(made, chip=np.where(kept, np.float32(0), made.chip)), hidden)
 
 
 def _gain(target: Float32, face: Float32, target_skin: Float32, skin_: Float32, unit: float) -> Float32:
