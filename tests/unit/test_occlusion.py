@@ -11,10 +11,10 @@ from prosopon.models.faces.detections import RGBImage
 from prosopon.models.runtime.session import Compute, create_session, run
 from prosopon.models.swap.frames import framed
 from prosopon.models.swap.geometry import interocular, with_forehead
-from prosopon.models.swap.mask import stays
+from prosopon.models.swap.mask import stays, with_lines
 from prosopon.models.swap.occlusion import CROP, segmenter
 from prosopon.models.swap.types import FaceGeometry, Replacement, SourceFace
-from prosopon.models.swap.uncover import bared
+from prosopon.models.swap.uncover import bared, uncovered
 from prosopon.models.swap.warp import WarpSwapper
 from prosopon.models.training.occlusion.dataset import rendered
 from prosopon.models.training.occlusion.faces import SIDE, Face
@@ -224,6 +224,45 @@ def test_frames_of_the_face_that_gives_way_stay(name: str) -> None:
     new = SourceFace(*portrait("london/043_neutral.jpg"))
     result = WarpSwapper().swap(picture, [Replacement(face, new)])
     assert ridges(result, face)[frame].mean() > 0.7 * ridges(picture, face)[frame].mean()
+
+
+def test_a_scarf_over_the_far_half_of_a_turned_forehead_stays() -> None:
+    picture, face = portrait("faker/female_39.jpg")
+    result = WarpSwapper().swap(picture, [Replacement(face, SourceFace(*portrait("london/009_smiling.jpg")))])
+    blue = picture[..., 2].astype(int) - picture[..., 0] > 30
+    scarf = cv2.erode((blue & around(face, picture.shape)).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    scarf &= polygon(face, [(-1.1, -1.4), (1.1, -1.4), (1.1, -0.7), (-1.1, -0.7)], picture.shape)
+    assert scarf.any() and np.abs(result.astype(int) - picture)[scarf].mean() < 3
+
+
+def test_dark_lenses_before_the_face_that_gives_way_stay_whole() -> None:
+    require(DATA / "fairface/3408.jpg")
+    picture, face = portrait("fairface/3408.jpg")
+    result = WarpSwapper().swap(picture, [Replacement(face, SourceFace(*portrait("london/012_neutral.jpg")))])
+    for eye in (face.dense[36:42], face.dense[42:48]):
+        lens = cv2.fillConvexPoly(np.zeros(picture.shape[:2], np.uint8), eye.astype(np.int32), 1) > 0
+        assert np.abs(result.astype(int) - picture)[lens].mean() < 4
+
+
+def test_paint_on_lids_is_no_frame_and_a_line_on_a_forehead_is_one() -> None:
+    """The segmenter may half believe in either, and both stand out from the skin."""
+    picture, face = portrait(BARE[0])
+    points = with_forehead(face.dense)
+    lids = polygon(face, [(0.35, -0.16), (0.65, -0.16), (0.65, -0.1), (0.35, -0.1)], picture.shape)
+    high = polygon(face, [(0.35, -0.66), (0.65, -0.66), (0.65, -0.6), (0.35, -0.6)], picture.shape)
+    painted = picture.astype(np.float32)
+    painted[lids | high] = (90, 170, 230)
+    found = with_lines((lids | high) * np.float32(0.42), painted, points)
+    assert found[lids].max() < 0.2 and np.median(found[high]) > 0.5
+
+
+def test_hair_that_comes_to_lie_behind_other_hair_is_not_taken_off() -> None:
+    picture, face = portrait(FOREHEADS[0])
+    hairy, strands = with_strands(picture, face)
+    seen = segmenter().find(hairy, face.dense)
+    for hidden in (np.zeros_like(seen.chip), np.ones_like(seen.chip)):
+        bare = uncovered(hairy, face.dense, seen, hidden)
+        assert (bare.picture != hairy).any(axis=2)[strands].any() == (hidden.max() == 0)
 
 
 def test_a_hand_before_the_face_that_is_put_in_is_not_carried_over() -> None:

@@ -17,7 +17,9 @@ from prosopon.models.inversion.identity import load_identities
 from prosopon.models.load import load_mapper, regenerates
 from prosopon.models.pictures.crops import similarity_transform
 from prosopon.models.runtime.session import Compute
-from prosopon.models.swap.geometry import interocular
+from prosopon.models.swap.frames import framed
+from prosopon.models.swap.geometry import interocular, with_forehead
+from prosopon.models.swap.occlusion import segmenter
 from prosopon.models.swap.regeneration import swapper, views
 from prosopon.models.swap.regeneration.composite import put_back
 from prosopon.models.swap.regeneration.likeness import moved, with_likeness
@@ -57,6 +59,20 @@ def test_only_the_face_changes_and_a_grey_picture_stays_grey() -> None:
         changed = (result != frame).any(axis=2)
         assert changed.any() and not changed[~around(face, frame.shape)].any()
     assert int(np.ptp(result.astype(int), axis=2).max()) <= 2
+
+
+def test_glasses_that_were_drawn_stay_on_unless_the_target_wears_its_own() -> None:
+    made = ffhq_chip(*_of("faker/male_95.jpg"), 512)
+    picture, face = portrait("london/017_neutral.jpg")
+
+    def worn(frame: RGBImage) -> bool:
+        found = segmenter().find(frame, face.dense)
+        points = with_forehead(face.dense) @ found.matrix[:, :2].T + found.matrix[:, 2]
+        return bool(framed(found.chip, points.astype(np.float32)).any())
+
+    result = picture.copy()
+    put_back(result, face, made, ffhq_matrix(face.dense, 512))
+    assert worn(result) and not worn(picture)
 
 
 def test_the_target_itself_costs_nothing_in_shape_and_light_and_another_face_does() -> None:
