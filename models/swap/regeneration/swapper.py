@@ -94,7 +94,7 @@ class RegenerateSwapper:
         self._held_out = FaceEmbedding(Registry.of(models).weights(CATALOGUE[_HELD_OUT]).path, compute)
         encoder, trained_for = load_encoder()
         self._encoder = encoder.to(self._device) if trained_for == self._generator.fingerprint else None
-        self.fingerprint = combined("regenerate-3", self._generator.fingerprint)
+        self.fingerprint = combined("regenerate-4", self._generator.fingerprint)
         self._searching = threading.Lock()
 
     def swap(self, frame: RGBImage, replacements: Sequence[Replacement]) -> RGBImage:
