@@ -31,7 +31,7 @@ from prosopon.models.swap.regeneration.loss import RegenerationLoss, Weights
 from prosopon.models.swap.regeneration.networks import load_mesh, seen
 from prosopon.models.swap.regeneration.scene import SIDE, aligned, scene
 from prosopon.models.swap.regeneration.search import Plan, search
-from prosopon.models.swap.types import FaceGeometry, Replacement, SourceFace, check_frame
+from prosopon.models.swap.types import Replacement, check_frame
 from prosopon.models.swap.verdict import embedding
 from prosopon.models.swap.warp import WarpSwapper
 from prosopon.models.weights.catalogue import CATALOGUE
@@ -55,10 +55,10 @@ _HELD_OUT = FaceEmbedding.name
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Made:
-    """face: ``(S, S, 3)`` uint8 RGB; similarity, replaced: cosines to the source and to the target, by a network that
-    the search does not look through."""
+    """picture: the frame with the new face; similarity, replaced: cosines to the source and to the target, by a network
+    that the search does not look through."""
 
-    face: RGBImage
+    picture: RGBImage
     similarity: float
     replaced: float
 
@@ -102,12 +102,11 @@ class RegenerateSwapper:
         check_frame(frame)
         result = frame.copy()
         for replacement in replacements:
-            face, matrix = self.make(result, replacement)
-            put_back(result, replacement.target, face, matrix)
+            result = self.make(result, replacement)
         return result
 
-    def make(self, frame: RGBImage, replacement: Replacement) -> tuple[RGBImage, Float32]:
-        """The new face ``(S, S, 3)`` uint8 RGB, and the ``(2, 3)`` transform from the frame to it."""
+    def make(self, frame: RGBImage, replacement: Replacement) -> RGBImage:
+        """The frame with one new face."""
         # Of this thread, which may be another than loaded the models.
         torch.set_num_threads(free_threads(self._threads))
         target, source = replacement.target, replacement.source
@@ -137,29 +136,40 @@ class RegenerateSwapper:
                 styles = search(self._searched, self._prior, loss, self._weights, start, plan)
                 with torch.no_grad():
                     made = self._generator.picture(styles, side)
-                found.append(self._finished(made, moved(target, transform), source, looks))
+                found.append(self._finished(made, frame, replacement, transform, looks))
                 spent = time.monotonic() - began
                 if found[-1].passes or spent > self.plan.seconds / 2:
                     break
-        return max(found, key=lambda made: (made.passes, made.similarity)).face, transform
+        return max(found, key=lambda made: (made.passes, made.similarity)).picture
 
     def _finished(
-        self, picture: Tensor, face: FaceGeometry, source: SourceFace, looks: Sequence[Float32]
+        self,
+        picture: Tensor,
+        frame: RGBImage,
+        replacement: Replacement,
+        transform: Float32,
+        looks: Sequence[Float32],
     ) -> Made:
-        """The best by the network that is held out of the made face as it is and with the source's own over it.
+        """The best of the made face as it is and with the source's own over it: by the network that is held out, which
+        sees each alone and put back into the frame, where its hair is another and some of it is covered.
 
-        picture: ``(1, 3, S, S)`` -1..1; face: the target's in its pixels; looks: embeddings of source and
+        picture: ``(1, 3, S, S)`` -1..1; transform: ``(2, 3)`` from the frame to it; looks: embeddings of source and
         target.
         """
         made = (picture[0].permute(1, 2, 0) * 127.5 + 127.5).round().clamp(0, 255).byte().cpu().numpy()
-        likely, over = with_likeness(made, face, source)
-        faces = (likely, made, over)
-        seen_as = [embedding(self._held_out, one, face) for one in faces]
+        target, face = replacement.target, moved(replacement.target, transform)
+        results, seen_as = list[RGBImage](), list[Float32]()
+        for one in (*with_likeness(made, face, replacement.source), made):
+            result = frame.copy()
+            put_back(result, target, one, transform)
+            alone, within = embedding(self._held_out, one, face), embedding(self._held_out, result, target)
+            results.append(result)
+            seen_as.append(np.asarray((alone + within) / 2, np.float32))
         scores = [float(one @ looks[0]) for one in seen_as]
         led = self._identities[0].name == _HELD_OUT
-        handicaps = (-_BETTER_IF_LED, _FLATTERED, 0.0) if led else (-_BETTER, 0.0, 0.0)
+        handicaps = (-_BETTER_IF_LED, 0.0, _FLATTERED) if led else (-_BETTER, 0.0, 0.0)
         best = int(np.argmax(np.subtract(scores, handicaps)))
-        return Made(faces[best], scores[best], float(seen_as[best] @ looks[1]))
+        return Made(results[best], scores[best], float(seen_as[best] @ looks[1]))
 
     @torch.no_grad()
     def _embeddings(self, picture: Tensor, landmarks: Float32, random: np.random.Generator) -> list[Tensor]:
