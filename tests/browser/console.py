@@ -86,10 +86,18 @@ class Console:
             assert time.monotonic() < deadline, f"never true: {expression}"
             self.page.wait_for_timeout(50)
 
+    def settled(self) -> None:
+        """Until what fades or slides has done so: halfway its colours are nobody's. What turns for ever is left out."""
+        self.page.evaluate(
+            "Promise.all(document.getAnimations()"
+            ".filter(one => one.effect.getComputedTiming().iterations !== Infinity)"
+            ".map(one => one.finished.catch(() => {})))"
+        )
+
     def shot(self, name: str) -> None:
         if self.shots:
             self.page.evaluate("scrollTo(0, 0)")
-            self.page.wait_for_timeout(250)  # for what fades in
+            self.settled()
             self.page.screenshot(path=self.shots / f"{name}.png", full_page=True)
 
     def curl(self) -> str:

@@ -19,6 +19,7 @@ def findings(console: Console) -> list[str]:
     """Serious and critical findings of axe, as `rule: elements`."""
     from axe_playwright_python.sync_playwright import Axe
 
+    console.settled()
     report = Axe().run(console.page).response
     return [
         f"{finding['id']}: {[node['target'] for node in finding['nodes']]}"
