@@ -53,7 +53,7 @@ RUN useradd --create-home --uid 1000 prosopon && install -d -o prosopon -g proso
 USER prosopon
 # The second line is how replicas of a cluster talk to each other; `prosopon serve` sets it by itself.
 ENV PROSOPON_HOME=/data PROSOPON_MODELS=/opt/models \
-    RAY_USAGE_STATS_ENABLED=0 RAY_SERVE_THROUGHPUT_OPTIMIZED=1 RAY_SERVE_ENABLE_DIRECT_INGRESS=0 \
+    RAY_USAGE_STATS_ENABLED=0 RAY_ENABLE_AUTO_CONNECT=0 RAY_SERVE_THROUGHPUT_OPTIMIZED=1 RAY_SERVE_ENABLE_DIRECT_INGRESS=0 \
     RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE=1 \
     RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH=268435456
 RUN prosopon models pull
