@@ -23,8 +23,8 @@ _INNER, _LIDS, _HAIRLINE = 0.12, 0.06, 0.05
 """How far the features and the eyes reach around their outlines, and how far apart two hairlines may be that are taken
 for one, in distances between the eyes."""
 _LEAST_GAIN, _MOST_GAIN = 0.55, 1.8
-_EYES, _TINT = 12, 0.15
-"""Pixels of eyes that tell the colour of light, and by how much it may differ from the made face's."""
+_EYES, _ALIKE = 12, 1e-4
+"""Pixels of eyes that tell the colour of light; squared, a difference of colours that is none."""
 
 
 def put_back(frame: RGBImage, target: FaceGeometry, face: RGBImage, matrix: Float32) -> None:
@@ -101,15 +101,22 @@ def _gain(target: Float32, face: Float32, target_skin: Float32, skin_: Float32, 
 
 
 def _pale_gain(gain: Float32, target: Float32, face: Float32, eyes: Float32) -> Float32:
-    """``(H, W, 3)``: skin's gain as whites of eyes and teeth take it: as bright, but in the colour of the light.
+    """``(H, W, 3)``: skin's gain as whites of eyes and teeth take it: as bright, and of its colour as much as the
+    whites of both faces differ by.
 
-    What makes yellow skin paler would turn them blue. eyes: ``(H, W)`` 0..1, the target's as far as they are seen.
+    What makes yellow skin paler would turn white teeth blue, but yellow ones white. eyes: ``(H, W)`` 0..1, the
+    target's as far as they are seen.
     """
     bright: Float32 = gain.mean(axis=2, keepdims=True)
-    chosen = eyes > 0.5
-    if chosen.sum() < _EYES:
-        return bright
-    there, here = (np.percentile(picture[chosen], 80, axis=0) + _DARK for picture in (target, face))
-    tint = there / here
-    # Light is never as coloured as the single pixels of an eye.
-    return np.asarray(bright * np.clip(0.5 + 0.5 * tint / tint.mean(), 1 - _TINT, 1 + _TINT), np.float32)
+    chosen, share = eyes > 0.5, 0.5
+    if chosen.sum() >= _EYES:
+        there, here = (np.percentile(picture[chosen], 80, axis=0) + _DARK for picture in (target, face))
+        tint, skins = _tint(there / here), _tint(gain[chosen].mean(axis=0))
+        share = float(np.clip(tint @ skins / max(float(skins @ skins), _ALIKE), 0, 1))
+    return np.asarray(bright + share * (gain - bright), np.float32)
+
+
+def _tint(ratio: Float32) -> Float32:
+    """``(3,)``: how the channels' logarithms differ from their mean."""
+    log = np.log(ratio)
+    return np.asarray(log - log.mean(), np.float32)
