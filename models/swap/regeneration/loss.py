@@ -35,8 +35,6 @@ MOUTH = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 1
 _GAPS = ((13, 14), (82, 87), (312, 317), (159, 145), (386, 374), (158, 153), (385, 380))
 """Vertices whose distances say how far mouth and eyes are open."""
 MESH_SIDE = 192
-_LOOKS = 2
-"""Of each network of identity in a step, through other crops and in other light."""
 _COARSEST = 16
 """Pixels of the coarsest picture of a pyramid."""
 
@@ -140,12 +138,10 @@ class RegenerationLoss:
     def _identity(self, picture: Tensor) -> tuple[Tensor, Tensor]:
         same, unlike = picture.new_zeros(()), picture.new_zeros(())
         for identity, wanted, old in zip(self._identities, self._source, self._old, strict=True):
-            size, chips = identity.crop.size, []
-            for _ in range(_LOOKS):
-                matrix = views.jittered(identity.matrix(self._scene.landmarks), size, self._random)
-                chip = views.sample(picture, views.grid(matrix, self._side, size))
-                chips.append(views.disturbed(chip, self._random))
-            found = identity.embed(torch.cat(chips))
+            size = identity.crop.size
+            matrix = views.jittered(identity.matrix(self._scene.landmarks), size, self._random)
+            chips = views.sample(picture, views.grid(matrix, self._side, size))
+            found = identity.embed(views.disturbed(chips, self._random))
             same = same + identity.share * (found - wanted).square().sum(dim=1).mean()
             apart = (wanted - old).square().sum()
             near = functional.relu(apart - (found - old).square().sum(dim=1)).mean()

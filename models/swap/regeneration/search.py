@@ -31,7 +31,7 @@ class Plan:
     """
 
     seconds: float = 30.0
-    stages: tuple[tuple[int, int, float], ...] = ((128, 60, 0.7), (256, 12, 1.0))
+    stages: tuple[tuple[int, int, float], ...] = ((128, 30, 0.7), (256, 8, 1.0))
     rate: float = 0.12
     least_steps: int = 20
     patience: float = 2.0
