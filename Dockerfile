@@ -51,11 +51,12 @@ RUN sed -i 's/host: 127.0.0.1/host: 0.0.0.0/' config.yaml && grep -q 'host: 0.0.
 
 RUN useradd --create-home --uid 1000 prosopon && install -d -o prosopon -g prosopon /data /opt/models
 USER prosopon
-# The second line is how replicas of a cluster talk to each other; `prosopon serve` sets it by itself.
+# How replicas of a cluster talk to each other, and how they compute; `prosopon serve` sets these by itself.
 ENV PROSOPON_HOME=/data PROSOPON_MODELS=/opt/models \
     RAY_USAGE_STATS_ENABLED=0 RAY_ENABLE_AUTO_CONNECT=0 RAY_SERVE_THROUGHPUT_OPTIMIZED=1 RAY_SERVE_ENABLE_DIRECT_INGRESS=0 \
     RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE=1 \
-    RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH=268435456
+    RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH=268435456 \
+    MALLOC_TRIM_THRESHOLD_=134217728 MALLOC_MMAP_THRESHOLD_=33554432 OPENBLAS_NUM_THREADS=1
 RUN prosopon models pull
 
 VOLUME /data

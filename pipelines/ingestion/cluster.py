@@ -10,6 +10,7 @@ from prosopon.configs.settings import IngestionSettings, Settings
 from prosopon.pipelines.running import (
     HANDLE_ENVIRONMENT,
     LOOPBACK,
+    PROCESS_ENVIRONMENT,
     announced,
     guard,
     job,
@@ -40,6 +41,7 @@ def prepare(settings: Settings, address: str | None) -> None:
     """Set what Ray reads from the environment when it is first imported; each can be overridden from outside."""
     environment = {
         **HANDLE_ENVIRONMENT,
+        **PROCESS_ENVIRONMENT,
         # Ray gives its workers the lowest priority: two of them would not get their cores beside anything else.
         "RAY_worker_niceness": "0",
         # As an error it would say that actors' arguments lie in the object store, which is where Ray Data puts them.

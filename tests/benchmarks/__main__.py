@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from prosopon.pipelines.commands.serve import ALLOCATION
+from prosopon.pipelines.running import PROCESS_ENVIRONMENT
 
 BENCHMARKS = (
     "embedder_speed",
@@ -45,7 +45,7 @@ def main() -> None:
     for name in names:
         print(f"\n== {name}", flush=True)
         # One BLAS thread, as Ray gives a replica with a share of a core, and memory as replicas allocate it.
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", **ALLOCATION}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **PROCESS_ENVIRONMENT}
         if subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}"], env=environment).returncode:
             failed.append(name)
     if failed:

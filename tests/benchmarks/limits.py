@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from multiprocessing.synchronize import Barrier as BarrierType
 
-from prosopon.pipelines.commands.serve import ALLOCATION
+from prosopon.pipelines.running import PROCESS_ENVIRONMENT
 
 Work = Callable[[bytes], object]
 
@@ -41,7 +41,7 @@ def limit(make: Callable[[], Work], pictures: Sequence[bytes], seconds: float, p
     ]
     before = dict(os.environ)
     # The C library reads it when a process starts.
-    os.environ |= {"OMP_NUM_THREADS": "1", **ALLOCATION}
+    os.environ |= {"OMP_NUM_THREADS": "1", **PROCESS_ENVIRONMENT}
     try:
         for worker in workers:
             worker.start()

@@ -25,7 +25,7 @@ from prosopon.configs.settings import DeploymentSettings, Settings
 from prosopon.models.faces.attributes.table import ATTRIBUTES
 from prosopon.pipelines.app import build
 from prosopon.pipelines.commands.serve import without_gpu
-from prosopon.pipelines.running import HANDLE_ENVIRONMENT
+from prosopon.pipelines.running import HANDLE_ENVIRONMENT, PROCESS_ENVIRONMENT
 from tests.paths import ROOT
 
 SERVER = {
@@ -305,7 +305,9 @@ def test_an_image_serves_without_being_root() -> None:
     assert kinds[-1] == "CMD" and "USER" in kinds and "HEALTHCHECK" in kinds
     assert [text for kind, text in instructions() if kind == "USER"][-1] == "prosopon"
     environment = " ".join(text for kind, text in instructions() if kind == "ENV")
-    assert all(f"{key}={value}" in environment for key, value in HANDLE_ENVIRONMENT.items())
+    assert all(
+        f"{key}={value}" in environment for key, value in (HANDLE_ENVIRONMENT | PROCESS_ENVIRONMENT).items()
+    )
 
 
 def test_an_image_keeps_to_hadolints_rules() -> None:

@@ -1,5 +1,6 @@
 """`prosopon serve`: what it refuses before anything is started, and what it says when it is ready."""
 
+import os
 import random
 import socket
 import subprocess
@@ -145,3 +146,18 @@ def test_servers_that_start_at_the_same_time_take_ports_of_their_own(monkeypatch
     first, second = _free_block(), _free_block()
     assert not set(first) & set(second)
     assert len(first) == len(second) > 90
+
+
+def test_a_process_that_works_has_no_threads_that_spin() -> None:
+    """BLAS would keep one for every other core."""
+    program = (
+        "import os, numpy as np\n"
+        "np.ones((64, 20_000)) @ np.ones(20_000)\n"
+        "print(len(os.listdir('/proc/self/task')))"
+    )
+    bare = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    command = [sys.executable, "-c", program]
+    told = subprocess.run(
+        command, env=bare | running.PROCESS_ENVIRONMENT, capture_output=True, check=True, text=True
+    )
+    assert told.stdout.strip() == "1"

@@ -26,7 +26,7 @@ import onnx
 from prosopon.configs.settings import ModelSettings
 from prosopon.models.convert.openvino_ir import read, to_onnx
 from prosopon.models.weights.registry import resolve
-from prosopon.pipelines.commands.serve import ALLOCATION
+from prosopon.pipelines.running import PROCESS_ENVIRONMENT
 from tests.benchmarks.bare import pictures
 from tests.benchmarks.loadgen import post
 from tests.benchmarks.peers.in_turns import Contender, compare, running
@@ -74,7 +74,7 @@ def main() -> None:
             first = _NO_CACHE
             if home is tuned:
                 first += _ONE_THREAD
-                environment |= ALLOCATION
+                environment |= PROCESS_ENVIRONMENT
             (home / "sitecustomize.py").write_text(first)
             port = free_port()
             command = [
