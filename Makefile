@@ -37,26 +37,23 @@ install: $(VENV)/.serve
 serve: $(VENV)/.serve
 	$(BIN)/prosopon serve serve_config.yaml
 
-# Of the tests with servers of their own these come after those of the shared one, so that both streams end together:
-# whose server follows a load or is killed under one, and the longest of the others.
-AFTERWARDS := $(patsubst %,tests/integration/test_%.py,elasticity facecheck_restart kills milvus_server scaling \
-	another_attribute ingestion wheel)
+# Three streams side by side, two of them with one server at a time: most of a server's time is waiting, for a start, a
+# client or what follows a load. Of the tests with servers of their own these come after those of the shared one, so that
+# the streams of servers end together.
+AFTERWARDS := $(patsubst %,tests/integration/test_%.py,ingestion kills)
 
-# Two streams side by side, each with one server at most: half of a server's time is waiting, for a start or for what
-# follows a load. With a third stream tests of servers fail for want of a core where there are two.
-# As a server's processes have it: where two streams share the cores, threads of one sum wait for one another, and spin.
+# As a server's processes have it: where three streams share the cores, threads of one sum wait for one another, and spin.
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.test
 	$(BIN)/prosopon models pull
-	@( \
-		nice -n 5 $(BIN)/pytest tests/unit tests/conformance --servers own; none=$$?; \
-		$(BIN)/pytest --ignore tests/unit --ignore tests/conformance $(AFTERWARDS:%=--ignore %) --servers own; own=$$?; \
-		test $$none = 0 -a $$own = 0 \
-	) >$(VENV)/beside.log 2>&1 & beside=$$!; \
+	@nice -n 5 $(BIN)/pytest tests/unit tests/conformance --servers own >$(VENV)/none.log 2>&1 & none=$$!; \
+	$(BIN)/pytest --ignore tests/unit --ignore tests/conformance $(AFTERWARDS:%=--ignore %) --servers own \
+		>$(VENV)/own.log 2>&1 & own=$$!; \
 	$(BIN)/pytest --ignore tests/unit --servers shared; shared=$$?; \
-	$(BIN)/pytest $(AFTERWARDS) --servers own; load=$$?; \
-	wait $$beside; beside=$$?; echo "Tests without a server, and with one of their own:"; cat $(VENV)/beside.log; \
-	test $$shared = 0 -a $$load = 0 -a $$beside = 0
+	$(BIN)/pytest $(AFTERWARDS) --servers own; after=$$?; \
+	wait $$own; own=$$?; echo "Tests with a server of their own:"; cat $(VENV)/own.log; \
+	wait $$none; none=$$?; echo "Tests without a server:"; cat $(VENV)/none.log; \
+	test $$shared = 0 -a $$after = 0 -a $$own = 0 -a $$none = 0
 
 bench: $(VENV)/.test
 	$(BIN)/prosopon models pull
