@@ -12,8 +12,8 @@ from prosopon.configs.settings import StateSettings, WebhookSettings
 from prosopon.deployments.state.database import Records
 from prosopon.deployments.state.jobs.deliveries import DeliveryStore
 from prosopon.deployments.state.keys import KeyStore
-from tests.benchmarks.serving import Server
 from tests.conformance.client import keys_of
+from tests.support.in_process import Listening
 
 BASE = "/api/aifaceswap/v1"
 
@@ -57,7 +57,7 @@ class Swapper:
             return keys.balance(self.key_id)
 
 
-def new_swapper(server: Server, points: int | None = None) -> Swapper:
+def new_swapper(server: Listening, points: int | None = None) -> Swapper:
     with closing(Records(StateSettings(home=server.home).database)) as records:
         key, secret = KeyStore(records).create("test", ["aifaceswap"], credits=points)
         signing = DeliveryStore(records, WebhookSettings()).secret(key.id)

@@ -1,5 +1,5 @@
-"""Servers in this process: for CompreFace and Trueface, and for FaceCheck, whose index is filled before it starts.
-Pictures outside for aifaceswap."""
+"""Servers in this process: for CompreFace and Trueface, for CheckFace and aifaceswap, and for FaceCheck, whose index is
+filled before it starts. Pictures outside for aifaceswap."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +30,19 @@ def archived(london: list[Path]) -> list[tuple[Path, ArchivedFace]]:
 def faces_in_process(tmp_path_factory: pytest.TempPathFactory, models_mirror: None) -> Iterator[InProcess]:
     """CompreFace and Trueface in this process, over an empty state; every test uses keys and subjects of its own."""
     with in_process(tmp_path_factory.mktemp("faces"), {"apis": ["compreface", "trueface"]}) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def makers_in_process(tmp_path_factory: pytest.TempPathFactory, models_mirror: None) -> Iterator[OverHttp]:
+    """CheckFace and aifaceswap in this process, over an empty state; set as the session's server is."""
+    args = {
+        "apis": ["checkface", "aifaceswap"],
+        "fetch": {"allow": ["127.0.0.1"], "seconds": 3},
+        "webhooks": {"first_pause_seconds": 1},
+        "generation": {"inversion_steps": 3},
+    }
+    with over_http(tmp_path_factory.mktemp("makers"), args) as running:
         yield running
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.benchmarks.serving import Server
 from tests.conformance.aifaceswap_client import BASE, Swapper, new_swapper
 from tests.conformance.client import new_key
 from tests.loopback import Loopback, picture_bomb
+from tests.support.in_process import OverHttp
 
 POINTS = 100
 
@@ -25,8 +25,13 @@ def web(web: Loopback) -> Loopback:
     return web
 
 
+@pytest.fixture(scope="module")
+def server(makers_in_process: OverHttp) -> OverHttp:
+    return makers_in_process
+
+
 @pytest.fixture
-def client(server: Server) -> Swapper:
+def client(server: OverHttp) -> Swapper:
     return new_swapper(server, POINTS)
 
 
@@ -57,7 +62,7 @@ def refused(client: Swapper, answer: httpx.Response, status: int, *words: str) -
 
 
 @pytest.mark.parametrize("header", ["", "Bearer", "Basic abc", "Bearer 0", "bearer-of-news"])
-def test_without_a_key_nothing_is_done(server: Server, header: str) -> None:
+def test_without_a_key_nothing_is_done(server: OverHttp, header: str) -> None:
     for route in ("faceswap", "multi_faceswap", "extract_face"):
         answer = httpx.post(f"{server.url}{BASE}/{route}", headers={"Authorization": header}, json={})
         assert (answer.status_code, answer.json()["code"]) == (401, 401)
@@ -65,7 +70,7 @@ def test_without_a_key_nothing_is_done(server: Server, header: str) -> None:
     assert httpx.get(f"{server.url}{BASE}/task/{'0' * 32}").status_code == 401
 
 
-def test_a_key_for_something_else_is_refused(server: Server) -> None:
+def test_a_key_for_something_else_is_refused(server: OverHttp) -> None:
     headers = {"Authorization": f"Bearer {new_key(server, 'detection')}"}
     answer = httpx.post(f"{server.url}{BASE}/extract_face", headers=headers, json={})
     assert (answer.status_code, answer.json()["code"]) == (403, 403)
@@ -273,7 +278,7 @@ def test_a_picture_of_nobody_has_no_faces_to_extract_and_costs_nothing(
 # --------------------------------------------------------------------------------------------------------- points
 
 
-def test_requests_that_race_for_the_last_points(server: Server, face: bytes) -> None:
+def test_requests_that_race_for_the_last_points(server: OverHttp, face: bytes) -> None:
     client = new_swapper(server, 3)
 
     def swap(_: int) -> int:

@@ -11,15 +11,15 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.benchmarks.serving import Server
 from tests.conformance.checkface_client import error_of
+from tests.support.in_process import OverHttp
 
 LATENT = [0.1] * 512
 
 
 @pytest.fixture(scope="module")
-def api(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=120) as client:
+def api(makers_in_process: OverHttp) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=makers_in_process.url, timeout=120) as client:
         yield client
 
 

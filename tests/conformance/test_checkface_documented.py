@@ -1,4 +1,4 @@
-"""CheckFace's documented calls against the running server, with small pictures and short films."""
+"""CheckFace's documented calls against a server, with small pictures and short films."""
 
 import base64
 import io
@@ -15,16 +15,16 @@ import pytest
 from PIL import Image
 
 from prosopon.models.generation.latents import Morph
-from tests.benchmarks.serving import Server
 from tests.paths import ROOT, SHARED, require
+from tests.support.in_process import OverHttp
 
 ENDS = {"from_value": "example", "to_value": "yeet"}
 FILM = {**ENDS, "dim": 64, "num_frames": 8}
 
 
 @pytest.fixture(scope="module")
-def api(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=120) as client:
+def api(makers_in_process: OverHttp) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=makers_in_process.url, timeout=120) as client:
         yield client
 
 

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks.serving import Server
 from tests.conformance.client import Client, new_client, part
 from tests.paths import smiling
+from tests.support.in_process import InProcess
 
 ALL = ("recognition", "detection", "verification")
 PLUGINS = "age,gender,landmarks,calculator,pose"
 
 
 @pytest.fixture
-def client(server: Server) -> Client:
-    return new_client(server, *ALL)
+def client(faces_in_process: InProcess) -> Client:
+    return new_client(faces_in_process, *ALL)
 
 
 def check_face(face: dict[str, Any], *extra: str, status: bool = True) -> None:

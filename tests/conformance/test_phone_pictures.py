@@ -10,17 +10,16 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from tests.benchmarks.serving import Server
 from tests.conformance.aifaceswap_client import new_swapper
 from tests.conformance.client import new_client, new_key
 from tests.conformance.facecheck_client import FaceCheckClient
 from tests.conformance.trueface_client import TruefaceClient
-from tests.support.in_process import InProcess
+from tests.support.in_process import InProcess, OverHttp
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(params=["heic", "avif"])
+@pytest.fixture(scope="module", params=["heic", "avif"])
 def picture(request: pytest.FixtureRequest, london: list[Path]) -> bytes:
     """A portrait, written by libheif or by libavif."""
     stream = io.BytesIO()
@@ -57,13 +56,13 @@ def test_facecheck(client: FaceCheckClient, picture: bytes) -> None:
     assert items[0]["score"] >= 90
 
 
-def test_checkface(server: Server, picture: bytes) -> None:
-    answer = httpx.post(f"{server.url}/api/recoverlatent/", content=picture, timeout=120)
+def test_checkface(makers_in_process: OverHttp, picture: bytes) -> None:
+    answer = httpx.post(f"{makers_in_process.url}/api/recoverlatent/", content=picture, timeout=120)
     assert answer.status_code == 200 and uuid.UUID(answer.text), answer.text
 
 
-def test_aifaceswap(server: Server, picture: bytes, london: list[Path]) -> None:
-    swapper = new_swapper(server)
+def test_aifaceswap(makers_in_process: OverHttp, picture: bytes, london: list[Path]) -> None:
+    swapper = new_swapper(makers_in_process)
     found = swapper.post("extract_face", files={"img": ("IMG_0001.HEIC", picture)}).json()
     assert len(found["data"]["faces"]) == 1
     files = {"source_image": ("a.heic", picture), "face_image": ("b.jpg", london[1].read_bytes())}

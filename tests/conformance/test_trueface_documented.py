@@ -11,7 +11,6 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.benchmarks.serving import Server
 from tests.conformance.trueface_client import (
     TruefaceClient,
     b64,
@@ -19,12 +18,13 @@ from tests.conformance.trueface_client import (
     pictures,
 )
 from tests.paths import DATA, require, smiling
+from tests.support.in_process import InProcess
 
 
 @pytest.fixture
-def client(server: Server) -> TruefaceClient:
+def client(faces_in_process: InProcess) -> TruefaceClient:
     """With a tenant of its own."""
-    return new_trueface_client(server, tenant=f"tenant-{uuid.uuid4()}")
+    return new_trueface_client(faces_in_process, tenant=f"tenant-{uuid.uuid4()}")
 
 
 def data_of(answer: httpx.Response, message: str | None) -> Any:
