@@ -5,7 +5,7 @@ import pytest
 from tests.benchmarks.serving import Server
 from tests.soak.fuzz import LONGEST_SECONDS, fuzz
 
-REQUESTS = 500
+REQUESTS = 300
 
 
 @pytest.mark.slow
