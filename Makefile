@@ -47,7 +47,7 @@ serve: $(VENV)/.serve
 # Three streams side by side, two of them with one server at a time: most of a server's time is waiting, for a start, a
 # client or what follows a load. Of the tests with servers of their own these come after those of the shared one, so that
 # the streams of servers end together.
-AFTERWARDS := $(patsubst %,tests/integration/test_%.py,ingestion kills)
+AFTERWARDS := $(patsubst %,tests/integration/test_%.py,ingestion wheel)
 
 # As a server's processes have it: where three streams share the cores, threads of one sum wait for one another, and spin.
 test: export OMP_NUM_THREADS := 1
