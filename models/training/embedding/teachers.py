@@ -1,6 +1,6 @@
 """What the two teachers say of every chip, computed once: embeddings and inner maps.
 
-    python -m prosopon.models.training.embedding.teachers --chips fairface_chips.tar --labels fairface_chips.csv \\
+    python -m prosopon.models.training.embedding.teachers --chips fairface_chips.tar \\
         --mobilefacenet MobileFaceNet.tflite --retail face-reidentification-retail-0095.onnx \\
         --detector centerface.onnx --out /tmp/embedding
 
@@ -75,8 +75,7 @@ class Teachers:
         core = openvino.Core()
         settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": 1}
         mobile = core.read_model(mobilefacenet)
-        named = {op.get_friendly_name(): op for op in mobile.get_ordered_ops()}
-        mobile.add_outputs([named["Transpose_2181"].output(0), named["Transpose_2390"].output(0)])
+        mobile.add_outputs([_last_map(mobile, 128, 14), _last_map(mobile, 512, 7)])
         self._mobile = core.compile_model(mobile, "CPU", settings)
         other = core.read_model(retail)
         other.reshape([2, 3, 128, 128])
@@ -89,6 +88,13 @@ class Teachers:
         retail = self._retail(np.ascontiguousarray(large[..., ::-1].transpose(0, 3, 1, 2), np.float32))
         embeddings = [mobile[0], retail[0].reshape(2, 256)]
         return embeddings, [mobile[1], mobile[2], retail[1]]
+
+
+def _last_map(network: Any, channels: int, side: int) -> Any:
+    """The last output of that shape: names count what the process has read before, and say nothing."""
+    shape = [2, channels, side, side]
+    outputs = [op.output(0) for op in network.get_ordered_ops() if op.get_output_size()]
+    return [output for output in outputs if list(output.get_partial_shape()) == shape][-1]
 
 
 def landmarks(detector: Any, chip: np.ndarray) -> np.ndarray | None:
