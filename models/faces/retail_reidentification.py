@@ -27,33 +27,42 @@ REFERENCE = (
 _LEFT_EYE, _RIGHT_EYE, _NOSE, _LEFT_MOUTH, _RIGHT_MOUTH = ((x * SIZE, y * SIZE) for x, y in REFERENCE)
 
 
-DIRECTIONS = Path(__file__).parent.parent / "weights" / "retail_directions.npz"
-"""Made by `python -m prosopon.models.training.embedding.directions`."""
+_WEIGHTS = Path(__file__).parent.parent / "weights"
+DIRECTIONS, EVEN = _WEIGHTS / "retail_directions.npz", _WEIGHTS / "retail_even.npz"
+"""Made by `python -m prosopon.models.training.embedding.directions`; the first by an earlier one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shared:
     """What embeddings of strangers have in common, and of strangers of one race, sex and age above all.
 
-    mean: ``(D,)``; directions: ``(K, D)``, orthonormal.
+    mean: ``(D,)``; matrix: ``(D, D)``, by which rows are multiplied once the mean is away.
     """
 
     mean: Float32
-    directions: Float32
+    matrix: Float32
+
+    @classmethod
+    def of(cls, mean: Float32, directions: Float32) -> "Shared":
+        """directions: ``(K, D)``, orthonormal, which are taken out; the others stay as they are."""
+        rest = np.eye(len(mean), dtype=np.float32) - directions.T @ directions
+        return cls(mean, rest.astype(np.float32))
 
     def remove(self, embeddings: Float32) -> Float32:
         """Unit embeddings ``(N, D)`` to unit vectors ``(N, D)`` without it: a linear map, and the unit norm again."""
-        away: Float32 = embeddings - self.mean
-        rest = away - np.matmul(away @ self.directions.T, self.directions)
+        rest = (embeddings - self.mean) @ self.matrix
         return normalize(rest.astype(np.float32, copy=False))
 
     def save(self, path: Path) -> None:
-        np.savez(path, mean=self.mean.astype(np.float16), directions=self.directions.astype(np.float16))
+        np.savez(path, mean=self.mean.astype(np.float16), matrix=self.matrix.astype(np.float16))
 
     @classmethod
     def load(cls, path: Path) -> "Shared":
         with np.load(path) as arrays:
-            return cls(arrays["mean"].astype(np.float32), arrays["directions"].astype(np.float32))
+            mean = arrays["mean"].astype(np.float32)
+            if "directions" in arrays:
+                return cls.of(mean, arrays["directions"].astype(np.float32))
+            return cls(mean, arrays["matrix"].astype(np.float32))
 
 
 class RetailReidentification:
@@ -67,11 +76,12 @@ class RetailReidentification:
     crop = CropSpec(SIZE, (_LEFT_EYE, _RIGHT_EYE, _NOSE, _LEFT_MOUTH, _RIGHT_MOUTH))
     dim = 256
     preprocessing = 2
+    shared = DIRECTIONS
 
     def __init__(self, xml: Path, weights: Path, compute: Compute) -> None:
         """xml, weights: the graph and the tensors of the IR. Raises `models.convert.openvino_ir.IrError`."""
-        self.fingerprint = fingerprint(self.name, self.preprocessing, xml, weights, DIRECTIONS)
-        self._shared = Shared.load(DIRECTIONS)
+        self.fingerprint = fingerprint(self.name, self.preprocessing, xml, weights, self.shared)
+        self._shared = Shared.load(self.shared)
         model = prepare([xml, weights], "onnx", 1, lambda: to_onnx(read(xml, weights)))
         self._session = create_session(model, compute)
 
@@ -85,3 +95,12 @@ class RetailReidentification:
             return np.empty((0, self.dim), np.float32)
         batch = np.ascontiguousarray(chips[..., ::-1].transpose(0, 3, 1, 2), dtype=np.float32)
         return run(self._session, batch)[0].reshape(len(chips), self.dim)
+
+
+class EvenRetail(RetailReidentification):
+    """The same network with another map (`models/weights/RETAIL_EVEN.md`): more of what groups share is taken out, and
+    directions in which pictures of one person differ count less."""
+
+    name = "retail-0095-even"
+    preprocessing = 1
+    shared = EVEN

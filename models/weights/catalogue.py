@@ -1,7 +1,7 @@
 """The catalogue: every file of weights that the project knows, where it comes from and under what licence."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prosopon.configs.settings import Role
 
@@ -45,7 +45,8 @@ class Artifact:
 
     role: what it is for; also: other roles that the same network serves. others: further releases of the same
     network, any of which serves as well; they hold files of the same names, and each has a fingerprint of its own:
-    embeddings are compared with those of one release alone. commercial: whether the licence, and what is known of the
+    embeddings are compared with those of one release alone. same_files: of which other artifact they are, where two are
+    made of one network. commercial: whether the licence, and what is known of the
     training data, allow commercial use.
     notice: what a user must know before pulling, or empty.
     """
@@ -59,6 +60,7 @@ class Artifact:
     notice: str = ""
     also: tuple[Role, ...] = ()
     others: tuple[tuple[File, ...], ...] = ()
+    same_files: str = ""
 
     @property
     def releases(self) -> tuple[tuple[File, ...], ...]:
@@ -101,6 +103,7 @@ def _github(repository: str, commit: str, path: str) -> Url:
 
 _OWN = "prosopon-embedding"
 _RETAIL_0095 = "face-reidentification-retail-0095"
+_EVEN = "retail-0095-even"
 
 
 def _retail_0095(folder: str, xml: tuple[str, int], weights: tuple[str, int]) -> tuple[File, File]:
@@ -111,6 +114,40 @@ def _retail_0095(folder: str, xml: tuple[str, int], weights: tuple[str, int]) ->
         for suffix, (digest, size) in ((".xml", xml), (".bin", weights))
     )  # type: ignore[return-value]
 
+
+_RETAIL = Artifact(
+    name=_RETAIL_0095,
+    role="embedder",
+    summary="Open Model Zoo: 256-d embedding, MobileNet V2",
+    licence="Apache-2.0",
+    commercial=True,
+    # Release 2023.0 (IR 11), R4 of 2019 (IR 10) and R1 of 2019 (IR 5), with the digests of their model.yml.
+    files=_retail_0095(
+        "storage.openvinotoolkit.org/repositories/open_model_zoo/2023.0/models_bin/1",
+        (
+            "689fb39e94bbd0d22cfeeb9292d0b91ac753424a7ee2c0555070e4038a00bfca"
+            "ad473b47303012b9a393027dbad0dbce",
+            350427,
+        ),
+        (
+            "6d51703e854509dafdab9dfc6b932136d301d95be6d52c9c23b5a4f5de1ffec8"
+            "0e8d38b87e0e9556ad36f0dded1588ed",
+            2213628,
+        ),
+    ),
+    others=(
+        _retail_0095(
+            "download.01.org/opencv/2019/open_model_zoo/R4/20191230_170000_models_bin",
+            ("c1077d4285a4ed52ffbaf191b3f17a9dbd3403befee154491e9383fd55f21d00", 225721),
+            ("c2f8a7b9268e5b5236574d6fda2216df43c03acaa39c078848a98fbb707ae0a3", 2213724),
+        ),
+        _retail_0095(
+            "download.01.org/opencv/2019/open_model_zoo/R1/models_bin",
+            ("c45948e5865726a7994ae72049f5b95d977dc0302d08028503868184c68edf91", 106037),
+            ("3289078133e40e4263f682ded2a26a500905abb0fd7b943f41ca8037a4f3fe21", 2213628),
+        ),
+    ),
+)
 
 _MINIFASNET = ("minivision-ai/Silent-Face-Anti-Spoofing", "b6d5f04ad78778917853b25c778acef6d5626d15")
 
@@ -184,38 +221,12 @@ ARTIFACTS: tuple[Artifact, ...] = (
             ),
         ),
     ),
-    Artifact(
-        name=_RETAIL_0095,
-        role="embedder",
-        summary="Open Model Zoo: 256-d embedding, MobileNet V2",
-        licence="Apache-2.0",
-        commercial=True,
-        # Release 2023.0 (IR 11), R4 of 2019 (IR 10) and R1 of 2019 (IR 5), with the digests of their model.yml.
-        files=_retail_0095(
-            "storage.openvinotoolkit.org/repositories/open_model_zoo/2023.0/models_bin/1",
-            (
-                "689fb39e94bbd0d22cfeeb9292d0b91ac753424a7ee2c0555070e4038a00bfca"
-                "ad473b47303012b9a393027dbad0dbce",
-                350427,
-            ),
-            (
-                "6d51703e854509dafdab9dfc6b932136d301d95be6d52c9c23b5a4f5de1ffec8"
-                "0e8d38b87e0e9556ad36f0dded1588ed",
-                2213628,
-            ),
-        ),
-        others=(
-            _retail_0095(
-                "download.01.org/opencv/2019/open_model_zoo/R4/20191230_170000_models_bin",
-                ("c1077d4285a4ed52ffbaf191b3f17a9dbd3403befee154491e9383fd55f21d00", 225721),
-                ("c2f8a7b9268e5b5236574d6fda2216df43c03acaa39c078848a98fbb707ae0a3", 2213724),
-            ),
-            _retail_0095(
-                "download.01.org/opencv/2019/open_model_zoo/R1/models_bin",
-                ("c45948e5865726a7994ae72049f5b95d977dc0302d08028503868184c68edf91", 106037),
-                ("3289078133e40e4263f682ded2a26a500905abb0fd7b943f41ca8037a4f3fe21", 2213628),
-            ),
-        ),
+    _RETAIL,
+    replace(
+        _RETAIL,
+        name=_EVEN,
+        summary="the same, spread so that groups of people are told apart alike",
+        same_files=_RETAIL_0095,
     ),
     Artifact(
         name=_OWN,
@@ -486,7 +497,7 @@ PACKS: dict[str, Pack] = {
         "open",
         (
             "centerface",
-            _RETAIL_0095,
+            _EVEN,
             _OWN,
             "dlib-resnet29",
             "mediapipe-face-mesh",

@@ -57,7 +57,10 @@ class Weights:
 
 
 class Registry:
-    """A folder with one sub-folder per artifact. Any number of processes may pull into it at once."""
+    """A folder with one sub-folder per artifact, or per several of the same files.
+
+    Any number of processes may pull into it at once.
+    """
 
     def __init__(self, directory: Path, mirror: Path | None = None) -> None:
         self.directory = directory
@@ -71,7 +74,7 @@ class Registry:
         """Where a file lies, or will lie: in the store, or beside this module where it is ours."""
         if file.ours:
             return Path(__file__).with_name(file.name)
-        return self.directory / artifact.name / file.name
+        return self.directory / (artifact.same_files or artifact.name) / file.name
 
     def state(self, artifact: Artifact, fresh: bool = False) -> State:
         """Whether the files of one release are there and are the right ones. fresh: read them all again."""

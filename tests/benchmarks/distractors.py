@@ -28,7 +28,7 @@ from tests.benchmarks.embeddings import detector, embedder
 from tests.paths import DATA
 from tests.weights import model_settings
 
-COMPARED = ("dlib-resnet29", "face-reidentification-retail-0095")
+COMPARED = ("dlib-resnet29", "retail-0095-even")
 MILLION = 1_000_000
 STEPS = (1_200, 10_000, 100_000, MILLION)
 KEPT = 0.5

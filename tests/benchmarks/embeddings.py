@@ -16,7 +16,13 @@ from prosopon.models.runtime.session import Compute
 from tests.paths import DATA
 from tests.weights import model_settings, weights
 
-EMBEDDERS = ("dlib-resnet29", "face-reidentification-retail-0095", "prosopon-embedding", "mobilefacenet-y1")
+EMBEDDERS = (
+    "dlib-resnet29",
+    "face-reidentification-retail-0095",
+    "retail-0095-even",
+    "prosopon-embedding",
+    "mobilefacenet-y1",
+)
 _BATCH = 32
 
 

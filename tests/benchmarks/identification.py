@@ -187,7 +187,7 @@ def training_time(curve: SimilarityCurve, strangers: Float32, profiles: int = 10
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--embedder", default="face-reidentification-retail-0095", choices=EMBEDDERS)
+    parser.add_argument("--embedder", default="retail-0095-even", choices=EMBEDDERS)
     arguments = parser.parse_args()
     Compute().limit_libraries()
     model = embedder(arguments.embedder)

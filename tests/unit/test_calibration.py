@@ -25,7 +25,7 @@ from prosopon.models.matching.vectors import normalize
 from prosopon.pipelines.cli import app
 from tests.benchmarks.embeddings import embedder
 from tests.paths import DATA, require
-from tests.weights import default_embedder, model_settings
+from tests.weights import default_embedder, model_settings, weights
 
 RETAIL = "face-reidentification-retail-0095"
 
@@ -113,7 +113,7 @@ def test_every_embedder_of_the_project_is_calibrated_for_the_weights_that_were_m
 ) -> None:
     models = ModelSettings(directory=tmp_path, mirror=None)
     names = {fingerprint.rsplit("-", 2)[0] for fingerprint in packaged()}
-    assert names >= {"dlib-resnet29", "face-reidentification-retail-0095", "arcface"}
+    assert names >= {"dlib-resnet29", "face-reidentification-retail-0095", "retail-0095-even", "arcface"}
     for fingerprint in packaged():
         curve = load_similarity(models, fingerprint)
         assert curve.mean is not None and 0 < curve.c0 < curve.mean < 1.5
@@ -144,11 +144,11 @@ def test_the_command_fits_says_how_groups_fare_and_is_what_is_served(tmp_path: P
     for portrait in sorted(require(DATA / "london").glob("*_neutral.jpg"))[:12]:
         shutil.copy(portrait, folder)
     config = tmp_path / "config.yaml"
-    directory = model_settings().directory
     args = {"state": {"home": str(tmp_path / "home")}, "models": {"directory": str(tmp_path / "store")}}
     (tmp_path / "store").mkdir()
     for name in ("centerface", default_embedder()):
-        (tmp_path / "store" / name).symlink_to(directory / name)
+        files = weights(name).path.parent
+        (tmp_path / "store" / files.name).symlink_to(files)
     config.write_text(json.dumps({"applications": [{"args": args}]}))
     run = partial(CliRunner().invoke, app, env={"COLUMNS": "200"})
     done = run(["calibrate", "--strangers", str(folder), "--config", str(config)])

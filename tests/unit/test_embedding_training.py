@@ -9,9 +9,11 @@ import torch.nn.functional as F
 
 from prosopon.models.convert.onnx_export import export, halved
 from prosopon.models.faces.face_embedding import FaceEmbedding
+from prosopon.models.faces.retail_reidentification import Shared
 from prosopon.models.matching.vectors import normalize
 from prosopon.models.pictures.crops import cut, similarity_transform
 from prosopon.models.runtime.session import Compute
+from prosopon.models.training.embedding import directions
 from prosopon.models.training.embedding.augment import view_of
 from prosopon.models.training.embedding.data import TO_VIEW, Batch, as_input, similarities
 from prosopon.models.training.embedding.directions import learn, thresholds, within
@@ -123,3 +125,23 @@ def test_groups_are_taken_out_and_people_are_kept() -> None:
     assert worst(shared.remove(second)) < 3
     alike = shared.remove(first) @ shared.remove(second).T
     assert (alike.argmax(axis=1) == np.arange(len(alike))).mean() > 0.95
+
+
+def test_directions_in_which_copies_of_a_face_differ_count_less() -> None:
+    rng = np.random.default_rng(0)
+    noise = np.repeat([1.8, 0.1], 32)
+
+    def picture(people: np.ndarray) -> np.ndarray:
+        return F.normalize(torch.from_numpy(people + noise * rng.normal(0, 1, people.shape))).float().numpy()
+
+    def confused(shared: Shared, people: np.ndarray) -> float:
+        first, second = shared.remove(picture(people)), shared.remove(picture(people))
+        limit = thresholds(first, (1e-3,))[0]
+        return float(((first * second).sum(axis=1) < limit).mean())
+
+    known, others = rng.normal(0, 1, (400, 64)), rng.normal(0, 1, (400, 64))
+    plain = Shared.of(np.zeros(64, np.float32), np.eye(64, dtype=np.float32)[:2])
+    copies = np.stack([picture(known) for _ in range(2)], axis=1)
+    spread = directions.spread(plain, F.normalize(torch.from_numpy(known)).float().numpy(), copies)
+    assert np.abs(spread.remove(picture(others))[:, :2]).max() < 1e-3, "what was taken out stays out"
+    assert confused(spread, others) < 0.8 * confused(plain, others)

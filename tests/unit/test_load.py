@@ -40,6 +40,7 @@ def test_a_detector_by_name_or_by_path(name: str) -> None:
     [
         ("dlib-resnet29", 128),
         ("face-reidentification-retail-0095", 256),
+        ("retail-0095-even", 256),
         ("mobilefacenet", 192),
         ("mobilefacenet-y1", 128),
     ],

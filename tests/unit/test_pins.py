@@ -16,7 +16,9 @@ from prosopon.pipelines.cli import app
 from tests.paths import MIRROR, require
 from tests.weights import weights
 
-RETAIL, OWN, DLIB = "face-reidentification-retail-0095", "prosopon-embedding", "dlib-resnet29"
+RETAIL, OWN, DLIB = "retail-0095-even", "prosopon-embedding", "dlib-resnet29"
+NETWORK = "face-reidentification-retail-0095"
+"""Whose files `RETAIL` has, and what served before it."""
 
 
 def settings(tmp_path: Path, mirror: Path | None, **models: object) -> Settings:
@@ -68,7 +70,7 @@ def test_without_network_and_mirror_our_own_serves_and_one_line_says_so(offline:
 
 def test_weights_without_a_place_to_lie_are_as_good_as_none(tmp_path: Path, offline: Path) -> None:
     """As in an image whose folder of weights nobody may write to; root, who runs tests too, may write everywhere."""
-    (offline / "store" / RETAIL).write_text("a file where the folder would be")
+    (offline / "store" / NETWORK).write_text("a file where the folder would be")
     here = settings(tmp_path, require(MIRROR))
     assert "prosopon-embedding serves as embedder instead" in pulled(here)
     assert embedder(here) == OWN
@@ -84,6 +86,14 @@ def test_what_can_be_had_later_does_not_change_a_home(offline: Path) -> None:
 def test_a_home_that_settled_on_dlib_stays_with_it(offline: Path) -> None:
     pins.write(offline / "home", "embedder", DLIB)
     assert embedder(settings(offline, require(MIRROR))) == DLIB
+
+
+def test_a_home_that_settled_on_the_network_alone_stays_with_it_and_shares_its_files(offline: Path) -> None:
+    pins.write(offline / "home", "embedder", NETWORK)
+    pulled(settings(offline, require(MIRROR)))
+    assert embedder(settings(offline, None)) == NETWORK
+    assert Registry(offline / "store").state(CATALOGUE[RETAIL]) is State.READY
+    assert not (offline / "store" / RETAIL).exists()
 
 
 def test_the_first_that_the_mirror_gives_is_taken(offline: Path) -> None:

@@ -24,6 +24,13 @@ def _reid(weights: Weights, compute: Compute) -> FaceEmbedder:
     return RetailReidentification(graph, tensors, compute)
 
 
+def _even(weights: Weights, compute: Compute) -> FaceEmbedder:
+    from prosopon.models.faces.retail_reidentification import EvenRetail
+
+    graph, tensors = weights.paths
+    return EvenRetail(graph, tensors, compute)
+
+
 def _own(weights: Weights, compute: Compute) -> FaceEmbedder:
     from prosopon.models.faces.face_embedding import FaceEmbedding
 
@@ -61,6 +68,7 @@ ROLE: FaceRole[FaceEmbedder] = FaceRole(
     {
         "dlib-resnet29": _dlib_resnet,
         "face-reidentification-retail-0095": _reid,
+        "retail-0095-even": _even,
         "prosopon-embedding": _own,
         "mobilefacenet": _mobilefacenet_tf,
         "mobilefacenet-y1": _mobilefacenet,

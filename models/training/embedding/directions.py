@@ -1,7 +1,7 @@
 """What face-reidentification-retail-0095 shares between strangers, found and taken out.
 
     python -m prosopon.models.training.embedding.directions --teachers /tmp/embedding \\
-        --labels fairface_chips.csv --out models/weights/retail_directions.npz
+        --labels fairface_chips.csv --retail face-reidentification-retail-0095.onnx
 
 Strangers of one race, sex and age are nearer to each other than strangers at large, since embeddings tell groups apart
 as well as people. Three things that all embeddings of a group have in common are removed: the mean face, the
@@ -10,24 +10,36 @@ agree whom a threshold takes for one person. The first is centring, the removal 
 that of Mu and Viswanath 2018 ("All-but-the-top"), of directions that name a group that of Bolukbasi et al. 2016 ("Man
 is to computer programmer"), here chosen by false matches. Every group weighs the same, however many faces it has.
 
-Reads what `teachers` wrote; needs no pictures. Every second face is held out: first the directions of the others are
-judged on these, then those that are written are learnt from all.
+The more directions go, the more true pairs are missed among bad pictures. So what is left is spread: directions in
+which worse copies of a chip differ from it are shrunk (Hatch et al. 2006, within-class covariance normalisation),
+by a part of the exponent, since copies say little of poses and years.
+
+Reads what `teachers` wrote. Every second face is held out: first the map of the others is judged on these, then the
+one that is written is learnt from all.
 """
 
 import csv
 from pathlib import Path
 from typing import Annotated
 
+import cv2
 import numpy as np
 import typer
 from numpy.typing import NDArray
 
 from prosopon.models.faces.detections import Float32
-from prosopon.models.faces.retail_reidentification import DIRECTIONS, Shared
+from prosopon.models.faces.retail_reidentification import EVEN, SIZE, Shared
 from prosopon.models.matching.vectors import normalize
+from prosopon.models.runtime.session import Compute, create_session, run
+from prosopon.models.training.embedding.augment import view_of
+from prosopon.models.training.embedding.teachers import ARCFACE, RETAIL, similarity
 
-OF_GROUPS, OF_LOOKALIKES = 30, 4
-"""How many directions: chosen on the faces that are held out."""
+OF_GROUPS, OF_LOOKALIKES = 45, 4
+"""How many directions: as many as cost held-out faces no true pairs, once what is left is spread."""
+COPIED, STRENGTHS = 2000, (0.5, 1.0)
+"""Faces of which there are worse copies, and how bad these are (`augment.view_of`)."""
+EXPONENT, LEAST_VARIANCE = 0.25, 0.1
+"""A direction is divided by this power of how much copies vary in it; to that, this share of the mean is added."""
 
 RATE = 1e-3
 """False match rate, over all pairs, of the threshold that lookalikes reach."""
@@ -70,20 +82,50 @@ def learn(embeddings: Float32, groups: Labels, ages: Labels) -> Shared:
     mean: Float32 = means.mean(axis=0)
     found: Float32 = np.linalg.svd(means - mean, full_matrices=False)[2][:OF_GROUPS]
     for _ in range(OF_LOOKALIKES):
-        found = np.vstack([found, _of_lookalikes(Shared(mean, found).remove(embeddings), groups)])
-    return Shared(mean, np.linalg.qr(found.T)[0].T.astype(np.float32))
+        found = np.vstack([found, _of_lookalikes(Shared.of(mean, found).remove(embeddings), groups)])
+    return Shared.of(mean, np.linalg.qr(found.T)[0].T.astype(np.float32))
+
+
+def spread(shared: Shared, clean: Float32, worse: Float32) -> Shared:
+    """With directions shrunk in which copies differ. clean: ``(N, D)``; worse: ``(N, K, D)``, K copies of each."""
+    away = np.stack([shared.remove(copies) for copies in worse.transpose(1, 0, 2)]) - shared.remove(clean)
+    rows = away.reshape(-1, clean.shape[1]).astype(np.float64)
+    variances, axes = np.linalg.eigh(rows.T @ rows / len(rows))
+    # Directions that were taken out vary in nothing but rounding.
+    left = variances > 1e-6 * variances.max()
+    mean = variances[left].mean()
+    factors = np.where(left, (np.maximum(variances, 0) / mean + LEAST_VARIANCE) ** -EXPONENT, 0)
+    return Shared(shared.mean, (shared.matrix @ (axes * factors) @ axes.T).astype(np.float32))
+
+
+def worse_copies(teachers: Path, places: NDArray[np.intp], retail: Path) -> Float32:
+    """``(N, K, D)``: what the network says of K worse copies of the chips at N places."""
+    chips, points = (np.load(teachers / f"{name}.npy", mmap_mode="r") for name in ("chips", "landmarks"))
+    session, rng = create_session(retail, Compute()), np.random.default_rng(7)
+    found = []
+    for place in places:
+        small, large = (_square(similarity(points[place], template)) for template in (ARCFACE, RETAIL))
+        to_view = large @ np.linalg.inv(small)
+        views = [view_of(rng, np.array(chips[place]), small, SIZE, s, to_view)[0] for s in STRENGTHS]
+        batch = np.ascontiguousarray(np.stack(views)[..., ::-1].transpose(0, 3, 1, 2), np.float32)
+        found.append(normalize(run(session, batch)[0].reshape(len(views), -1)))
+    return np.stack(found)
+
+
+def _square(matrix: np.ndarray) -> np.ndarray:
+    return np.vstack([matrix, [0, 0, 1]])
 
 
 def _of_lookalikes(vectors: Float32, groups: Labels) -> Float32:
     """``(D,)``, the direction in which pairs beyond the threshold agree most, over all groups."""
     limit = thresholds(vectors, (RATE,))[0]
-    shared = np.zeros((vectors.shape[1],) * 2, np.float32)
+    agreed = np.zeros((vectors.shape[1],) * 2, np.float32)
     for group in np.unique(groups):
         members = vectors[groups == group]
         alike = members @ members.T >= limit
         np.fill_diagonal(alike, False)
-        shared += members.T @ (alike.astype(np.float32) @ members) / (len(members) * (len(members) - 1))
-    strongest: Float32 = np.linalg.eigh((shared + shared.T) / 2)[1][:, -1].astype(np.float32)
+        agreed += members.T @ (alike.astype(np.float32) @ members) / (len(members) * (len(members) - 1))
+    strongest: Float32 = np.linalg.eigh((agreed + agreed.T) / 2)[1][:, -1].astype(np.float32)
     return strongest
 
 
@@ -117,18 +159,44 @@ def report(
     return "\n".join([*lines, f"  {'worst':26}" + "".join(f"{ratio:6.1f}" for ratio in worst)])
 
 
+def true_matches(strangers: Float32, clean: Float32, worse: list[Float32]) -> str:
+    """How many worse copies are told to be the same as their clean chip. worse: for each strength ``(N, D)``."""
+    limits = thresholds(strangers, (1e-2, 1e-3, 1e-4))
+    lines = ["  worse copies matched"]
+    for strength, copies in zip(STRENGTHS, worse, strict=True):
+        alike = (clean * copies).sum(axis=1)
+        lines.append(
+            f"    of strength {strength}: " + ", ".join(f"{(alike >= x).mean():.4f}" for x in limits)
+        )
+    return "\n".join(lines)
+
+
 def main(
     teachers: Annotated[Path, typer.Option(help="Folder that `teachers` wrote")],
     labels: Annotated[Path, typer.Option(help="fairface_chips.csv")],
-    out: Annotated[Path, typer.Option(help="The file to write")] = DIRECTIONS,
+    retail: Annotated[Path, typer.Option(help="face-reidentification-retail-0095 as ONNX")],
+    out: Annotated[Path, typer.Option(help="The file to write")] = EVEN,
 ) -> None:
+    cv2.setNumThreads(1)
     embeddings, groups, ages = read(teachers, labels)
+    copied = np.flatnonzero(np.load(teachers / "detected.npy"))[:COPIED]
+    worse = worse_copies(teachers, copied, retail)
+    print(f"{len(embeddings):,} faces; judged on every second, which the map does not know")
     kept, held = slice(0, None, 2), slice(1, None, 2)
-    print(f"{len(embeddings):,} faces; judged on every second, which the directions do not know")
-    print(report("as the network gives them", embeddings[held], groups[held]))
-    halves = learn(embeddings[kept], groups[kept], ages[kept])
-    print(report("without what strangers share", halves.remove(embeddings[held]), groups[held]))
-    learn(embeddings, groups, ages).save(out)
+    clean = embeddings[:COPIED]
+    half = learn(embeddings[kept], groups[kept], ages[kept])
+    maps = {
+        "as the network gives them": normalize,
+        "without what strangers share": half.remove,
+        "and spread": spread(half, clean[kept], worse[kept]).remove,
+    }
+    for title, change in maps.items():
+        strangers = change(embeddings[held])
+        print(report(title, strangers, groups[held]))
+        print(
+            true_matches(strangers, change(clean[held]), [change(w) for w in worse[held].transpose(1, 0, 2)])
+        )
+    spread(learn(embeddings, groups, ages), clean, worse).save(out)
 
 
 if __name__ == "__main__":
