@@ -19,7 +19,7 @@ import { welcome } from "./pages/welcome.js";
 import { enrolments } from "./parts/enrolments.js";
 import { requestBar } from "./parts/request_bar.js";
 
-// api: which must be served; needs: what the key must open; open: whether the page is for everybody.
+// api: which must be served; needs: the scope that the key must have; open: whether the page is for everybody.
 const PAGES = [
   { path: "", title: "Welcome", make: welcome, open: true, listed: false },
   { path: "sign-in", title: "Sign in", make: signIn, open: true, listed: false },
@@ -31,7 +31,7 @@ const PAGES = [
   { path: "faces", title: "Faces", make: faces, api: "checkface", open: true },
   { path: "swap", title: "Swap", make: swap, api: "aifaceswap" },
   { path: "models", title: "Models", make: models, open: true, group: "Installation" },
-  { path: "keys", title: "Keys", make: keys, needs: "Administration", group: "Installation" },
+  { path: "keys", title: "Keys", make: keys, needs: "admin", group: "Installation" },
   { path: "usage", title: "Usage", make: usage, group: "Installation" },
 ];
 
@@ -42,7 +42,7 @@ let wanted = "";
 
 const current = () => location.hash.replace(/^#\/?/, "").split("?")[0];
 let lastPath = null;
-const served = (page) => (!page.api || server.serves(page.api)) && (!page.needs || session.opens.includes(page.needs));
+const served = (page) => (!page.api || server.serves(page.api)) && (!page.needs || session.scopes.includes(page.needs));
 
 function drawNavigation(path) {
   const link = (page) =>

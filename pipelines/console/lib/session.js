@@ -1,8 +1,8 @@
-// Who uses the console: the key, and what it opens. Kept by each tab for itself and never on disk; a tab that is opened
+// Who uses the console: the key, and what it is for. Kept by each tab for itself and never on disk; a tab that is opened
 // beside others asks them.
 
 const KEY = "prosopon.key";
-const OPENS = "prosopon.opens";
+const SCOPES = "prosopon.scopes";
 
 /** How long a new tab waits for another's answer. */
 const ANSWER_MILLISECONDS = 250;
@@ -13,7 +13,7 @@ class Session extends EventTarget {
   constructor() {
     super();
     this.#others.addEventListener("message", ({ data }) => {
-      if (data.asked && this.key) this.#others.postMessage({ key: this.key, opens: this.opens });
+      if (data.asked && this.key) this.#others.postMessage({ key: this.key, scopes: this.scopes });
       else if (data.left) this.#forget();
     });
   }
@@ -24,7 +24,7 @@ class Session extends EventTarget {
     await new Promise((resolve) => {
       const take = ({ data }) => {
         if (!data.key) return;
-        if (!this.key) this.#keep(data.key, data.opens);
+        if (!this.key) this.#keep(data.key, data.scopes);
         done();
       };
       const done = () => {
@@ -45,14 +45,14 @@ class Session extends EventTarget {
     return sessionStorage.getItem(KEY) ?? "";
   }
 
-  /** Names of the services that accepted the key. */
-  get opens() {
-    return JSON.parse(sessionStorage.getItem(OPENS) ?? "[]");
+  /** What the key is for: scopes, as `prosopon keys` names them. */
+  get scopes() {
+    return JSON.parse(sessionStorage.getItem(SCOPES) ?? "[]");
   }
 
-  enter(key, opens) {
+  enter(key, scopes) {
     this.points = 0;
-    this.#keep(key, opens);
+    this.#keep(key, scopes);
     this.dispatchEvent(new Event("change"));
   }
 
@@ -62,15 +62,15 @@ class Session extends EventTarget {
     this.#forget();
   }
 
-  #keep(key, opens) {
+  #keep(key, scopes) {
     sessionStorage.setItem(KEY, key);
-    sessionStorage.setItem(OPENS, JSON.stringify(opens));
+    sessionStorage.setItem(SCOPES, JSON.stringify(scopes));
   }
 
   #forget() {
     this.points = 0;
     sessionStorage.removeItem(KEY);
-    sessionStorage.removeItem(OPENS);
+    sessionStorage.removeItem(SCOPES);
     this.dispatchEvent(new Event("change"));
   }
 }

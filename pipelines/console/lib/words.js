@@ -12,6 +12,9 @@ export function milliseconds(value) {
 
 export const count = (number, one, many = `${one}s`) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 
+/** "Ada, Grace and Linus". */
+export const listed = (names) => new Intl.ListFormat("en-GB").format(names);
+
 export const similarity = (value) => value.toFixed(3);
 
 /** Whether credits are what FaceCheck says where there is no limit: the largest number of 32 bits. */

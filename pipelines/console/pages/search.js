@@ -24,7 +24,7 @@ export function search() {
   const work = new Work();
   const balance = el("p", { class: "hint" });
   const demo = checkbox("A demo: free, and only among the first 100,000 faces");
-  const mayFill = session.opens.includes("Administration");
+  const mayFill = session.scopes.includes("admin");
   const filled = () => {
     empty.hidden = true;
     setTimeout(info, COUNTED_MILLISECONDS);
@@ -146,7 +146,7 @@ function exporting(items) {
 
 function result(item, index) {
   const { score, base64, url } = item;
-  const name = `Result ${index + 1}, ${score} of 100`;
+  const name = `Result ${index + 1}: ${score} of 100`;
   const picture = base64
     ? el("button", { type: "button", class: "open", "aria-label": `${name}: show it large`, onclick: () => show(name, large(item)) }, el("img", { src: base64, alt: name, loading: "lazy" }))
     : el("div", { class: "face" });
@@ -159,7 +159,7 @@ function large({ base64, url, group }) {
     { class: "stack" },
     el("img", { src: base64, alt: "", class: "large" }),
     el("p", {}, place(url, url)),
-    el("p", { class: "muted" }, `From the group ${group} of the index: results of one group come from one place, such as an album.`),
+    el("p", { class: "muted" }, `Group ${group} of the index. Results of one group come from one place, such as an album.`),
   );
 }
 

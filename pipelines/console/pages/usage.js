@@ -4,7 +4,7 @@ import { call, calls } from "../lib/api.js";
 import { masked } from "../lib/curl.js";
 import { el, pageHead } from "../lib/dom.js";
 import { server, session } from "../lib/session.js";
-import { bytes, milliseconds, unlimited } from "../lib/words.js";
+import { bytes, listed, milliseconds } from "../lib/words.js";
 import { daily } from "../parts/daily.js";
 import { copyButton } from "../parts/request_bar.js";
 import { Work } from "../parts/work.js";
@@ -15,17 +15,16 @@ export function usage() {
   const work = new Work();
   const days = daily("/admin/key/usage");
   const figures = el("div", { class: "figures" });
-  const balance = el("p", { class: "hint" });
+  const paid = el("p", { class: "hint" }, "Searches and swaps are paid from the same credits; a point of a swap is one credit. A swap that fails gives its points back.");
   const summary = el("p", { class: "muted" });
   const rows = el("tbody");
   const figure = (value, name) => el("div", { class: "figure" }, el("b", {}, typeof value === "number" ? value.toLocaleString("en") : value), el("span", {}, name));
 
   async function load() {
-    const opens = new Set(session.opens);
-    balance.textContent = ofBalance(opens);
+    const opens = new Set(session.scopes);
     const found = await work.run("Counting…", async (signal) => {
       const parts = [];
-      if (opens.has("Recognition")) {
+      if (opens.has("recognition") && server.serves("compreface")) {
         const ask = (request) => call({ api: "compreface", signal, quiet: true, ...request });
         const [{ subjects }, { total_elements: examples }] = await Promise.all([
           ask({ path: "/api/v1/recognition/subjects" }),
@@ -33,15 +32,16 @@ export function usage() {
         ]);
         parts.push([subjects.length, "people"], [examples, "examples"]);
       }
-      if (opens.has("Trueface")) {
+      if (opens.has("trueface") && server.serves("trueface")) {
         const { data } = await call({ api: "trueface", path: "/v1/collection", signal, quiet: true });
         parts.push([data.length, "collections"]);
       }
-      if (opens.has("Search")) {
-        const info = await call({ api: "facecheck", method: "POST", path: "/api/info", signal, quiet: true });
-        const { remaining_credits: credits } = info;
-        parts.push([unlimited(credits) ? "no limit" : credits, "credits"], [info.faces ?? 0, "faces in the index"]);
+      if (opens.has("facecheck") && server.serves("facecheck")) {
+        const { faces } = await call({ api: "facecheck", method: "POST", path: "/api/info", signal, quiet: true });
+        parts.push([faces ?? 0, "faces in the index"]);
       }
+      const { credits } = await call({ api: "admin", path: "/admin/key", signal, quiet: true });
+      parts.push([credits ?? "no limit", "credits"]);
       if (session.points) parts.push([session.points, "points paid by this page"]);
       return parts;
     }, load);
@@ -63,7 +63,7 @@ export function usage() {
     el(
       "tr",
       {},
-      el("td", {}, one.when.toLocaleTimeString()),
+      el("td", { class: "number" }, one.when.toLocaleTimeString()),
       el("td", { class: "path" }, el("code", {}, `${one.method} ${one.path}`)),
       el("td", {}, el("span", { class: `badge ${one.status >= 200 && one.status < 400 ? "good" : "bad"}` }, one.status || "none")),
       el("td", { class: "number" }, milliseconds(one.milliseconds)),
@@ -71,12 +71,11 @@ export function usage() {
       el("td", {}, named(copyButton(() => one.curl), one)),
     );
 
-  const opened = session.opens;
   const element = el(
     "section",
     {},
-    pageHead("Usage", opened.length ? `When it was tried, this key opened ${opened.join(", ")}.` : "What this key has, and what this page has asked for."),
-    el("div", { class: "card" }, el("h2", {}, "This key, ", el("code", {}, masked(session.key))), figures, balance, work.element),
+    pageHead("Usage", `What this key has used. It is for ${listed(session.scopes)}.`),
+    el("div", { class: "card" }, el("h2", {}, "This key, ", el("code", {}, masked(session.key))), figures, paid, work.element),
     days.element,
     el(
       "div",
@@ -89,7 +88,7 @@ export function usage() {
         el(
           "table",
           {},
-          el("thead", {}, el("tr", {}, ["When", "Call", "Answer"].map((name) => el("th", { scope: "col" }, name)), ["Took", "Size"].map((name) => el("th", { scope: "col", class: "number" }, name)), el("th", { scope: "col" }, "curl"))),
+          el("thead", {}, el("tr", {}, el("th", { scope: "col", class: "number" }, "When"), ["Call", "Answer"].map((name) => el("th", { scope: "col" }, name)), ["Took", "Size"].map((name) => el("th", { scope: "col", class: "number" }, name)), el("th", { scope: "col" }, "curl"))),
           rows,
         ),
       ),
@@ -103,13 +102,4 @@ export function usage() {
 function named(button, { method, path }) {
   button.setAttribute("aria-label", `Copy the curl line of ${method} ${path}`);
   return button;
-}
-
-/** What pays for what. Only FaceCheck has a route that tells what is left. */
-function ofBalance(opens) {
-  // These are tried, as Swap is, only with keys that open nothing else.
-  const noSwaps = !opens.has("Swap") && (opens.has("Detection") || opens.has("Verification"));
-  if (noSwaps || !server.serves("aifaceswap")) return "";
-  if (opens.has("Search")) return "Searches and swaps are paid from the same credits; a point of a swap is one credit.";
-  return "What is left for swaps is told by the service Search alone, which this key does not open. A swap that it cannot pay is refused and costs nothing; one that fails gives its points back.";
 }
