@@ -1,4 +1,4 @@
-// Faces into a picture: find them, choose who comes in for whom, wait, compare.
+// Faces into a picture: find them, choose others for them, wait, compare.
 
 import { call } from "../lib/api.js";
 import { announce, el, pageHead, saveAs } from "../lib/dom.js";
@@ -14,6 +14,10 @@ import { Work } from "../parts/work.js";
 
 const BASE = "/api/aifaceswap/v1";
 const POLL_MILLISECONDS = 800;
+/** Pixels of a face that may be replaced. */
+const TILE = 128;
+/** So many have room to be large. */
+const FEW = 9;
 const EXTENSIONS = { "image/png": "png", "image/webp": "webp", "image/gif": "gif", "video/mp4": "mp4" };
 
 export function swap() {
@@ -65,13 +69,18 @@ export function swap() {
       slots.replaceChildren(el("p", { class: "muted" }, "Without looking for faces first, the biggest face is replaced."), single.element);
     } else {
       const { picture } = source;
-      inputs = faces.map((_, index) => new PictureInput(`For face ${index}`, { compact: true, onchange: () => enable() }));
-      const shown = annotated(picture, faces.map((box, index) => ({ box, label: String(index), name: `Face ${index}: choose who comes in` })), { onpick: (index) => inputs[index].input.focus() });
+      const problem = el("div", { class: "work" });
+      // The service counts them from 0.
+      inputs = faces.map((box, index) => {
+        const tile = el("span", { "aria-hidden": "true" }, cut(picture, box, "", TILE) ?? "", el("b", {}, String(index + 1)));
+        return new PictureInput(`For face ${index + 1}`, { tile, problem, onchange: () => enable() });
+      });
+      const shown = annotated(picture, faces.map((box, index) => ({ box, label: String(index + 1), name: `Face ${index + 1}: choose a new face` })), { onpick: (index) => inputs[index].input.click() });
       view.replaceChildren(shown.element);
-      const slot = (box, index) => el("div", {}, el("div", { class: "row" }, cut(picture, box, `Face ${index}`, 56), el("h3", {}, `Face ${index}`)), inputs[index].element);
       slots.replaceChildren(
-        faces.length ? el("p", { class: "muted" }, "Choose who comes in for whom; faces without a picture stay as they are.") : el("p", { class: "notice warn" }, "No face was found in this picture."),
-        el("div", { class: "slots" }, faces.map(slot)),
+        faces.length ? el("p", { class: "muted" }, "Press a face to choose another for it. The others stay.") : el("p", { class: "notice warn" }, "No face was found in this picture."),
+        el("ul", { class: faces.length > FEW ? "slots many" : "slots" }, inputs.map((input) => el("li", {}, input.element))),
+        problem,
       );
     }
     enable();
@@ -132,12 +141,12 @@ export function swap() {
   const element = el(
     "section",
     {},
-    pageHead("Swap", "The new face takes over pose, light and expression; the rest of the picture stays as it is."),
+    pageHead("Swap", "The new face takes over pose, light and expression. The rest of the picture stays."),
     el(
       "div",
       { class: "halves" },
       el("div", { class: "card stack" }, el("h2", {}, "1. The picture"), source.element, view, el("div", { class: "row" }, find, el("span", { class: "hint" }, "Costs 2 points.")), finding.element),
-      el("div", { class: "card stack" }, el("h2", {}, "2. Who comes in"), slots, el("div", { class: "row" }, button, cost), work.element),
+      el("div", { class: "card stack" }, el("h2", {}, "2. The new face"), slots, el("div", { class: "row" }, button, cost), work.element),
     ),
     outcome,
   );

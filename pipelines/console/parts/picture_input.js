@@ -21,7 +21,7 @@ export async function fit(file, tell, films = false) {
   tell(
     smaller
       ? `${file.name} has ${bytes(file.size)} and the server accepts ${bytes(most)}: a smaller copy of ${bytes(smaller.size)} is sent.`
-      : `${file.name} has ${bytes(file.size)}; the server accepts ${bytes(most)}.`,
+      : `${file.name} has ${bytes(file.size)}; the server accepts ${bytes(most)}${film ? "" : ", and this browser cannot make it smaller"}.`,
   );
   return smaller;
 }
@@ -30,8 +30,9 @@ export class PictureInput {
   #adding = Promise.resolve();
 
   /** max: how many pictures; shown: whether the input shows what was chosen itself; camera: whether one may be taken;
-   *  films: whether a film will do; onchange(pictures): after each change. */
-  constructor(label, { max = 1, hint = null, compact = false, shown = true, camera = false, films = false, onchange = () => {} } = {}) {
+   *  films: whether a film will do; tile: what stands in the place to drop instead of words; problem: where it is told what
+   *  does not fit, by default below; onchange(pictures): after each change. */
+  constructor(label, { max = 1, hint = null, compact = false, shown = true, camera = false, films = false, tile = null, problem = null, onchange = () => {} } = {}) {
     Object.assign(this, { max, onchange, shown, films });
     this.pictures = [];
     const id = freshId("pictures");
@@ -43,16 +44,16 @@ export class PictureInput {
     });
     this.drop = el(
       "div",
-      { class: compact ? "drop compact" : "drop" },
-      el("label", { htmlFor: id }, label),
-      el("span", { "aria-hidden": "true" }, el("strong", {}, "Choose"), ", drop or paste"),
-      el("span", { class: "hint", id: `${id}-hint` }, hint ? `${hint} ${rules}` : rules),
+      { class: tile ? "drop tile" : compact ? "drop compact" : "drop" },
+      el("label", { htmlFor: id, class: tile ? "sr" : null }, label),
+      tile ?? el("span", { "aria-hidden": "true" }, el("strong", {}, "Choose"), ", drop or paste"),
+      el("span", { class: tile ? "sr" : "hint", id: `${id}-hint` }, hint ? `${hint} ${rules}` : rules),
       this.input,
     );
-    this.problem = el("div", { class: "work" });
+    this.problem = problem ?? el("div", { class: "work" });
     this.chosen = el("div", { class: "chosen" });
     const take = camera && hasCamera() && el("button", { type: "button", class: "quiet small", onclick: () => this.#photograph() }, "Use the camera");
-    this.element = el("div", { class: "picture-input" }, this.drop, take, this.problem, this.chosen);
+    this.element = el("div", { class: "picture-input" }, this.drop, take, problem ? null : this.problem, this.chosen);
     for (const name of ["dragenter", "dragover"]) this.drop.addEventListener(name, () => this.drop.classList.add("over"));
     for (const name of ["dragleave", "drop"]) this.drop.addEventListener(name, () => this.drop.classList.remove("over"));
     this.drop.addEventListener("dragover", (event) => event.preventDefault());
