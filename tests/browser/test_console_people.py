@@ -14,7 +14,7 @@ from prosopon.deployments.state.keys import SCOPES
 from tests.benchmarks.serving import Server
 from tests.browser.conftest import OpenConsole
 from tests.browser.console import PHONE, Console
-from tests.conformance.client import Client, new_key
+from tests.conformance.client import Client, new_key, part
 from tests.paths import smiling
 
 
@@ -109,7 +109,40 @@ def test_two_who_are_both_near_are_both_named(
     console.choose("A picture to recognise", smiling(london[0]))
     found = console.page.get_by_role("heading", name="1. Ada or Countess")
     found.or_(console.page.get_by_role("heading", name="1. Countess or Ada")).wait_for()
-    console.page.get_by_text("both are near", exact=True).wait_for()
+    state = console.page.get_by_text("both are near", exact=True)
+    state.wait_for()
+    name, badge = (
+        found.or_(console.page.get_by_role("heading", name="1. Countess or Ada")).bounding_box(),
+        (state.bounding_box()),
+    )
+    assert badge["y"] >= name["y"] + name["height"] - 0.5, "a long name lies beside no badge"
+
+
+def test_a_stranger_of_a_studio_is_nobody(
+    open_console: OpenConsole, client: Client, london: list[Path]
+) -> None:
+    """One in a hundred pairs of strangers is as near as 0.5: where many are known, somebody is to nearly everybody."""
+    known, others = london[:20], london[20:50]
+    for number, path in enumerate(known):
+        client.enrol(f"Person {number}", path)
+
+    def nearest(path: Path) -> float:
+        answer = client.post("/recognition/recognize", files={"file": part(path)}).json()
+        return float(answer["result"][0]["subjects"][0]["similarity"])
+
+    stranger = next(path for path in others if 0.5 < nearest(path) < 0.9)
+    console = open_console()
+    console.sign_in(client.key)
+    console.visit("Recognise")
+    console.choose("A picture to recognise", stranger)
+    console.page.get_by_role("heading", name="1. unknown").wait_for()
+    console.choose("A picture to recognise", smiling(known[0]))
+    console.page.get_by_role("heading", name="1. Person 0").wait_for()
+    console.visit("Unknown")
+    console.choose("Photographs", stranger, smiling(known[0]))
+    console.page.get_by_text(
+        "2 photographs with faces: 1 face of people who are known, 1 face of 1 person who is not."
+    ).first.wait_for()
 
 
 def test_an_old_answer_goes_with_its_picture(
@@ -223,6 +256,24 @@ def test_the_last_example_says_that_the_person_goes_too(
     assert people_of(client) == {}
 
 
+def test_a_name_that_is_refused_is_told_where_it_was_typed(
+    open_console: OpenConsole, client: Client, london: list[Path]
+) -> None:
+    for number in range(12):
+        client.post("/recognition/subjects", json={"subject": f"Person {number}"})
+    console = open_console(viewport={"width": 1280, "height": 720})
+    console.expected = {400}
+    console.sign_in(client.key)
+    console.visit("People")
+    console.page.get_by_text("12 people", exact=True).wait_for()
+    console.page.get_by_label("New person").fill(".")
+    console.page.get_by_label("New person").press("Enter")
+    told = console.page.get_by_role("alert")
+    told.wait_for()
+    box = told.bounding_box()
+    assert console.page.evaluate("scrollY") == 0 and box["y"] + box["height"] < 600
+
+
 # -------------------------------------------------------------------------------------------------------- the list
 
 
@@ -330,7 +381,7 @@ def test_what_was_exported_is_imported_by_another_key_and_so_is_a_folder(
     page = console.page
     page.get_by_text("Add people from a file or a folder").click()
     page.get_by_label("Choose a zip").set_input_files(archive)
-    page.get_by_text("2 people from it: done.").wait_for()
+    page.get_by_text("2 people read from it.").wait_for()
     page.get_by_text("2 people", exact=True).wait_for()
     console.until("() => document.querySelector('.tray').hidden")
     assert people_of(other) == {"Ada/Lovelace": 2, "Grace": 1}

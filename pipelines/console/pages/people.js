@@ -2,7 +2,7 @@
 
 import { call } from "../lib/api.js";
 import { announce, confirm, el, field, pageHead, saveAs } from "../lib/dom.js";
-import { count } from "../lib/words.js";
+import { count, listed } from "../lib/words.js";
 import { zip } from "../lib/zip.js";
 import { enrolments } from "../parts/enrolments.js";
 import { importing } from "../parts/importing.js";
@@ -28,6 +28,7 @@ const addressOf = (subject) => (subject === null ? "#/people" : `#/people?${new 
 export function people() {
   const state = { subjects: [], subject: null, page: 0, shown: LIST_SIZE, marked: new Set() };
   const listWork = new Work();
+  const addWork = new Work();
   const work = new Work();
   const many = new Work();
   const list = el("ul", { class: "subjects", "aria-label": "Subjects" });
@@ -42,9 +43,14 @@ export function people() {
   const filterField = field("Find", (ties) => (filter = el("input", { type: "search", autocomplete: "off", oninput: () => { state.shown = LIST_SIZE; drawList(); }, ...ties })));
   const adding = el(
     "form",
-    { class: "fields", onsubmit: add },
-    field("New person", (ties) => (name = el("input", { type: "text", autocomplete: "off", maxLength: 255, required: true, ...ties }))),
-    el("button", { type: "submit", class: "primary" }, "Add"),
+    { class: "adding", onsubmit: add },
+    el(
+      "div",
+      { class: "row" },
+      field("New person", (ties) => (name = el("input", { type: "text", autocomplete: "off", maxLength: 255, required: true, ...ties }))),
+      el("button", { type: "submit", class: "primary" }, "Add"),
+    ),
+    addWork.element,
   );
 
   async function load(select = state.subject) {
@@ -138,7 +144,7 @@ export function people() {
     event.preventDefault();
     const subject = name.value.trim();
     if (!subject) return name.focus();
-    const made = await listWork.run("Adding…", (signal) => ask({ method: "POST", path: `${BASE}/subjects`, json: { subject }, signal }));
+    const made = await addWork.run("Adding…", (signal) => ask({ method: "POST", path: `${BASE}/subjects`, json: { subject }, signal }));
     if (!made) return undefined;
     name.value = "";
     filter.value = "";
@@ -161,7 +167,7 @@ export function people() {
 
   async function mergeMarked(chosen) {
     const [into, ...others] = chosen;
-    if (!(await confirm(`Merge ${chosen.length} people?`, `All examples of ${others.join(", ")} would become examples of ${into}, who was marked first. ${others.join(", ")} would be gone. This cannot be undone.`, "Merge"))) return;
+    if (!(await confirm(`Merge ${chosen.length} people?`, `All examples of ${listed(others)} would become examples of ${into}, who was marked first. ${listed(others)} would be gone. This cannot be undone.`, "Merge"))) return;
     const done = await many.run("Merging…", async (signal, progress) => {
       for (const [index, subject] of others.entries()) {
         progress(`Merging ${subject} into ${into}`, index / others.length);
@@ -326,7 +332,7 @@ export function people() {
   const element = el(
     "section",
     {},
-    pageHead("People", "Whom Recognise knows: subjects, and the pictures they are known by. They belong to this key."),
+    pageHead("People", "Whom Recognise knows, and by which pictures. They belong to this key."),
     el("div", { class: "people" }, el("div", { class: "card fields" }, adding, importing(), filterField, total, marked, many.element, list, listWork.element), detail),
   );
   enrolments.addEventListener("end", ({ detail: subject }) => {

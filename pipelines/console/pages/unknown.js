@@ -3,6 +3,7 @@
 import { call } from "../lib/api.js";
 import { announce, el, freshId, pageHead } from "../lib/dom.js";
 import { explain } from "../lib/errors.js";
+import { ALIKE } from "../lib/likeness.js";
 import { cut, loadPicture } from "../lib/picture.js";
 import { count } from "../lib/words.js";
 import { choose, isPicture } from "../parts/choose.js";
@@ -11,8 +12,6 @@ import { fit } from "../parts/picture_input.js";
 import { Work } from "../parts/work.js";
 
 const BASE = "/api/v1/recognition";
-/** Of a face to a person who is known. */
-const KNOWN = 0.5;
 /** How many the server groups at once. */
 const MOST_FACES = 512;
 /** Faces of one person that become examples; more hardly help. */
@@ -66,7 +65,7 @@ export function unknown() {
     const query = { face_plugins: "calculator", prediction_count: 1 };
     const { result } = await ask({ method: "POST", path: `${BASE}/recognize`, query, form: [["file", file]], signal });
     seen.photographs += 1;
-    const strangers = result.filter(({ subjects: [best] }) => !best || best.similarity < KNOWN);
+    const strangers = result.filter(({ subjects: [best] }) => !best || best.similarity < ALIKE);
     seen.known += result.length - strangers.length;
     if (!strangers.length) return;
     const picture = await loadPicture(file);

@@ -11,7 +11,7 @@ const SVG = "http://www.w3.org/2000/svg";
 export function annotated(picture, faces, { onpick = () => {}, pressed = null } = {}) {
   const element = el("div", { class: "annotated" });
   if (!picture.bitmap) {
-    element.append(el("p", { class: "empty" }, "This browser cannot show files of this kind; the server can read them."));
+    element.append(el("p", { class: "empty" }, "This browser cannot show this file. The server may be able to read it."));
     return { element, light: () => {}, boxes: [] };
   }
   const { width, height } = picture;

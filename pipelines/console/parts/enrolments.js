@@ -4,13 +4,12 @@
 import { call } from "../lib/api.js";
 import { announce, el } from "../lib/dom.js";
 import { explain } from "../lib/errors.js";
+import { ALIKE } from "../lib/likeness.js";
 import { session } from "../lib/session.js";
 import { count, similarity } from "../lib/words.js";
 import { Work } from "./work.js";
 
 const BASE = "/api/v1/recognition";
-/** From this similarity on, a picture is taken for somebody else's: one pair of strangers in a thousand reaches it. */
-const ALIKE = 0.9;
 /** How long a list of people is believed before a picture is added to one of them. */
 const LOOK_MILLISECONDS = 2000;
 

@@ -19,15 +19,15 @@ export function importing() {
     const people = await work.run("Reading…", find);
     if (!people) return;
     if (!people.size) {
-      tell("Nobody was found in it: a folder for each person is needed, with pictures of them.");
+      tell("Nobody was found in it: there must be a folder for each person, with pictures of them.");
       return;
     }
     const whom = count(people.size, "person", "people");
-    const line = el("p", { class: "hint" }, `${whom} from it ${people.size === 1 ? "is" : "are"} being added.`);
+    const line = el("p", { class: "hint" }, `${whom} ${people.size === 1 ? "is" : "are"} being added.`);
     const left = new Set(people.keys());
     const ended = ({ detail: subject }) => {
       if (!left.delete(subject) || left.size) return;
-      line.textContent = `${whom} from it: done.`;
+      line.textContent = `${whom} read from it.`;
       enrolments.removeEventListener("end", ended);
     };
     enrolments.addEventListener("end", ended);
@@ -43,7 +43,7 @@ export function importing() {
     "details",
     {},
     el("summary", {}, "Add people from a file or a folder"),
-    el("p", { class: "hint" }, "A zip as Export makes it, or a folder that has one of pictures for each person, by the person's name."),
+    el("p", { class: "hint" }, "A zip that Export made, or a folder with a folder of pictures for each person, called by the person's name."),
     el("div", { class: "row" }, from("Choose a zip", { accept: ".zip,application/zip" }, ([archive]) => ofZip(archive)), from("Choose a folder", { webkitdirectory: true }, ofFolder)),
     work.element,
     told,
