@@ -47,6 +47,7 @@ def test_a_key_is_made_topped_up_and_revoked(
     row.get_by_role("button", name="Revoke").click()
     page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
     row.get_by_text("revoked").wait_for()
+    assert notice.count() == 0, "nobody copies it now"
 
 
 def test_a_client_sees_no_page_of_keys(open_console: OpenConsole, server: Server) -> None:

@@ -18,6 +18,8 @@ export function keys() {
   const scopes = SCOPES.map((scope) => [scope, checkbox(scope, { checked: scope !== "admin" })]);
   const ask = (request) => call({ api: "admin", ...request });
   let names = new Map();
+  // The key that has just been made: it is shown.
+  let shown = null;
   const used = daily("/admin/usage", () => names);
 
   async function load() {
@@ -56,6 +58,7 @@ export function keys() {
     if (!made) return;
     for (const input of Object.values(inputs)) input.value = "";
     const close = () => fresh.replaceChildren();
+    shown = made.id;
     fresh.replaceChildren(
       el(
         "div",
@@ -71,7 +74,9 @@ export function keys() {
 
   async function revoke(id, name) {
     if (!(await confirm(`Revoke ${name}?`, "Whoever uses it is refused from now on. What was stored with it stays. This cannot be undone.", "Revoke"))) return;
-    if (await work.run("Revoking…", (signal) => ask({ method: "POST", path: `${BASE}/${id}/revoke`, signal }))) await load();
+    if (!(await work.run("Revoking…", (signal) => ask({ method: "POST", path: `${BASE}/${id}/revoke`, signal })))) return;
+    if (shown === id) fresh.replaceChildren();
+    await load();
   }
 
   function topUp(id, name) {

@@ -5,11 +5,12 @@ import { server, session } from "../lib/session.js";
 
 const WAYS = [
   ["recognise", "Recognise", "Who is in a picture, with age, gender, mask, pose and more.", "compreface"],
-  ["people", "People", "The subjects that are known, and the pictures they are known by.", "compreface"],
+  ["unknown", "Unknown", "The faces of many photographs that nobody has named, each person once.", "compreface"],
+  ["people", "People", "Who is known, and by which pictures.", "compreface"],
   ["verify", "Verify", "Whether two pictures show one person.", "compreface"],
   ["search", "Search", "A face among all that were indexed.", "facecheck"],
   ["faces", "Faces", "Any text becomes a face; two faces become a film.", "checkface"],
-  ["swap", "Swap", "A face into a picture.", "aifaceswap"],
+  ["swap", "Swap", "A face put into a picture.", "aifaceswap"],
 ];
 
 const NUMBERS = ["no API", "one API", "two APIs", "three APIs", "four APIs", "five APIs"];
