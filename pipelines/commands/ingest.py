@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from prosopon.pipelines.words import counted
+
 if TYPE_CHECKING:
     from prosopon.configs.settings import Settings
     from prosopon.pipelines.ingestion.run import Skipped, Summary
@@ -171,7 +173,7 @@ def _run(
                 detail = f"the source no longer names it; it had {len(one.faces)} faces"
                 skipped(Skipped(one.place, pruning.PRUNED, detail, one.origin.url, one.origin.group))
         would = "would be " if dry_run else ""
-        typer.echo(f"{len(gone):,} pictures {would}pruned, {faces:,} faces")
+        typer.echo(f"{counted(len(gone), 'picture')} {would}pruned, {counted(faces, 'face')}")
     return ingestion.summary.faultless
 
 
@@ -189,10 +191,10 @@ def _show(summary: "Summary", seconds: float, dry_run: bool) -> None:
     console = Console()
     console.print(table)
     if dry_run:
-        console.print(f"{summary.total:,} pictures to look at", highlight=False)
+        console.print(f"{counted(summary.total, 'picture')} to look at", highlight=False)
         return
     console.print(
-        f"{summary.done:,} pictures looked at, {summary.faces:,} faces, in {seconds:.1f} s: "
+        f"{counted(summary.done, 'picture')} looked at, {counted(summary.faces, 'face')}, in {seconds:.1f} s: "
         f"{summary.done / seconds:.1f} pictures/s, {summary.faces / seconds:.1f} faces/s",
         highlight=False,
     )

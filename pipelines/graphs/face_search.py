@@ -16,6 +16,7 @@ from prosopon.models.faces.attributes.embedding import EMBEDDING
 from prosopon.models.faces.detections import Float32
 from prosopon.models.matching.scores import Probe, load_space
 from prosopon.pipelines.graphs.face_analysis import FaceAnalyzer
+from prosopon.pipelines.words import counted
 
 DEMO_FACES = 100_000
 _CANDIDATES, _FEWEST_CANDIDATES = 3, 300
@@ -126,7 +127,3 @@ class FaceSearch:
                 continue
             group = groups.setdefault(match.subject, len(groups))
             yield SearchHit(match.image_id, scored.score, face.face.url, group, face.thumbnail, face.id)
-
-
-def counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -39,8 +39,9 @@ from prosopon.models.matching.calibration import SimilarityCurve
 from prosopon.models.pictures.decoding import ImageError, media_type
 from prosopon.models.pictures.thumbnails import THUMBNAIL, encode_thumbnail
 from prosopon.pipelines.graphs.face_analysis import FaceAnalyzer
-from prosopon.pipelines.graphs.face_search import FaceSearch, Found, Tell, counted
+from prosopon.pipelines.graphs.face_search import FaceSearch, Found, Tell
 from prosopon.pipelines.graphs.side_by_side import all_of
+from prosopon.pipelines.words import counted
 
 logger = logging.getLogger("ray.serve")
 

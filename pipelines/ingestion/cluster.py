@@ -2,7 +2,8 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,11 +64,25 @@ def join_running(settings: Settings, address: str | None) -> Cluster | None:
         address = announced(settings.state.home)
         if address is None or not _answers(address):
             return None
-    join(address, settings.state.home)
+    with _unsaid():
+        join(address, settings.state.home)
     import ray
 
     left = float(ray.available_resources().get("CPU", 0.0)) - _SPARE
     return _shared(settings.ingestion, left, _face_index(), ray.shutdown)
+
+
+@contextmanager
+def _unsaid() -> Iterator[None]:
+    """Without what Ray's compiled code writes to the terminal when it starts: that it obeys `RAY_BACKEND_LOG_LEVEL`."""
+    terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        os.close(nowhere)
 
 
 def start(settings: Settings) -> Cluster:
@@ -77,7 +92,7 @@ def start(settings: Settings) -> Cluster:
     stay_on_loopback()
     for left in reversed(range(_STARTS)):
         try:
-            with lean():
+            with lean(), _unsaid():
                 ray.init(
                     address="local",
                     _node_ip_address=LOOPBACK,

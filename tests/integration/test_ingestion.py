@@ -134,6 +134,7 @@ def test_every_face_once_and_the_newest_version_of_a_picture(
     home = tmp_path / "home"
     first = ingest(home, pictures, "--folders-are-groups")
     assert (first.status, first.skipped) == (0, Counter())
+    assert "log level" not in first.output, "what Ray says of itself is nobody's"
     faces = stored(home)
     assert Counter(face.subject for face in faces) == {
         **{f"group {portrait.stem}": 1 for portrait in london[:6]},
@@ -144,7 +145,7 @@ def test_every_face_once_and_the_newest_version_of_a_picture(
 
     shutil.copy(london[7], pictures / "t1" / "t1.jpg")
     changed = ingest(home, pictures, "--folders-are-groups")
-    assert "known before: with faces" in changed.output and "1 pictures looked at" in changed.output
+    assert "known before: with faces" in changed.output and "1 picture looked at" in changed.output
     now = stored(home)
     assert {face for face in now if face.subject != "group t1"} <= faces
     assert [face.subject for face in now - faces] == ["group t1"]
@@ -166,13 +167,13 @@ def test_pictures_that_are_gone_leave_the_index_and_other_files_are_counted(
     link = tmp_path / "link"
     link.symlink_to(pictures)
     rehearsed = ingest(home, link, "--prune", "--dry-run")
-    assert "1 pictures would be pruned, 1 faces" in rehearsed.output and stored(home) == faces
+    assert "1 picture would be pruned, 1 face" in rehearsed.output and stored(home) == faces
     pruned = ingest(home, link, "--prune")
-    assert pruned.status == 0 and "1 pictures pruned, 1 faces" in pruned.output
+    assert pruned.status == 0 and "1 picture pruned, 1 face" in pruned.output
     assert pruned.skipped["pruned"] == 1
     assert {face.subject for face in faces - stored(home)} == {gone.as_uri()}
     gone.write_bytes(kept)
-    assert "1 pictures looked at" in ingest(home, link).output
+    assert "1 picture looked at" in ingest(home, link).output
     assert stored(home) == faces
 
 
@@ -209,7 +210,7 @@ def test_a_folder_that_is_watched_is_followed(tmp_path: Path, pictures: Path, lo
         until(8)
         shutil.rmtree(pictures / london[0].stem)
         until(7)
-        said("1 pictures pruned")
+        said("1 picture pruned")
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0, Path(log.name).read_text()
     finally:

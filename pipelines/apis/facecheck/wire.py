@@ -11,9 +11,10 @@ from pydantic.json_schema import SkipJsonSchema
 from starlette.responses import JSONResponse
 
 from prosopon.deployments.state.jobs.searches import Search
-from prosopon.pipelines.graphs.face_search import Found, counted
+from prosopon.pipelines.graphs.face_search import Found
 from prosopon.pipelines.graphs.searches import Finished, Report
 from prosopon.pipelines.http.bodies import AN_ID, BodyError
+from prosopon.pipelines.words import counted
 
 MAX_INT32 = 2**31 - 1
 _NOBODYS = UUID(int=0)
