@@ -18,16 +18,18 @@ from prosopon.models.load import load_mapper, regenerates
 from prosopon.models.pictures.crops import similarity_transform
 from prosopon.models.runtime.session import Compute
 from prosopon.models.swap.frames import framed
-from prosopon.models.swap.geometry import interocular, with_forehead
+from prosopon.models.swap.geometry import LIPS, interocular, with_forehead
 from prosopon.models.swap.occlusion import segmenter
 from prosopon.models.swap.regeneration import swapper, views
 from prosopon.models.swap.regeneration.composite import put_back
+from prosopon.models.swap.regeneration.expression import with_mouth_in_place
 from prosopon.models.swap.regeneration.likeness import moved, with_likeness
 from prosopon.models.swap.regeneration.loss import OVAL, RegenerationLoss, Weights
 from prosopon.models.swap.regeneration.networks import load_mesh, seen
 from prosopon.models.swap.regeneration.scene import scene
 from prosopon.models.swap.regeneration.search import Plan, search
 from prosopon.models.swap.regeneration.swapper import RegenerateSwapper
+from prosopon.models.swap.skin import inside
 from prosopon.models.swap.types import OutOfTime, Replacement, SourceFace
 from prosopon.models.swap.verdict import Gate, Verdict, judged
 from tests.faces import around, face_near, faces_of, portrait, read
@@ -139,6 +141,29 @@ def test_the_sources_own_skin_is_laid_over_where_the_two_faces_agree() -> None:
 def regenerate() -> RegenerateSwapper:
     settings = model_settings()
     return RegenerateSwapper(settings, load_mapper(settings, Compute()), Compute())
+
+
+@pytest.mark.parametrize(("down", "wider"), [(0.1, 1.0), (0.04, 1.15)], ids=["lower", "wider"])
+def test_a_mouth_that_lies_elsewhere_is_brought_to_where_the_target_has_its_own(
+    down: float, wider: float
+) -> None:
+    picture, own = portrait("london/017_smiling.jpg")
+    chip, matrix = ffhq_chip(picture, own.dense, 512), ffhq_matrix(own.dense, 512)
+    face = moved(own, matrix)
+    unit, (x, y) = interocular(face.dense), face.dense[48:68].mean(axis=0)
+    columns, rows = np.meshgrid(np.arange(512.0), np.arange(512.0))
+    near = np.exp(-((((columns - x) ** 2 + (rows - y) ** 2) / (0.6 * unit) ** 2) ** 2))
+    across = (columns + near * (x - columns) * (1 - 1 / wider)).astype(np.float32)
+    made = cv2.remap(chip, across, (rows - near * down * unit).astype(np.float32), cv2.INTER_CUBIC)
+    back = with_mouth_in_place(made, face, load_mesh(model_settings(), CPU), np.random.default_rng(0))
+    lips = inside(with_forehead(face.dense), (LIPS,), (512, 512)) > 0.5
+
+    def apart(one: RGBImage) -> float:
+        return float(np.abs(one.astype(float) - chip)[lips].mean())
+
+    assert apart(back) < 0.55 * apart(made)
+    far = np.hypot(columns - x, rows - y) > 1.5 * unit
+    assert (back == made)[far].all()
 
 
 def test_a_face_moved_into_a_chip_is_where_the_mesh_sees_it_there() -> None:

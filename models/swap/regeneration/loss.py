@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from prosopon.models.faces.detections import Float32
+from prosopon.models.faces.mesh import SIDE as MESH_SIDE
 from prosopon.models.inversion.identity import Identity
 from prosopon.models.inversion.loss import face_mask, shrunk
 from prosopon.models.swap.regeneration import views
-from prosopon.models.swap.regeneration.networks import seen
+from prosopon.models.swap.regeneration.networks import points_seen, seen
 
 # Contours of MediaPipe's mesh.
 OVAL = (
@@ -34,7 +35,6 @@ MOUTH = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 1
 """What the lips enclose."""
 _GAPS = ((13, 14), (82, 87), (312, 317), (159, 145), (386, 374), (158, 153), (385, 380))
 """Vertices whose distances say how far mouth and eyes are open."""
-MESH_SIDE = 192
 _COARSEST = 16
 """Pixels of the coarsest picture of a pyramid."""
 
@@ -110,9 +110,7 @@ class RegenerationLoss:
 
     def points(self, pictures: Tensor, square: Float32) -> Tensor:
         """``(468, 3)`` in pixels of the scene's square, of ``(1, 3, S, S)`` that the mesh sees through another."""
-        chips = views.sample(pictures, views.grid(square, self._side, MESH_SIDE)) * 0.5 + 0.5
-        found: Tensor = self._mesh(chips.permute(0, 2, 3, 1))[0]
-        points = found.reshape(468, 3)
+        points = points_seen(self._mesh, pictures, square, self._side)
         own, through = (np.vstack([m, [0, 0, 1]]).astype(np.float64) for m in (self._scene.square, square))
         back = torch.from_numpy((own @ np.linalg.inv(through))[:2]).to(points)
         flat = points[:, :2] @ back[:, :2].T + back[:, 2]

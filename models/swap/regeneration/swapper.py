@@ -26,6 +26,7 @@ from prosopon.models.runtime.session import Compute
 from prosopon.models.runtime.sharing import free_threads
 from prosopon.models.swap.regeneration import views
 from prosopon.models.swap.regeneration.composite import put_back
+from prosopon.models.swap.regeneration.expression import with_mouth_in_place
 from prosopon.models.swap.regeneration.likeness import moved, with_likeness
 from prosopon.models.swap.regeneration.loss import RegenerationLoss, Weights
 from prosopon.models.swap.regeneration.networks import load_mesh, seen
@@ -94,7 +95,7 @@ class RegenerateSwapper:
         self._held_out = FaceEmbedding(Registry.of(models).weights(CATALOGUE[_HELD_OUT]).path, compute)
         encoder, trained_for = load_encoder()
         self._encoder = encoder.to(self._device) if trained_for == self._generator.fingerprint else None
-        self.fingerprint = combined("regenerate-4", self._generator.fingerprint)
+        self.fingerprint = combined("regenerate-5", self._generator.fingerprint)
         self._searching = threading.Lock()
 
     def swap(self, frame: RGBImage, replacements: Sequence[Replacement]) -> RGBImage:
@@ -156,8 +157,9 @@ class RegenerateSwapper:
         picture: ``(1, 3, S, S)`` -1..1; transform: ``(2, 3)`` from the frame to it; looks: embeddings of source and
         target.
         """
-        made = (picture[0].permute(1, 2, 0) * 127.5 + 127.5).round().clamp(0, 255).byte().cpu().numpy()
         target, face = replacement.target, moved(replacement.target, transform)
+        made = (picture[0].permute(1, 2, 0) * 127.5 + 127.5).round().clamp(0, 255).byte().cpu().numpy()
+        made = with_mouth_in_place(made, face, self._torch_mesh, np.random.default_rng(self._seed))
         results, seen_as = list[RGBImage](), list[Float32]()
         for one in (*with_likeness(made, face, replacement.source), made):
             result = frame.copy()
