@@ -37,6 +37,7 @@ from prosopon.pipelines.commands.support.configuration import (
             "no such setting here; there is `args.images.max_pixels`",
         ),
         ("applications: [{args: {apis: [compface]}}]", "args.apis.0: 'compface': .*'compreface'"),
+        ("applications: [{args: {state: {home: 3}}}]", "args.state.home: 3: input should be a path$"),
         ("applications: [{args: {fetch: {zzz: 1}}}]", "no such setting; there are: allow, seconds"),
         (
             "applications: [{args: {models: {overrides: {detektor: x}}}}]",

@@ -16,6 +16,8 @@ TEMPLATE = Path(prosopon.__file__).with_name("serve_config.yaml")
 """What `prosopon init` writes, and `prosopon serve` takes where it is given no file."""
 
 _LIKE = 0.6
+_SAID = {"path_type": "Input should be a path"}
+"""In place of what names a class of Python."""
 _SHOWN = 60
 
 
@@ -81,7 +83,8 @@ def _lines(where: str, error: ValidationError, top: str) -> Iterator[str]:
             continue
         given = repr(problem["input"])
         given = f"{given[:_SHOWN]}..." if len(given) > _SHOWN else given
-        yield f"{where}: {place}: {given}: {_uncapitalised(problem['msg'].removeprefix('Value error, '))}"
+        said = _SAID.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+        yield f"{where}: {place}: {given}: {_uncapitalised(said)}"
 
 
 def _meant(place: Sequence[int | str]) -> str:
