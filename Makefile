@@ -44,23 +44,25 @@ install: $(VENV)/.serve
 serve: $(VENV)/.serve
 	$(BIN)/prosopon serve serve_config.yaml
 
-# Three streams side by side, two of them with one server at a time: most of a server's time is waiting, for a start, a
-# client or what follows a load. Of the tests with servers of their own these come after those of the shared one, so that
-# the streams of servers end together.
-AFTERWARDS := $(patsubst %,tests/integration/test_%.py,ingestion wheel)
+# Two streams with one server at a time: most of a server's time is waiting, for a start, a client or what follows a load.
+# Of the tests with servers of their own these come after those of the shared one, so that both streams end together.
+AFTERWARDS := $(patsubst %,tests/integration/test_%.py,ingestion kills)
+# Beside them, in two halves, so that no core waits when servers are done: these, and all others without a server.
+FIRST := $(wildcard tests/unit/test_[a-o]*.py)
 
-# As a server's processes have it: where three streams share the cores, threads of one sum wait for one another, and spin.
+# As a server's processes have it: where streams share the cores, threads of one sum wait for one another, and spin.
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.test
 	$(BIN)/prosopon models pull
-	@nice -n 5 $(BIN)/pytest tests/unit tests/conformance --servers own >$(VENV)/none.log 2>&1 & none=$$!; \
+	@$(BIN)/pytest $(FIRST) >$(VENV)/first.log 2>&1 & first=$$!; \
+	$(BIN)/pytest tests/unit tests/conformance $(FIRST:%=--ignore %) --servers own >$(VENV)/rest.log 2>&1 & rest=$$!; \
 	$(BIN)/pytest --ignore tests/unit --ignore tests/conformance $(AFTERWARDS:%=--ignore %) --servers own \
 		>$(VENV)/own.log 2>&1 & own=$$!; \
 	$(BIN)/pytest --ignore tests/unit --servers shared; shared=$$?; \
 	$(BIN)/pytest $(AFTERWARDS) --servers own; after=$$?; \
 	wait $$own; own=$$?; echo "Tests with a server of their own:"; cat $(VENV)/own.log; \
-	wait $$none; none=$$?; echo "Tests without a server:"; cat $(VENV)/none.log; \
-	test $$shared = 0 -a $$after = 0 -a $$own = 0 -a $$none = 0
+	wait $$first; first=$$?; wait $$rest; rest=$$?; echo "Tests without a server:"; cat $(VENV)/first.log $(VENV)/rest.log; \
+	test $$shared = 0 -a $$after = 0 -a $$own = 0 -a $$first = 0 -a $$rest = 0
 
 bench: $(VENV)/.test
 	$(BIN)/prosopon models pull
