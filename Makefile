@@ -46,7 +46,7 @@ serve: $(VENV)/.serve
 
 # Two streams with one server at a time: most of a server's time is waiting, for a start, a client or what follows a load.
 # Of the tests with servers of their own these come after those of the shared one, so that both streams end together.
-AFTERWARDS := $(patsubst %,tests/integration/test_%.py,ingestion kills)
+AFTERWARDS := $(patsubst %,tests/integration/test_%.py,ingestion kills scaling)
 # Beside them, in two halves, so that no core waits when servers are done: these, and all others without a server.
 FIRST := $(wildcard tests/unit/test_[a-o]*.py)
 
