@@ -48,8 +48,8 @@ class MiniFASNetEnsemble:
         self.name = "minifasnet"
         self.fingerprint = fingerprint(self.name, self.preprocessing, v2, v1se)
         self._sessions = [
-            create_session(onnx_form(v2, "V2"), compute),
-            create_session(onnx_form(v1se, "V1SE"), compute),
+            create_session(_onnx_form(v2, "V2"), compute),
+            create_session(_onnx_form(v1se, "V1SE"), compute),
         ]
 
     def score(self, chips: Sequence[Chips]) -> Float32:
@@ -81,8 +81,7 @@ def export(pth: Path, architecture: Literal["V2", "V1SE"]) -> bytes:
     return network.to_onnx(network.load_network(pth, network.ARCHITECTURES[architecture]))
 
 
-def onnx_form(path: Path, architecture: Literal["V2", "V1SE"]) -> Path | bytes:
-    """What is loaded of a file: itself, or what was exported of it once."""
+def _onnx_form(path: Path, architecture: Literal["V2", "V1SE"]) -> Path | bytes:
     if path.suffix == ".onnx":
         return path
     return prepare([path], "minifasnet", 1, lambda: export(path, architecture))
