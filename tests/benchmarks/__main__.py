@@ -44,7 +44,7 @@ def main() -> None:
     failed = []
     for name in names:
         print(f"\n== {name}", flush=True)
-        # One BLAS thread, as Ray gives a replica with a share of a core, and memory as replicas allocate it.
+        # One thread of OpenMP, as Ray gives a replica with a share of a core, and the rest as replicas have it.
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **PROCESS_ENVIRONMENT}
         if subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}"], env=environment).returncode:
             failed.append(name)

@@ -40,7 +40,7 @@ def limit(make: Callable[[], Work], pictures: Sequence[bytes], seconds: float, p
         for _ in range(processes)
     ]
     before = dict(os.environ)
-    # The C library reads it when a process starts.
+    # Libraries read it when a process starts.
     os.environ |= {"OMP_NUM_THREADS": "1", **PROCESS_ENVIRONMENT}
     try:
         for worker in workers:
