@@ -21,6 +21,7 @@ from prosopon.models.faces.detections import Detections, RGBImage
 from prosopon.models.load import load_detector
 from prosopon.models.pictures.crops import CropSpec, crop_matrix, cut
 from prosopon.models.pictures.decoding import ImageError, decode, is_costly
+from prosopon.models.runtime.occupancy import Occupancy
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,7 +39,7 @@ class Detector:
         settings: DeploymentSettings,
         colocated: Sequence[FaceRole[Any]],
     ) -> None:
-        compute = compute_for(settings)
+        compute = replace(compute_for(settings), occupancy=Occupancy())
         self._model = load_detector(models, detection, compute)
         self._colocated = FaceModels(colocated, models, compute)
         self._threshold = detection.score_threshold
@@ -46,7 +47,7 @@ class Detector:
         self._limits = limits
         self._costly = asyncio.Semaphore(limits.costly_decodes)
         self._beside = ThreadPoolExecutor(max(2, settings.threads), thread_name_prefix="beside")
-        self._detect = Batched("detect", self._detect_batch, settings)
+        self._detect = Batched("detect", self._detect_batch, settings, occupancy=compute.occupancy)
         self._model.detect([np.zeros((480, 640, 3), np.uint8)], self._threshold)
         self._colocated.warm_up()
 

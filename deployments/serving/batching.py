@@ -11,6 +11,7 @@ from typing import Generic, Literal, TypeVar
 from ray.util.metrics import Gauge, Histogram
 
 from prosopon.configs.settings import DeploymentSettings
+from prosopon.models.runtime.occupancy import Occupancy
 from prosopon.models.runtime.session import Compute
 
 Item = TypeVar("Item")
@@ -55,7 +56,7 @@ class Batched(Generic[Item, Result]):
     is a thread for them (2.60): without a wait each of them has one item, however many are waiting.
 
     size: how much of `max_batch_size` an item takes up (a group picture brings many faces); a single item may
-    exceed it. observed: False where the function reports to `StageMetrics` itself.
+    exceed it. observed: False where the function reports to `StageMetrics` itself. occupancy: is told what goes on.
     """
 
     def __init__(
@@ -65,8 +66,10 @@ class Batched(Generic[Item, Result]):
         settings: DeploymentSettings,
         size: Callable[[Item], int] = lambda item: 1,
         observed: bool = True,
+        occupancy: Occupancy | None = None,
     ) -> None:
         self._function, self._size = function, size
+        self._occupancy = occupancy or Occupancy()
         self._most, self._wait = settings.max_batch_size, settings.batch_wait_ms / 1000
         self._metrics = StageMetrics(stage) if observed else None
         self._queued = Gauge("prosopon_waiting", "Items that wait for a stage.", tag_keys=("stage",))
@@ -95,7 +98,8 @@ class Batched(Generic[Item, Result]):
         started = time.perf_counter()
         results: Sequence[Result] | Exception
         try:
-            results = self._function([item for item, _ in batch])
+            with self._occupancy:
+                results = self._function([item for item, _ in batch])
             if len(results) != len(batch):
                 raise ValueError(f"{len(results)} results of {len(batch)} items")
         except Exception as error:

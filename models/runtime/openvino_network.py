@@ -66,7 +66,8 @@ class OpenVinoNetwork:
         }
         read = found.read_model(io.BytesIO(model) if isinstance(model, bytes) else model)
         compiled = found.compile_model(read, "CPU", options)
-        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        # The last one that ran is the next: its memory is in the caches.
+        self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
         for _ in range(compute.streams):
             self._idle.put(compiled.create_infer_request())
 

@@ -1,6 +1,6 @@
 """ONNX Runtime sessions with the threads and the device that a replica was given."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from prosopon.configs.settings import PlanName
+from prosopon.models.runtime.occupancy import Occupancy
 
 if TYPE_CHECKING:
     import torch
@@ -24,13 +25,21 @@ class Compute:
     """What one replica may use.
 
     threads: of one run of a network on the CPU; streams: runs that go on side by side. plan: the runtime and the
-    precision of the network that is opened; None is what was measured to be the fastest here.
+    precision of the network that is opened; None is what was measured to be the fastest here. occupancy: what goes on
+    in the replica; where it is counted, a run that nothing goes on beside may use the threads of all streams.
     """
 
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int = 1
     streams: int = 1
     plan: PlanName | None = None
+    occupancy: Occupancy | None = field(default=None, compare=False)
+
+    def lone(self) -> "Compute | None":
+        """One stream with the threads of all, for runs that are alone; None where that would be nothing else."""
+        if self.occupancy is None or self.streams == 1 or self.device != "cpu":
+            return None
+        return replace(self, threads=self.threads * self.streams, streams=1, occupancy=None)
 
     def limit_libraries(self) -> None:
         """Give OpenCV (and torch, where it is loaded) the same number of threads."""

@@ -8,6 +8,7 @@ import pytest
 
 from prosopon.configs.settings import DeploymentSettings
 from prosopon.deployments.serving.batching import Batched
+from prosopon.models.runtime.occupancy import Occupancy
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,26 @@ def test_nothing_is_gathered_that_need_not_wait(settings: DeploymentSettings) ->
         return list(await asyncio.gather(batched(1), batched(2)))
 
     assert asyncio.run(ask()) == [1, 1]
+
+
+def test_a_batch_knows_whether_it_is_alone() -> None:
+    both, occupancy = threading.Barrier(2), Occupancy()
+
+    def beside_another(items: list[bool]) -> list[bool]:
+        if not items[0]:
+            return [occupancy.alone]
+        both.wait(timeout=10)
+        found = occupancy.alone
+        both.wait(timeout=10)
+        return [found]
+
+    async def ask() -> list[bool]:
+        settings = DeploymentSettings(max_batch_size=1, concurrent_batches=2)
+        batched = Batched("test", beside_another, settings, occupancy=occupancy)
+        together = await asyncio.gather(batched(True), batched(True))
+        return [await batched(False), *together]
+
+    assert asyncio.run(ask()) == [True, False, False]
 
 
 class Slow:

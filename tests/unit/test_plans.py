@@ -14,6 +14,7 @@ from prosopon.models.convert.quantise import activations, folded, quantise, read
 from prosopon.models.faces.centerface import RANGES, CenterFace, make_dynamic
 from prosopon.models.load import load_detector
 from prosopon.models.runtime import openvino_network, plans
+from prosopon.models.runtime.occupancy import Occupancy
 from prosopon.models.runtime.plans import DEFAULT, Plans
 from prosopon.models.runtime.session import Compute, DeviceError
 from tests.samples import missed, noses, sample
@@ -63,6 +64,42 @@ def test_an_answer_outlives_the_next_run() -> None:
         kept = first.copy()
         network(batches[1])
         np.testing.assert_array_equal(first, kept)
+
+
+def test_a_run_that_is_alone_has_the_threads_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = np.random.default_rng(1).standard_normal((1, 3, 32, 48)).astype(np.float32)
+    used, opened = list[tuple[int, int]](), Plans._opened
+
+    def noting(self: Plans, plan: plans.PlanName, compute: Compute) -> plans.Network:
+        network = opened(self, plan, compute)
+
+        def run(batch: np.ndarray) -> list[np.ndarray]:
+            used.append((compute.threads, compute.streams))
+            return network(batch)
+
+        return run
+
+    monkeypatch.setattr(Plans, "_opened", noting)
+    for plan in of(None).possible():
+        occupancy = Occupancy()
+        _, network = of(None).open(Compute(plan=plan, streams=2, occupancy=occupancy))
+        with occupancy:
+            [alone] = network(batch)
+            with occupancy:
+                [beside] = network(batch)
+            [again] = network(batch)
+        assert used == [(2, 1), (1, 2), (2, 1)]
+        np.testing.assert_allclose(alone, beside, atol=1e-4)
+        np.testing.assert_array_equal(alone, again)
+        used.clear()
+
+
+def test_where_there_is_one_stream_there_is_one_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = list[Compute]()
+    monkeypatch.setattr(Plans, "_opened", lambda self, plan, compute: opened.append(compute))
+    of(None).open(Compute(plan=DEFAULT, threads=2, occupancy=Occupancy()))
+    of(None).open(Compute(plan=DEFAULT, streams=2))
+    assert len(opened) == 2
 
 
 def test_the_fastest_is_measured_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
