@@ -481,8 +481,9 @@ class Deployments(_Strict):
 
     On two cores the detector takes nearly all the time, and two pictures side by side on one thread each beat one
     after the other on two. One process with two worker threads shares the weights and never has one replica idle
-    while the other's queue is full. The generator gains nothing from a second thread or from a batch (on a GPU it
-    does: give it a larger max_batch_size there). A film may take a minute, so few wait.
+    while the other's queue is full. The generator gains nothing from a batch (on a GPU it does: give it a larger
+    max_batch_size there), and OpenVINO makes one face at a time, on the threads of all. A film may take a minute, so
+    few wait.
 
     What waits should wait in the replica (max_ongoing_requests): a caller that holds requests back asks again at
     growing intervals, and the replica runs dry meanwhile. But a crowd waits at the caller as a whole until the replica

@@ -67,7 +67,7 @@ def plans(xml: Path, weights: Path, resolution: int, name: str) -> Plans:
         return prepare([xml, weights], f"synthesis{resolution}", 1, converted)
 
     forms: dict[Precision, Form] = {"float32": whole, "bfloat16": whole}
-    return Plans(f"{name}-{resolution}", forms, (1, STYLES, W_DIM), xml.parent)
+    return Plans(f"{name}-{resolution}", forms, (1, STYLES, W_DIM), xml.parent, one_stream=True)
 
 
 class MobileStyleGan:

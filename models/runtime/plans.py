@@ -51,13 +51,15 @@ class Plans:
         shape: tuple[int, ...],
         folder: Path | None,
         by_name: Collection[Precision] = (),
+        one_stream: bool = False,
     ) -> None:
         """name: of the network with its weights, as a file may be named. forms: the model for each precision; bfloat16
         is computed out of the file for float32. shape: of a typical input. folder: where choices are kept; None keeps
-        none. by_name: precisions whose price is too high to be chosen unasked.
+        none. by_name: precisions whose price is too high to be chosen unasked. one_stream: OpenVINO, which keeps memory
+        for each stream, makes one run at a time, on the threads of all.
         """
         self._name, self._forms, self._shape, self._folder = name, forms, shape, folder
-        self._by_name = by_name
+        self._by_name, self._one_stream = by_name, one_stream
 
     def open(self, compute: Compute) -> tuple[PlanName, Network]:
         """The network by the plan that `compute` names, or the fastest. Raises `DeviceError` for a plan that cannot be
@@ -152,6 +154,8 @@ class Plans:
         runtime, _, precision = plan.partition("/")
         form = self._forms[cast(Precision, precision)]()
         if runtime == "openvino":
+            if self._one_stream:
+                compute = replace(compute, threads=compute.threads * compute.streams, streams=1)
             return openvino_network.OpenVinoNetwork(form, precision, compute)
         session = create_session(form, compute)
         name = session.get_inputs()[0].name

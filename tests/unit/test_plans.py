@@ -94,6 +94,19 @@ def test_a_run_that_is_alone_has_the_threads_of_all(monkeypatch: pytest.MonkeyPa
         used.clear()
 
 
+def test_openvino_makes_one_run_at_a_time_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    if openvino_network.core() is None:
+        pytest.skip("OpenVINO is not installed")
+    given = list[Compute]()
+    monkeypatch.setattr(
+        openvino_network, "OpenVinoNetwork", lambda model, precision, compute: given.append(compute)
+    )
+    for one_stream in (False, True):
+        plans = Plans("convolution", {"float32": convolution}, (1, 3, 32, 48), None, one_stream=one_stream)
+        plans.open(Compute(plan="openvino/float32", threads=1, streams=2))
+    assert [(compute.threads, compute.streams) for compute in given] == [(1, 2), (2, 1)]
+
+
 def test_where_there_is_one_stream_there_is_one_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = list[Compute]()
     monkeypatch.setattr(Plans, "_opened", lambda self, plan, compute: opened.append(compute))
