@@ -47,15 +47,16 @@ serve: $(VENV)/.serve
 # Two streams with one server at a time: most of a server's time is waiting, for a start, a client or what follows a load.
 # Of the tests with servers of their own these come after those of the shared one, so that both streams end together.
 AFTERWARDS := $(patsubst %,tests/integration/test_%.py,ingestion kills scaling)
-# Beside them, in two halves, so that no core waits when servers are done: these, and all others without a server.
+# Beside them, in two halves, so that no core waits when servers are done: these, and all others without a server. They
+# give way, since they need cores alone, and the two streams end last otherwise.
 FIRST := $(wildcard tests/unit/test_[a-o]*.py)
 
 # As a server's processes have it: where streams share the cores, threads of one sum wait for one another, and spin.
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.test
 	$(BIN)/prosopon models pull
-	@$(BIN)/pytest $(FIRST) >$(VENV)/first.log 2>&1 & first=$$!; \
-	$(BIN)/pytest tests/unit tests/conformance $(FIRST:%=--ignore %) --servers own >$(VENV)/rest.log 2>&1 & rest=$$!; \
+	@nice -n 5 $(BIN)/pytest $(FIRST) >$(VENV)/first.log 2>&1 & first=$$!; \
+	nice -n 5 $(BIN)/pytest tests/unit tests/conformance $(FIRST:%=--ignore %) --servers own >$(VENV)/rest.log 2>&1 & rest=$$!; \
 	$(BIN)/pytest --ignore tests/unit --ignore tests/conformance $(AFTERWARDS:%=--ignore %) --servers own \
 		>$(VENV)/own.log 2>&1 & own=$$!; \
 	$(BIN)/pytest --ignore tests/unit --servers shared; shared=$$?; \

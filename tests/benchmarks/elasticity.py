@@ -58,10 +58,11 @@ class Asked:
 
 @dataclass
 class Crowd:
-    """Clients, more or fewer of them as time goes by."""
+    """Clients, more or fewer of them as time goes by. pause: seconds that each waits before it asks again."""
 
     address: str
     requests: list[bytes]
+    pause: float = 0.0
     asked: list[Asked] = field(default_factory=list)
     clients: list["asyncio.Task[None]"] = field(default_factory=list)
     leaving: set[int] = field(default_factory=set)
@@ -98,17 +99,18 @@ class Crowd:
                 retries += 1
             self.asked.append(Asked(sent, time.monotonic() - sent, status, retries))
             number += 16
+            await asyncio.sleep(self.pause)
 
     def since(self, moment: float) -> list[Asked]:
         return [one for one in self.asked if one.sent >= moment]
 
 
 @contextlib.asynccontextmanager
-async def crowd(server: Server, plugins: str = "") -> AsyncIterator[Crowd]:
-    url = f"{server.url}/api/v1/recognition/recognize?face_plugins={plugins}"
+async def crowd(server: Server, pause: float = 0.0) -> AsyncIterator[Crowd]:
+    url = f"{server.url}/api/v1/recognition/recognize"
     headers = {"x-api-key": server.key}
     requests = [post(url, *multipart("file", "face.jpg", data), headers) for data in pictures()]
-    people = Crowd(server.address, requests)
+    people = Crowd(server.address, requests, pause)
     try:
         yield people
     finally:
@@ -243,7 +245,7 @@ async def come_and_go(
 
 
 async def change_settings(
-    server: Server, clients: int, change: Callable[[dict[str, Any]], None]
+    server: Server, clients: int, change: Callable[[dict[str, Any]], None], pause: float = 0.0
 ) -> list[Asked]:
     """Apply changed settings under load. change: gets the Serve config to change it."""
     config = yaml.safe_load((server.home / "serve_config.yaml").read_text())
@@ -251,7 +253,7 @@ async def change_settings(
     changed = server.home / "changed.yaml"
     changed.write_text(yaml.safe_dump(config))
     command = [sys.executable, "-m", "prosopon.pipelines.cli", "deploy", str(changed)]
-    async with crowd(server) as people:
+    async with crowd(server, pause) as people:
         await people.resize(clients)
         await asyncio.sleep(2)
         done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True)
@@ -271,11 +273,11 @@ class Kills:
 
 
 async def kill_repeatedly(
-    server: Server, deployment: str, clients: int, every: float, seconds: float
+    server: Server, deployment: str, clients: int, every: float, seconds: float, pause: float = 0.0
 ) -> Kills:
     """SIGKILL every replica of a deployment again and again, under load."""
     kills: list[float] = []
-    async with crowd(server) as people:
+    async with crowd(server, pause) as people:
         await people.resize(clients)
         await asyncio.sleep(2)
         deadline = time.monotonic() + seconds

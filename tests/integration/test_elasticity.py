@@ -22,6 +22,8 @@ from tests.conformance.client import new_key, part
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
+PAUSE = 0.15
+"""Seconds between the requests of a client: what is asked all the time, and takes no core from other tests."""
 QUICK = {
     "num_cpus": 0.05, "min_replicas": 1, "max_replicas": 2, "target_ongoing_requests": 0.005,
     "upscale_seconds": 1, "downscale_seconds": 4, "log_calls": True,
@@ -144,7 +146,7 @@ def test_one_id_follows_a_request_through_every_replica(server: Server, london: 
 
 @pytest.mark.parametrize("change", [elasticity.larger_share, elasticity.larger_batches])
 def test_changed_settings_of_the_embedder_lose_no_request(server: Server, change: object) -> None:
-    asked = asyncio.run(elasticity.change_settings(server, 2, change))  # type: ignore[arg-type]
+    asked = asyncio.run(elasticity.change_settings(server, 2, change, PAUSE))  # type: ignore[arg-type]
     print(elasticity.summary(asked))
     assert len(asked) > 10
     assert not failed(asked)
@@ -155,7 +157,7 @@ def test_changed_settings_of_the_embedder_lose_no_request(server: Server, change
 def test_a_killed_embedder_fails_no_request_that_cannot_be_repeated(
     server: Server, observer: Observer
 ) -> None:
-    kills = asyncio.run(elasticity.kill_repeatedly(server, "embedder", 2, 5, 15))
+    kills = asyncio.run(elasticity.kill_repeatedly(server, "embedder", 2, 5, 15, PAUSE))
     print(elasticity.summary(kills.asked), [round(one, 2) for one in kills.recoveries])
     assert len(kills.recoveries) >= 2
     assert not failed(kills.asked)
