@@ -98,6 +98,20 @@ def test_half_precision_answers_as_the_network_and_is_small(started: AgeGenderNe
     np.testing.assert_allclose(found[:, 2:].sum(axis=1), 1, atol=1e-5)
 
 
+def test_a_written_network_can_be_gone_on_with(started: AgeGenderNet, tmp_path: Path) -> None:
+    trained = mean_of([started])
+    with torch.no_grad():
+        trained.head.weight.normal_(0, 0.05, generator=torch.Generator().manual_seed(0))
+        trained.head.bias.copy_(torch.linspace(-1, 1, 11))
+    calibrated = Calibrated(trained, (0.7, 0.8), torch.full((11,), 0.3))
+    (tmp_path / "net.onnx").write_bytes(network.to_onnx(calibrated))
+    chips = torch.from_numpy(np.stack([picture(112)] * 2).transpose(0, 3, 1, 2).astype(np.float32))
+    with torch.no_grad():
+        again, exact = train.averaged(tmp_path / "net.onnx")(chips), trained(chips)
+    assert float(exact.std()) > 0.5
+    np.testing.assert_allclose(again, exact, rtol=0.01, atol=0.01 * float(exact.abs().max()))
+
+
 def test_a_run_at_another_size_of_chips_can_be_gone_on_with(started: AgeGenderNet, tmp_path: Path) -> None:
     """A map that is the same everywhere is pooled to the same, whatever its size."""
     stored = {f"module.{name}": value for name, value in started.state_dict().items()}

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+import onnx
 import torch
 import torch.nn.functional as F
+from onnx import numpy_helper
 from torch import Tensor, nn
 
 from prosopon.models.convert.onnx_export import export, halved
 from prosopon.models.faces.age_gender import BANDS, CROP
-from prosopon.models.training.retail_trunk import WIDTH, RetailTrunk
+from prosopon.models.training.retail_trunk import WIDTH, Rectifier, RetailTrunk
 
 KEPT = 6
 """Stages of the trunk that stay as they are: nothing is stored for going back through them."""
@@ -61,6 +64,20 @@ def mean_of(networks: Sequence[AgeGenderNet]) -> AgeGenderNet:
     for name, value in found.state_dict().items():
         if isinstance(value, Tensor):
             value.copy_(torch.stack([network.state_dict()[name] for network in networks]).mean(dim=0))
+    return found.eval()
+
+
+def stored(graph: onnx.ModelProto) -> AgeGenderNet:
+    """The network of a file that `to_onnx` wrote, as it was before its calibration."""
+    found = AgeGenderNet()
+    slopes = [node.attribute[0].f for node in graph.graph.node if node.op_type == "LeakyRelu"]
+    rectifiers = [module for module in found.modules() if isinstance(module, Rectifier)]
+    for rectifier, slope in zip(rectifiers, slopes, strict=True):
+        rectifier.slope = slope
+    halves = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.graph.initializer}
+    for name, value in found.state_dict().items():
+        if isinstance(value, Tensor):
+            value.copy_(torch.from_numpy(halves[f"network.{name}_half"].astype(np.float32)))
     return found.eval()
 
 

@@ -33,7 +33,7 @@ from prosopon.models.faces.detections import RGBImage
 from prosopon.models.runtime.session import Compute, create_session
 from prosopon.models.runtime.session import run as infer
 from prosopon.models.training.age_gender.augment import SIZE, plain, varied
-from prosopon.models.training.age_gender.network import KEPT, AgeGenderNet, Lower, mean_of
+from prosopon.models.training.age_gender.network import KEPT, AgeGenderNet, Lower, mean_of, stored
 from prosopon.models.training.age_gender.prepare import HELD_OUT
 from prosopon.models.training.retail_trunk import resized, start
 
@@ -148,12 +148,14 @@ class Stream:
 
 
 def averaged(path: Path) -> AgeGenderNet:
-    """The network that a run ended with: the moving average of its weights.
+    """The network that a run ended with: the moving average of its weights; or that of an ONNX file.
 
     That of a run at another size of chips is fitted to this one.
     """
-    stored = torch.load(path)["average"]
-    weights = {name.removeprefix("module."): value for name, value in stored.items() if name != "n_averaged"}
+    if path.suffix == ".onnx":
+        return stored(onnx.load(path))
+    average = torch.load(path)["average"]
+    weights = {name.removeprefix("module."): value for name, value in average.items() if name != "n_averaged"}
     weights["pool.weight"] = resized(weights["pool.weight"], SIZE // 16)
     network = AgeGenderNet()
     network.load_state_dict(weights)
@@ -183,7 +185,9 @@ def main(
     data: Annotated[Path, typer.Option(help="What models.training.age_gender.prepare wrote")],
     retail: Annotated[Path, typer.Option(help="face-reidentification-retail-0095 as ONNX")],
     run: Annotated[Path, typer.Option(help="The checkpoint, read where it is there")],
-    minutes: Annotated[float, typer.Option(help="Of wall time, all runs with this checkpoint together")] = 35,
+    minutes: Annotated[
+        float, typer.Option(help="Of processor time, all runs with this checkpoint together")
+    ] = 35,
     after: Annotated[
         list[Path] | None,
         typer.Option(help="Checkpoints of earlier runs, from the mean of whose weights to start"),
@@ -214,26 +218,26 @@ def main(
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.998))
     step, spent = 0, 0.0
     if run.exists():
-        stored = torch.load(run)
-        network.load_state_dict(stored["network"])
-        average.load_state_dict(stored["average"])
-        optimizer.load_state_dict(stored["optimizer"])
-        step, spent = stored["step"], stored["spent"]
+        kept = torch.load(run)
+        network.load_state_dict(kept["network"])
+        average.load_state_dict(kept["average"])
+        optimizer.load_state_dict(kept["optimizer"])
+        step, spent = kept["step"], kept["spent"]
     targets, losses = Targets.of(data), list[float]()
-    began = time.monotonic() - spent
+    began = time.process_time() - spent
 
     def keep() -> None:
-        stored = {
+        state = {
             "network": network.state_dict(),
             "average": average.state_dict(),
             "optimizer": optimizer.state_dict(),
             "step": step,
-            "spent": time.monotonic() - began,
+            "spent": time.process_time() - began,
         }
-        torch.save(stored, run.with_suffix(".new"))
+        torch.save(state, run.with_suffix(".new"))
         run.with_suffix(".new").replace(run)
 
-    while (part := (time.monotonic() - began) / (60 * minutes)) < 1:
+    while (part := (time.process_time() - began) / (60 * minutes)) < 1:
         network.train()
         maps, rows = next(batches)
         wanted = targets.at(rows)
