@@ -154,7 +154,7 @@ def test_the_replicas_of_the_face_index_follow_the_load(
             client.enrol(f"person {number}", picture)
 
         async def come_and_go() -> None:
-            async with crowd(server) as clients:
+            async with crowd(server, pause=0.2) as clients:  # The cores are for the replica that starts.
                 await clients.resize(4)
                 loaded, _ = await reached(observer, lambda now: now["FaceIndex"] == 2, 120)
                 await asyncio.sleep(2)
