@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 _FRONTEND = "http_frontend"
 """As Ray Serve's template names it."""
 _POLL_SECONDS = 0.1
@@ -24,7 +26,7 @@ def drain(admin: Path, seconds: float) -> None:
     try:
         _ask(admin, f"disable frontend {_FRONTEND}")
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and any(_under_way(admin)):
+        while time.monotonic() < deadline and (any(_under_way(admin)) or _older(admin)):
             time.sleep(_POLL_SECONDS)
     except OSError:
         return  # HAProxy has ended already.
@@ -35,6 +37,16 @@ def _under_way(admin: Path) -> Iterator[int]:
     for row in csv.DictReader(_ask(admin, "show stat").removeprefix("# ").splitlines()):
         if row["svname"] == "BACKEND":
             yield int(row["scur"] or 0) + int(row["qcur"] or 0)
+
+
+def _older(admin: Path) -> bool:
+    """Whether an earlier HAProxy, which this one has taken over from, still answers somebody: it ends when it has.
+
+    Ray Serve starts another whenever a replica of the ingress comes or goes; all read one file in the socket's folder.
+    """
+    config = str(admin.parent / "haproxy.cfg")
+    processes = psutil.process_iter(["cmdline"])
+    return sum(config in (process.info["cmdline"] or ()) for process in processes) > 1
 
 
 def _ask(admin: Path, command: str) -> str:
