@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from prosopon.configs.settings import PlanName
 from prosopon.models.runtime import openvino_network
-from prosopon.models.runtime.occupancy import Occupancy
 from prosopon.models.runtime.session import Compute, DeviceError, create_session
 from prosopon.models.weights.checksums import write_atomically
 
@@ -144,10 +143,10 @@ class Plans:
     def _network(self, plan: PlanName, compute: Compute) -> Network:
         """A run that is alone in its replica is made by another copy, which shares each layer among all threads: that
         takes little more processor time and half of the wait. Where others run, a thread for each is the quicker."""
-        network, lone = self._opened(plan, compute), compute.lone()
-        if lone is None:
+        network, occupancy = self._opened(plan, compute), compute.occupancy
+        if occupancy is None or compute.streams == 1 or compute.device != "cpu":
             return network
-        alone, occupancy = self._opened(plan, lone), cast(Occupancy, compute.occupancy)
+        alone = self._opened(plan, compute.in_one_stream())
         return lambda batch: (alone if occupancy.alone else network)(batch)
 
     def _opened(self, plan: PlanName, compute: Compute) -> Network:
@@ -155,7 +154,7 @@ class Plans:
         form = self._forms[cast(Precision, precision)]()
         if runtime == "openvino":
             if self._one_stream:
-                compute = replace(compute, threads=compute.threads * compute.streams, streams=1)
+                compute = compute.in_one_stream()
             return openvino_network.OpenVinoNetwork(form, precision, compute)
         session = create_session(form, compute)
         name = session.get_inputs()[0].name

@@ -35,10 +35,8 @@ class Compute:
     plan: PlanName | None = None
     occupancy: Occupancy | None = field(default=None, compare=False)
 
-    def lone(self) -> "Compute | None":
-        """One stream with the threads of all, for runs that are alone; None where that would be nothing else."""
-        if self.occupancy is None or self.streams == 1 or self.device != "cpu":
-            return None
+    def in_one_stream(self) -> "Compute":
+        """One run at a time, on the threads of all."""
         return replace(self, threads=self.threads * self.streams, streams=1, occupancy=None)
 
     def limit_libraries(self) -> None:
