@@ -39,7 +39,8 @@ class Detector:
         settings: DeploymentSettings,
         colocated: Sequence[FaceRole[Any]],
     ) -> None:
-        compute = replace(compute_for(settings), occupancy=Occupancy())
+        occupancy = Occupancy()
+        compute = replace(compute_for(settings), occupancy=occupancy)
         self._model = load_detector(models, detection, compute)
         self._colocated = FaceModels(colocated, models, compute)
         self._threshold = detection.score_threshold
@@ -47,8 +48,11 @@ class Detector:
         self._limits = limits
         self._costly = asyncio.Semaphore(limits.costly_decodes)
         self._beside = ThreadPoolExecutor(max(2, settings.threads), thread_name_prefix="beside")
-        self._detect = Batched("detect", self._detect_batch, settings, occupancy=compute.occupancy)
-        self._model.detect([np.zeros((480, 640, 3), np.uint8)], self._threshold)
+        self._detect = Batched("detect", self._detect_batch, settings, occupancy=occupancy)
+        black = [np.zeros((480, 640, 3), np.uint8)]
+        self._model.detect(black, self._threshold)
+        with occupancy:  # Alone: by the copy that has all threads, where there is one.
+            self._model.detect(black, self._threshold)
         self._colocated.warm_up()
 
     def describe(self) -> Mapping[str, ModelCard]:
