@@ -173,25 +173,24 @@ def ending(models_mirror: None) -> Iterator[Server]:
 
 
 def test_a_running_request_is_answered_before_the_server_ends(ending: Server) -> None:
-    server = ending
     answers: list[httpx.Response] = []
     asked = f"?from_value={uuid.uuid4()}&to_value=b&dim=256&num_frames=40"
 
     def film() -> None:
-        answers.append(httpx.get(f"{server.url}/api/mp4/{asked}", timeout=60))
+        answers.append(httpx.get(f"{ending.url}/api/mp4/{asked}", timeout=60))
 
     thread = threading.Thread(target=film)
     thread.start()
     deadline = time.monotonic() + 60
-    while not (told := httpx.get(f"{server.url}/api/mp4/progress/{asked}").json())["made"]:
+    while not (told := httpx.get(f"{ending.url}/api/mp4/progress/{asked}").json())["made"]:
         assert time.monotonic() < deadline, told
         time.sleep(0.02)
     assert told["state"] == "making" and not answers
-    said = len(server.log.read_text())
-    server.process.send_signal(signal.SIGTERM)
+    said = len(ending.log.read_text())
+    ending.process.send_signal(signal.SIGTERM)
     thread.join()
     assert [answer.status_code for answer in answers] == [200]
-    assert server.process.wait(60) == 0
-    assert not is_ready(server.url)
-    lines = server.log.read_text()[said:].strip().splitlines()
+    assert ending.process.wait(60) == 0
+    assert not is_ready(ending.url)
+    lines = ending.log.read_text()[said:].strip().splitlines()
     assert len(lines) == 1 and lines[0].startswith("stopping"), f"nothing of Ray's: {lines}"

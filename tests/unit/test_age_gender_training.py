@@ -13,7 +13,7 @@ from prosopon.models.convert.openvino_ir import read, to_onnx
 from prosopon.models.faces.age_gender import BANDS, CROP
 from prosopon.models.pictures.crops import cut
 from prosopon.models.runtime.session import Compute, create_session, run
-from prosopon.models.training.age_gender import augment, network, train
+from prosopon.models.training.age_gender import augment, network, prepare, train
 from prosopon.models.training.age_gender.finish import calibrate
 from prosopon.models.training.age_gender.network import AgeGenderNet, Calibrated, mean_of
 from prosopon.models.training.retail_trunk import start
@@ -110,6 +110,19 @@ def test_a_written_network_can_be_gone_on_with(started: AgeGenderNet, tmp_path: 
         again, exact = train.averaged(tmp_path / "net.onnx")(chips), trained(chips)
     assert float(exact.std()) > 0.5
     np.testing.assert_allclose(again, exact, rtol=0.01, atol=0.01 * float(exact.abs().max()))
+
+
+def test_what_was_trained_before_answers_beside_the_probes(started: AgeGenderNet, tmp_path: Path) -> None:
+    calibrated = Calibrated(started, (1, 1), torch.zeros(11))
+    (tmp_path / "net.onnx").write_bytes(network.to_onnx(calibrated))
+    np.save(tmp_path / "chips.npy", np.stack([picture()] * 2))
+    np.savez(tmp_path / "labels.npz", landmarks=np.stack([LANDMARKS] * 2))
+    soft = np.zeros((2, 11), np.float32)
+    soft[0, [0, 2]] = 1
+    found = prepare._with(soft, tmp_path / "net.onnx", tmp_path)
+    with torch.no_grad():
+        [told] = calibrated(torch.from_numpy(augment.batch([augment.plain(picture(), LANDMARKS)]))).numpy()
+    np.testing.assert_allclose(found, [(soft[0] + told) / 2, told], atol=0.01)
 
 
 def test_a_run_at_another_size_of_chips_can_be_gone_on_with(started: AgeGenderNet, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Training chips: as serving cuts them, and as worse or other photographs would give them."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -24,6 +26,11 @@ def plain(chip: RGBImage, landmarks: Float32, mirrored: bool = False) -> RGBImag
     """A stored chip as serving cuts it, or the mirror image of that."""
     matrix = _square(similarity_transform(landmarks, _TEMPLATE))
     return _warped(chip, _MIRROR @ matrix if mirrored else matrix, cv2.BORDER_REPLICATE)
+
+
+def batch(chips: Sequence[RGBImage]) -> Float32:
+    """Chips ``(S, S, 3)`` as networks take them: ``(N, 3, S, S)`` float32 RGB, 0..255."""
+    return np.ascontiguousarray(np.stack(chips).transpose(0, 3, 1, 2), np.float32)
 
 
 def jitter(rng: np.random.Generator) -> np.ndarray:

@@ -19,7 +19,7 @@ import typer
 from torch import Tensor
 
 from prosopon.models.runtime.session import Compute, create_session, run
-from prosopon.models.training.age_gender.augment import plain
+from prosopon.models.training.age_gender.augment import batch, plain
 from prosopon.models.training.age_gender.network import Calibrated, mean_of, to_onnx
 from prosopon.models.training.age_gender.prepare import HELD_OUT
 from prosopon.models.training.age_gender.train import averaged
@@ -53,7 +53,7 @@ def main(
     network = mean_of([averaged(checkpoint) for checkpoint in runs])
     chips, labels = np.load(data / "chips.npy", mmap_mode="r"), np.load(data / "labels.npz")
     rows = [plain(chips[row], labels["landmarks"][row]) for row in range(HELD_OUT)]
-    pictures = np.ascontiguousarray(np.stack(rows).transpose(0, 3, 1, 2), np.float32)
+    pictures = batch(rows)
     with torch.no_grad():
         logits = torch.cat([network(part) for part in torch.from_numpy(pictures).split(50)])
     group = labels["group"][:HELD_OUT]

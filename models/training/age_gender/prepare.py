@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from prosopon.models.faces.age_gender import BANDS
 from prosopon.models.faces.detections import Float32
 from prosopon.models.runtime.session import Compute, create_session, run
-from prosopon.models.training.age_gender.augment import plain
+from prosopon.models.training.age_gender.augment import batch, plain
 from prosopon.models.training.age_gender.network import CLASSES
 
 HELD_OUT = 3000
@@ -80,7 +80,7 @@ def answers(network: Path, chips: np.ndarray, landmarks: Float32) -> Float32:
     for first in range(0, len(chips), 64):
         part = slice(first, first + 64)
         cut = [plain(chip, points) for chip, points in zip(chips[part], landmarks[part], strict=True)]
-        found.append(run(session, np.ascontiguousarray(np.stack(cut).transpose(0, 3, 1, 2), np.float32))[0])
+        found.append(run(session, batch(cut))[0])
     return np.concatenate(found)
 
 

@@ -32,7 +32,7 @@ from prosopon.models.faces.age_gender import BANDS
 from prosopon.models.faces.detections import RGBImage
 from prosopon.models.runtime.session import Compute, create_session
 from prosopon.models.runtime.session import run as infer
-from prosopon.models.training.age_gender.augment import SIZE, plain, varied
+from prosopon.models.training.age_gender.augment import SIZE, batch, plain, varied
 from prosopon.models.training.age_gender.network import KEPT, AgeGenderNet, Lower, mean_of, stored
 from prosopon.models.training.age_gender.prepare import HELD_OUT
 from prosopon.models.training.retail_trunk import resized, start
@@ -143,8 +143,7 @@ class Stream:
                 yield self._maps(chips), torch.from_numpy(rows)
 
     def _maps(self, chips: list[RGBImage]) -> Tensor:
-        pictures = np.ascontiguousarray(np.stack(chips).transpose(0, 3, 1, 2), np.float32)
-        return torch.from_numpy(infer(self._lower, pictures)[0]).to(memory_format=torch.channels_last)
+        return torch.from_numpy(infer(self._lower, batch(chips))[0]).to(memory_format=torch.channels_last)
 
 
 def averaged(path: Path) -> AgeGenderNet:
